@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/countries_s3
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help train test test-all lint format clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+train: .venv/.installed  ## train on Countries S3 and print the test results beside the baselines
+	$(BIN)/ppo-jax train experiments/countries_s3.toml --run-dir $(RUN) --reuse
+
+test: .venv/.installed  ## run the test suite without the slow tests
+	$(BIN)/pytest -q
+
+test-all: .venv/.installed  ## run every test, the slow learning tests included
+	$(BIN)/pytest -q -m "slow or not slow"
+
+lint: .venv/.installed  ## check formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.installed  ## format the code and apply the safe lint fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv, caches and build outputs; runs are kept
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -path ./runs -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("ppo_jax needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing into .venv (a minute or two)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

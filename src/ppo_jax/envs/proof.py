@@ -1,0 +1,285 @@
+"""Proving as an environment: an episode is one attempt at a proof, an action one resolution step or giving up.
+
+Pure functions with gymnax's signatures. docs/proof_mdp.md is the specification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ppo_jax.logic import datasets
+from ppo_jax.logic.datasets import Dataset
+from ppo_jax.logic.index import HASH_FACTORS, Index, QueryTable, Sizes, build_index, build_queries
+from ppo_jax.logic.resolution import successors
+from ppo_jax.logic.sampling import Corruption, sample_query
+from ppo_jax.types import Discrete, EnvStep, PPOJaxError
+
+__all__ = ["ProofEnv", "ProofParams", "ProofState", "make"]
+
+# Reward at the end of an episode, by type: (TP, FN, FP, TN). docs/proof_mdp.md has the table.
+REWARDS = {
+    0: (1.0, 0.0, 0.0, 0.0),
+    1: (1.0, 0.0, -1.0, 0.0),
+    2: (1.0, 0.0, 0.0, 1.0),
+    3: (1.0, -0.5, -1.5, 1.0),
+    4: (1.0, -1.0, -1.0, None),  # TN: 1 / negative_ratio, so that both classes weigh the same
+    5: (1.0, -1.0, -1.0, None),  # as 4; giving up on a negative by choice earns END_BONUS more
+}
+END_BONUS = 0.3
+
+
+class ProofParams(NamedTuple):
+    """The knowledge base and the training queries, as arrays."""
+
+    index: Index
+    queries: QueryTable
+
+
+class ProofState(NamedTuple):
+    """An episode under way, and the actions open in it."""
+
+    resolvent: jax.Array  # [A, 3] int32
+    root: jax.Array  # [3] int32, the query
+    label: jax.Array  # [] bool, whether the query is true
+    depth: jax.Array  # [] int32, steps taken
+    visited: jax.Array  # [max_depth + 1, 2] uint32, hashes of the states of this episode
+    counter: jax.Array  # [] int32, queries drawn
+    successors: jax.Array  # [G, A, 3] int32, without `end`
+    action_kind: jax.Array  # [G + 1] int32
+    action_constants: jax.Array  # [G + 1, 2] int32
+    action_mask: jax.Array  # [G + 1] bool
+    dropped: jax.Array  # [] int32, successors lost for want of room
+
+
+@dataclass(frozen=True)
+class ProofEnv:
+    """The proof MDP over one knowledge base; equal settings and sizes share compiled programs."""
+
+    sizes: Sizes
+    max_depth: int = 20
+    negative_ratio: int = 1
+    reward_type: int = 4
+    corrupt: Corruption = "both"
+    end_action: bool = True
+    collapse_proved: bool = True
+    prune_visited: bool = True
+    observe_successors: bool = False
+    default_params: ProofParams | None = field(default=None, compare=False, repr=False)
+    dataset: Dataset | None = field(default=None, compare=False, repr=False)
+    widest_cut: int = field(default=0, compare=False)  # facts the widest row loses to a cap on the successors
+
+    can_truncate = False  # the depth limit is part of the task: it terminates
+
+    @property
+    def action_space(self) -> Discrete:
+        return Discrete(self.sizes.n_actions)
+
+    @property
+    def max_episode_length(self) -> int:
+        return self.max_depth
+
+    def reset(self, key: jax.Array, params: ProofParams) -> tuple[dict[str, jax.Array], ProofState]:
+        """A fresh query at a random phase between positives and negatives."""
+        phase_key, query_key = jax.random.split(key)
+        counter = jax.random.randint(phase_key, (), 0, 1 + self.negative_ratio)
+        query, label = self._sample(query_key, params, counter)
+        state = self.start(params, query, label)._replace(counter=counter + 1)
+        return self.observe(state), state
+
+    def start(self, params: ProofParams, query: jax.Array, label: jax.Array) -> ProofState:
+        """The first state of the proof of `query` [3]; `label` [] bool decides only the reward."""
+        resolvent = jnp.zeros((self.sizes.max_atoms, 3), jnp.int32).at[0].set(query)
+        zero = jnp.zeros((), jnp.int32)
+        visited = jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
+        return self._derive(params, resolvent, query, label, zero, visited, zero)
+
+    def step(self, key: jax.Array, state: ProofState, action: jax.Array, params: ProofParams) -> EnvStep:
+        """Move to a successor or give up; a finished episode is followed by a fresh query."""
+        moved, end = self._move(state, action)
+        reward, done, proved = self._outcome(state, moved, end)
+        depth = state.depth + 1
+
+        # The next resolvent is chosen first, so that successors are derived once a step and not again for a reset.
+        query, label = self._sample(key, params, state.counter)
+        fresh = jnp.zeros_like(moved).at[0].set(query)
+        next_state = self._derive(
+            params,
+            jnp.where(done, fresh, moved),
+            jnp.where(done, query, state.root),
+            jnp.where(done, label, state.label),
+            jnp.where(done, 0, depth),
+            jnp.where(done, jnp.zeros_like(state.visited), state.visited),
+            jnp.where(done, state.counter + 1, state.counter),
+        )
+        n_valid = jnp.sum(state.action_mask)
+        n_found = jnp.sum(state.action_mask[:-1]) + state.dropped
+        info = {
+            "final_observation": self.observe(_without_actions(state, moved, depth)),
+            "metrics": {
+                "proved_positive": (proved, done & state.label),
+                "proved_negative": (proved, done & ~state.label),
+                "proof_length_mean": (depth, proved),
+                "candidates_mean": (n_valid, jnp.ones((), bool)),
+                "forced_fraction": (n_valid == 1, jnp.ones((), bool)),
+                "overflow_fraction": (state.dropped / jnp.maximum(n_found, 1), n_found),
+            },
+        }
+        return EnvStep(self.observe(next_state), next_state, reward, done, jnp.zeros((), bool), info)
+
+    def advance(self, params: ProofParams, state: ProofState, action: jax.Array) -> tuple[ProofState, jax.Array]:
+        """One step without rewards or restarts, for evaluation: the state it leads to and whether that is a proof.
+
+        After `end`, and where nothing is left to do, the state has no valid action.
+        """
+        moved, end = self._move(state, action)
+        depth = state.depth + 1
+        state_after = self._derive(params, moved, state.root, state.label, depth, state.visited, state.counter)
+        proved = _is_empty(moved) & ~end
+        over = proved | end | (depth >= self.max_depth)
+        return state_after._replace(action_mask=state_after.action_mask & ~over), proved
+
+    def observe(self, state: ProofState) -> dict[str, jax.Array]:
+        """What the network sees: resolvent, query, depth, and each action's compact description."""
+        observation = {
+            "goals": state.resolvent,
+            "query": state.root,
+            "depth": state.depth,
+            "action_kind": state.action_kind,
+            "action_constants": state.action_constants,
+            "action_mask": state.action_mask,
+        }
+        if self.observe_successors:
+            observation["successors"] = state.successors
+        return observation
+
+    def _sample(self, key: jax.Array, params: ProofParams, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return sample_query(
+            key, params.index, self.sizes, params.queries, counter, self.negative_ratio, self.corrupt
+        )
+
+    def _move(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        end = action == self.sizes.max_successors
+        chosen = state.successors[jnp.minimum(action, self.sizes.max_successors - 1)]
+        return jnp.where(end, state.resolvent, chosen), end
+
+    def _outcome(
+        self, state: ProofState, moved: jax.Array, end: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Reward [] float32, whether the episode is over [] and whether by a proof []."""
+        proved = _is_empty(moved) & ~end
+        done = proved | end | (state.depth + 1 >= self.max_depth)
+        tp, fn, fp, tn = REWARDS[self.reward_type]
+        if tn is None:
+            tn = 1.0 / max(self.negative_ratio, 1)
+        refused = jnp.asarray(tn, jnp.float32)
+        if self.reward_type == 5:
+            refused += END_BONUS * (end & jnp.any(state.action_mask[:-1]))
+        reward = jnp.where(proved, jnp.where(state.label, tp, fp), jnp.where(state.label, fn, refused))
+        return jnp.where(done, reward, 0.0).astype(jnp.float32), done, proved
+
+    def _derive(
+        self,
+        params: ProofParams,
+        resolvent: jax.Array,
+        root: jax.Array,
+        label: jax.Array,
+        depth: jax.Array,
+        visited: jax.Array,
+        counter: jax.Array,
+    ) -> ProofState:
+        """The state at `resolvent` with the actions open there; `visited` gains it."""
+        visited = jax.lax.dynamic_update_index_in_dim(visited, state_hash(resolvent), depth, 0)
+        found = successors(params.index, self.sizes, resolvent, root)
+        valid = found.valid
+        if self.prune_visited:
+            hashes = state_hash(found.resolvents)  # [G, 2]
+            valid &= ~jnp.any(jnp.all(hashes[:, None] == visited[None], axis=-1), axis=-1)
+        proof = valid & (found.length == 0)
+        provable = jnp.any(proof)
+        if self.collapse_proved:
+            first_proof = jnp.arange(valid.shape[0]) == jnp.argmax(proof)
+            valid = jnp.where(provable, first_proof, valid)
+            provable_here = provable
+        else:
+            provable_here = jnp.zeros((), bool)
+        may_end = ~provable_here if self.end_action else ~jnp.any(valid)
+        hide = lambda x: jnp.where(valid.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)  # noqa: E731
+        end_kind = jnp.where(may_end, self.sizes.end_kind, 0)
+        return ProofState(
+            resolvent=resolvent,
+            root=root,
+            label=label,
+            depth=depth,
+            visited=visited,
+            counter=counter,
+            successors=hide(found.resolvents),
+            action_kind=jnp.append(hide(found.kind), end_kind),
+            action_constants=jnp.concatenate([hide(found.constants), jnp.zeros((1, 2), jnp.int32)]),
+            action_mask=jnp.append(valid, may_end),
+            dropped=found.dropped,
+        )
+
+
+def make(
+    dataset: Dataset | str,
+    *,
+    rules: str = "rules.txt",
+    max_atoms: int = 6,
+    max_successors: int | None = None,
+    corrupt: Corruption | None = None,
+    **options: object,
+) -> ProofEnv:
+    """A proof environment over a dataset, a built-in name or a folder.
+
+    Args:
+        dataset: a `Dataset`, a built-in name such as ``"countries_s3"``, or the path of a folder.
+        rules: name of the rule file in a folder.
+        max_atoms: atoms a resolvent can hold.
+        max_successors: cap on a state's successors; None: none.
+        corrupt: the argument corruptions replace; None: the dataset's default.
+        **options: the remaining fields of `ProofEnv`.
+
+    Raises:
+        PPOJaxError: the data cannot be read or holds no training query.
+    """
+    if isinstance(dataset, str):
+        dataset = datasets.load(dataset, rules=rules)
+    train = dataset.queries["train"]
+    if len(train) == 0:
+        raise PPOJaxError(f"{dataset.name}: no training queries")
+    predicates = {int(q[0]) for split in dataset.queries.values() for q in split}
+    predicates |= {rule.head[0] for rule in dataset.kb.rules}  # any provable query can be asked of a trained agent
+    index, sizes, cut = build_index(dataset.kb, predicates, max_atoms, max_successors)
+    params = ProofParams(index, build_queries(dataset, train))
+    return ProofEnv(
+        sizes=sizes,
+        corrupt=corrupt or dataset.corrupt,
+        default_params=params,
+        dataset=dataset,
+        widest_cut=cut,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def state_hash(resolvents: jax.Array) -> jax.Array:
+    """Two independent 32-bit hashes of canonical resolvents [..., A, 3]: [..., 2] uint32; (0, 0) is none."""
+    flat = resolvents.reshape(*resolvents.shape[:-2], -1).astype(jnp.uint32)
+    powers = jnp.arange(1, 2 * flat.shape[-1] + 1, dtype=jnp.uint32).reshape(2, -1)
+    weights = powers * jnp.uint32(HASH_FACTORS[0]) ^ (powers * jnp.uint32(HASH_FACTORS[1]) >> 7)
+    mixed = jnp.sum((flat[..., None, :] + 1) * (weights | 1), axis=-1, dtype=jnp.uint32)
+    mixed = mixed ^ (mixed >> 15)
+    return mixed * jnp.uint32(HASH_FACTORS[1]) | 1
+
+
+def _is_empty(resolvent: jax.Array) -> jax.Array:
+    return resolvent[0, 0] == 0
+
+
+def _without_actions(state: ProofState, resolvent: jax.Array, depth: jax.Array) -> ProofState:
+    """A last state: its resolvent and depth, no actions."""
+    nothing = jax.tree.map(jnp.zeros_like, state)
+    return nothing._replace(resolvent=resolvent, root=state.root, depth=depth)

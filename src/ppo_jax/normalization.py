@@ -1,0 +1,100 @@
+"""Running statistics and what they normalise: observations, rewards, value targets.
+
+The statistics live in the training state and are frozen in evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+__all__ = [
+    "Moments",
+    "denormalize",
+    "initial_moments",
+    "normalize_observation",
+    "observation_moments",
+    "scale_rewards",
+    "update_moments",
+    "update_observation_moments",
+]
+
+PyTree = Any
+
+
+class Moments(NamedTuple):
+    """Running mean and variance of everything seen (Chan et al. 1979, parallel form)."""
+
+    mean: jax.Array  # [...]
+    var: jax.Array  # [...] biased
+    count: jax.Array  # [] number of samples
+
+
+def initial_moments(shape: tuple[int, ...] = ()) -> Moments:
+    """Mean 0 and variance 1 of nothing seen yet: normalising with them changes nothing."""
+    return Moments(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
+
+
+def update_moments(moments: Moments, batch: jax.Array) -> Moments:
+    """Merge `batch` [n..., *shape of the moments] into the running moments."""
+    axes = tuple(range(batch.ndim - moments.mean.ndim))
+    n = float(batch.size // max(moments.mean.size, 1))
+    mean, var = jnp.mean(batch, axes), jnp.var(batch, axes)
+    total = moments.count + n
+    delta = mean - moments.mean
+    merged = moments.var * moments.count + var * n + delta**2 * moments.count * n / total
+    return Moments(moments.mean + delta * n / total, merged / total, total)
+
+
+def normalize_observation(moments: PyTree, observation: PyTree) -> PyTree:
+    """Standardise every leaf and clip it to ±10, as SB3's VecNormalize does; `()` leaves all as it is."""
+    if moments == ():
+        return observation
+    return jax.tree.map(
+        lambda x, m: jnp.clip((x - m.mean) / jnp.sqrt(m.var + 1e-8), -10.0, 10.0),
+        observation,
+        moments,
+    )
+
+
+def observation_moments(observation: PyTree) -> PyTree:
+    """Initial moments for each leaf [B, ...] of a batch of observations."""
+    return jax.tree.map(lambda x: initial_moments(x.shape[1:]), observation)
+
+
+def update_observation_moments(moments: PyTree, observations: PyTree) -> PyTree:
+    """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
+    return jax.tree.map(lambda x, m: update_moments(m, x), observations, moments)
+
+
+def denormalize(moments: Moments, value: jax.Array) -> jax.Array:
+    """Network output [...] to return units."""
+    return value * jnp.sqrt(moments.var) + moments.mean
+
+
+def scale_rewards(
+    moments: Moments, discounted_return: jax.Array, rewards: jax.Array, done: jax.Array, gamma: jax.Array
+) -> tuple[Moments, jax.Array, jax.Array, jax.Array]:
+    """Divide rewards by the running std of their discounted sums, clipped to ±10 (SB3's VecNormalize).
+
+    Args:
+        moments: of the discounted sums so far.
+        discounted_return: [B], each environment's running sum.
+        rewards, done: [T, B].
+        gamma: [].
+
+    Returns:
+        New moments, new running sums [B], scaled rewards [T, B], and the divisor [].
+    """
+
+    def forward(total: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        reward, ended = step
+        total = total * gamma + reward
+        return jnp.where(ended, 0.0, total), total
+
+    discounted_return, totals = jax.lax.scan(forward, discounted_return, (rewards, done))
+    moments = update_moments(moments, totals)
+    scale = jnp.sqrt(moments.var + 1e-8)
+    return moments, discounted_return, jnp.clip(rewards / scale, -10.0, 10.0), scale

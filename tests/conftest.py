@@ -1,0 +1,33 @@
+"""Settings every test runs under, made before JAX is imported, and the fixtures shared between folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMPILATION_CACHE = REPOSITORY / ".cache" / "jax"
+
+# Environment variables rather than `jax.config`: programs that a test starts inherit them, and tests without JAX stay
+# quick. Cached programs can execute code, so the folder is the user's alone.
+COMPILATION_CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+
+# The first example of a jitted function compiles it, which no deadline should count.
+settings.register_profile("ppo_jax", deadline=None, derandomize=True)
+settings.load_profile("ppo_jax")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public reference data sets, which are not part of the repository."""
+    folder = Path(os.environ.get("PPO_JAX_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}; PPO_JAX_SHARED_DATA names another folder")
+    return folder
