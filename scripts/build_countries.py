@@ -73,7 +73,8 @@ def read_countries(tarball: bytes) -> list[dict[str, Any]]:
     with tarfile.open(fileobj=io.BytesIO(tarball)) as archive:
         member = archive.extractfile("package/dist/countries.json")
         assert member is not None
-        return json.load(member)
+        countries: list[dict[str, Any]] = json.load(member)
+        return countries
 
 
 def build_facts(countries: list[dict[str, Any]]) -> set[tuple[str, str, str]]:

@@ -49,24 +49,27 @@ def update_moments(moments: Moments, batch: jax.Array) -> Moments:
 
 
 def normalize_observation(moments: PyTree, observation: PyTree) -> PyTree:
-    """Standardise every leaf and clip it to ±10, as SB3's VecNormalize does; `()` leaves all as it is."""
-    if moments == ():
-        return observation
-    return jax.tree.map(
-        lambda x, m: jnp.clip((x - m.mean) / jnp.sqrt(m.var + 1e-8), -10.0, 10.0),
-        observation,
-        moments,
-    )
+    """Standardise and clip to ±10, as SB3's VecNormalize does; moments `()` leave a leaf, or all of it, as it is."""
+
+    def normalize(x: jax.Array, m: PyTree) -> jax.Array:
+        if m == ():
+            return x
+        mean, std = jnp.broadcast_to(m.mean, x.shape), jnp.broadcast_to(jnp.sqrt(m.var + 1e-8), x.shape)
+        return jnp.clip((x - mean) / std, -10.0, 10.0)
+
+    return observation if moments == () else jax.tree.map(normalize, observation, moments)
 
 
 def observation_moments(observation: PyTree) -> PyTree:
-    """Initial moments for each leaf [B, ...] of a batch of observations."""
-    return jax.tree.map(lambda x: initial_moments(x.shape[1:]), observation)
+    """Initial moments for each leaf [B, ...] of a batch of observations; `()` for masks and indices, no quantities."""
+    return jax.tree.map(
+        lambda x: initial_moments(x.shape[1:]) if jnp.issubdtype(x.dtype, jnp.floating) else (), observation
+    )
 
 
 def update_observation_moments(moments: PyTree, observations: PyTree) -> PyTree:
     """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
-    return jax.tree.map(lambda x, m: update_moments(m, x), observations, moments)
+    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x), observations, moments)
 
 
 def denormalize(moments: Moments, value: jax.Array) -> jax.Array:

@@ -309,7 +309,7 @@ def update_epochs(
     def minibatch_step(carry: _Epochs, indices: jax.Array) -> tuple[_Epochs, None]:
         minibatch = jax.tree.map(lambda x: x[indices], batch)
         grads, metrics = gradient(carry.params, trainer.network.apply, minibatch, *arguments, settings.normalize_advantage)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         grads = jax.tree.map(lambda g: g * jnp.minimum(1.0, hp.max_grad_norm / (norm + 1e-6)), grads)
         metrics |= {"grad_norm": norm, "grad_clip_fraction": (norm > hp.max_grad_norm).astype(jnp.float32)}
         directions, opt_state = trainer.optimizer.update(grads, carry.opt_state, carry.params)

@@ -7,7 +7,6 @@ has a proof if and only if it is derivable; with tighter limits, only if.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +14,14 @@ from typing import NamedTuple
 import clingo
 import numpy as np
 import pytest
+
 from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
 from ppo_jax.logic.kb import KnowledgeBase
 
-from .reference import Atom, make_program, shortest_proof_depth
+from .programs import as_program, random_kb, random_queries
+from .reference import Atom, shortest_proof_depth
 
-SHARED = Path(os.environ.get("PPO_JAX_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 MAX_DEPTH = 20  # of the task
 NO_LIMIT = 60  # more actions than any shortest proof of these data sets takes
 
@@ -89,7 +89,7 @@ def least_model(kb: KnowledgeBase, queries: Iterable[Atom]) -> set[Atom]:
 def provability(name: str) -> Provability:
     dataset = datasets.load(name)
     kb = dataset.kb
-    program = make_program(len(kb.constants), kb.facts, [(rule.head, rule.body) for rule in kb.rules])
+    program = as_program(kb)
     region_of = kb.predicate_ids["locatedInCR"]
     pairs = {(region_of, int(c), int(r)) for c in dataset.domains[region_of, 0] for r in dataset.domains[region_of, 1]}
     assert len(pairs) == 243 * 5
@@ -119,6 +119,18 @@ def test_with_the_subregion_rule_the_depth_limit_costs_proofs() -> None:
     assert full.within(MAX_DEPTH) < full.derivable
 
 
+def test_on_random_programs_what_has_a_proof_is_derivable() -> None:
+    n_proved = 0
+    for seed in range(60):
+        kb = random_kb(seed, n_facts=10)
+        program, queries = as_program(kb), random_queries(kb, seed, 12)
+        proved = {q for q in queries if shortest_proof_depth(program, q, max_depth=4, max_atoms=6) is not None}
+        derivable = least_model(kb, queries)
+        assert proved <= derivable
+        n_proved += len(proved)
+    assert n_proved > 30
+
+
 def test_published_counts_of_provable_queries(countries: Provability) -> None:
     provable = countries.within(MAX_DEPTH)
     assert len(countries.positives("train")) == 111
@@ -131,13 +143,10 @@ def test_published_counts_of_provable_queries(countries: Provability) -> None:
     assert len(countries.positives("valid") & provable) == 24
 
 
-def test_published_proof_depths(countries: Provability) -> None:
-    folder = SHARED / "countries_s3"
-    if not folder.is_dir():
-        pytest.skip(f"no reference data in {folder}: set PPO_JAX_SHARED_DATA")
+def test_published_proof_depths(countries: Provability, shared_data: Path) -> None:
     published = {}
     for split in ("train", "valid", "test"):
-        for line in (folder / f"{split}_depths.txt").read_text().splitlines():
+        for line in (shared_data / "countries_s3" / f"{split}_depths.txt").read_text().splitlines():
             query, depth = line.rsplit(maxsplit=1)
             published[countries.dataset.kb.parse_atom(query)] = None if depth == "-1" else int(depth)
     assert len(published) > 111

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ __all__ = [
     "Candidates",
     "GreedyProofs",
     "MarginalProofs",
+    "Policy",
     "candidates",
     "in_chunks",
     "prove_greedily",
@@ -27,14 +27,14 @@ __all__ = [
 ]
 
 PyTree = Any
-# (policy parameters, observation with one batch axis) -> distribution over actions; parameters are traced.
-Policy = Callable[[PyTree, dict[str, jax.Array]], Categorical]
+# (policy parameters, observation with one batch axis) -> distribution over actions and value; parameters are traced.
+Policy = Callable[[PyTree, dict[str, jax.Array]], tuple[Categorical, jax.Array]]
 
 
-def uniform_policy(params: PyTree, observation: dict[str, jax.Array]) -> Categorical:
+def uniform_policy(params: PyTree, observation: dict[str, jax.Array]) -> tuple[Categorical, jax.Array]:
     """Every valid action alike: the baseline without learning."""
     mask = observation["action_mask"]
-    return Categorical(jnp.zeros(mask.shape), mask)
+    return Categorical(jnp.zeros(mask.shape), mask), jnp.zeros(mask.shape[0])
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ class GreedyProofs(NamedTuple):
 
     log_prob: jax.Array  # [M] of the path where it proves, else -inf
     proved: jax.Array  # [M] bool
-    actions: jax.Array  # [M, D] int32, -1 after the end
-    action_log_probs: jax.Array  # [M, D]
+    log_probs: jax.Array  # [M, D] of each action, 0 after the end
+    kinds: jax.Array  # [M, D] int32 kind of each action, 0 after the end
+    constants: jax.Array  # [M, D, 2] int32 constants it binds
 
 
 def prove_greedily(
@@ -120,22 +121,23 @@ def prove_greedily(
         open_ = jnp.any(state.action_mask, axis=-1)
         # A finished proof has no valid action; let `end` stand in so that no row is all masked.
         mask = state.action_mask.at[:, -1].set(state.action_mask[:, -1] | ~open_)
-        log_probs = policy(policy_params, jax.vmap(env.observe)(state._replace(action_mask=mask))).log_probs()
+        log_probs = policy(policy_params, jax.vmap(env.observe)(state._replace(action_mask=mask)))[0].log_probs()
         choice = log_probs
         if mask_end:
             others = jnp.any(mask[:, :-1], axis=-1)
             choice = choice.at[:, -1].set(jnp.where(others, -jnp.inf, choice[:, -1]))
         action = jnp.argmax(choice, axis=-1)
+        pick = lambda x: jax.vmap(lambda row, i: row[i])(x, action)  # noqa: E731
+        log_prob, kind, constants = pick(log_probs), pick(state.action_kind), pick(state.action_constants)
+        record = (jnp.where(open_, log_prob, 0.0), jnp.where(open_, kind, 0), constants * open_[:, None])
         state, now = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)
         state = state._replace(action_mask=state.action_mask & open_[:, None])
-        log_prob = jnp.take_along_axis(log_probs, action[:, None], axis=-1)[:, 0]
-        record = (jnp.where(open_, action, -1), jnp.where(open_, log_prob, 0.0))
         return (state, proved | (now & open_)), record
 
     start = _start(env, params, queries)
-    (_, proved), (actions, log_probs) = jax.lax.scan(body, (start, jnp.zeros(len(queries), bool)), length=env.max_depth)
-    total = jnp.where(proved, jnp.sum(log_probs, axis=0), -jnp.inf)
-    return GreedyProofs(total, proved, actions.T.astype(jnp.int32), log_probs.T)
+    (_, proved), record = jax.lax.scan(body, (start, jnp.zeros(len(queries), bool)), length=env.max_depth)
+    log_probs, kinds, constants = (jnp.swapaxes(x, 0, 1) for x in record)
+    return GreedyProofs(jnp.where(proved, jnp.sum(log_probs, axis=1), -jnp.inf), proved, log_probs, kinds, constants)
 
 
 class MarginalProofs(NamedTuple):
@@ -168,7 +170,7 @@ def prove_marginally(
         mask = flat.action_mask
         alive = jnp.any(mask, axis=-1)
         safe = flat._replace(action_mask=mask.at[:, -1].set(mask[:, -1] | ~alive))
-        log_probs = policy(policy_params, jax.vmap(env.observe)(safe)).log_probs()
+        log_probs = policy(policy_params, jax.vmap(env.observe)(safe))[0].log_probs()
         log_probs = jnp.where(mask, log_probs, -jnp.inf).reshape(m, width, -1)
         paths = log_mass[..., None] + log_probs  # [m, W, G + 1]
         successors = states.successors  # [m, W, G, A, 3]

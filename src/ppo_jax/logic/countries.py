@@ -76,9 +76,9 @@ def build_countries(variant: str, split_seed: int | None = None) -> dict[str, st
     if split_seed is not None:
         held_out = _resample(neighbors, {split: len(countries) for split, countries in held_out.items()}, split_seed)
     hidden = {country for countries in held_out.values() for country in countries}
-    regionless = (
-        {neighbor for country in hidden for neighbor in neighbors[country]} if settings.hides_neighbors else set()
-    )
+    regionless: set[str] = set()
+    if settings.hides_neighbors:
+        regionless.update(*(neighbors[country] for country in hidden))
     if settings.published_palestine and split_seed is None:
         regionless.discard("palestine")
     train = [
@@ -126,11 +126,12 @@ def _resample(neighbors: Mapping[str, set[str]], sizes: Mapping[str, int], seed:
     """Draw held-out countries for each split, each with at least one neighbour outside all of them."""
     if seed < 0:
         raise PPOJaxError(f"split seed {seed} is negative; give 0 or more")
-    countries = sorted(neighbors)
+    random = np.random.default_rng(seed)
     chosen: list[str] = []
-    for i in np.random.default_rng(seed).permutation(len(countries)):
-        candidate = {*chosen, countries[i]}
-        if len(chosen) < sum(sizes.values()) and all(neighbors[country] - candidate for country in candidate):
-            chosen.append(countries[i])
-    drawn = iter(chosen)
+    for country in random.permutation(sorted(neighbors)).tolist():
+        candidate = {*chosen, country}
+        if len(chosen) < sum(sizes.values()) and all(neighbors[member] - candidate for member in candidate):
+            chosen.append(country)
+    # Those drawn late had to fit those drawn early, so both kinds are spread over the splits.
+    drawn = iter(random.permutation(chosen).tolist())
     return {split: sorted(next(drawn) for _ in range(size)) for split, size in sizes.items()}

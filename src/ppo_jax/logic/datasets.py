@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -76,7 +77,7 @@ def load(name_or_folder: str | Path, rules: str = _RULES) -> Dataset:
         folder = Path(name_or_folder)
         if not folder.is_dir():
             raise PPOJaxError(
-                f"no data set {str(name_or_folder)!r}: it is neither a folder nor a built-in name ({', '.join(BUILTIN)}; "
+                f"no data set {str(name_or_folder)!r}: neither a folder nor a built-in name ({', '.join(BUILTIN)}; "
                 f"`countries_s3@7` is resampled with split seed 7){nearest(str(name_or_folder), BUILTIN)}"
             )
         name = folder.resolve().name
@@ -119,6 +120,7 @@ def from_files(name: str, files: Mapping[str, str], rules: str = _RULES) -> Data
         predicates=(fact[0] for statements in evaluation.values() for fact in statements.facts),
     )
 
+    used = [*sources, *(statements.file for statements in evaluation.values()), _DOMAINS]
     queries = {split: _query_rows(statements, kb) for split, statements in evaluation.items()}
     train = _unique(_rows(sources["train.txt"], kb)) if "graph.txt" in files else kb.facts
     seen = {"train": kb.facts, **queries}
@@ -140,13 +142,7 @@ def from_files(name: str, files: Mapping[str, str], rules: str = _RULES) -> Data
         domains=_domains(kb, domain_names),
         overlaps=overlaps,
         warnings=tuple(_warnings(kb, queries, overlaps, heads)),
-        sha256=_sha256(
-            {
-                file: files[file]
-                for file in [*sources, *(statements.file for statements in evaluation.values()), _DOMAINS]
-                if file in files
-            }
-        ),
+        sha256=_sha256({file: files[file] for file in used if file in files}),
         corrupt="tail" if {kb.predicates[head - 1] for head in heads} <= _COUNTRIES_PREDICATES else "both",
     )
 
@@ -155,7 +151,7 @@ def write_folder(files: Mapping[str, str], folder: str | Path) -> None:
     """Write the texts of a data set to a folder, which `load` then reads back as the same data set.
 
     Raises:
-        PPOJaxError: the folder already holds one of the files, or cannot be written; no file is replaced.
+        PPOJaxError: the folder already holds one of the files, or cannot be written; nothing is replaced or left.
     """
     folder = Path(folder)
     present = [file for file in files if (folder / file).exists()]
@@ -166,6 +162,9 @@ def write_folder(files: Mapping[str, str], folder: str | Path) -> None:
         for file, text in files.items():
             (folder / file).write_bytes(text.encode())
     except OSError as error:
+        with suppress(OSError):
+            for file in files:
+                (folder / file).unlink(missing_ok=True)
         raise PPOJaxError(f"cannot write the data set to {folder}: {error.strerror}") from error
 
 
@@ -237,8 +236,8 @@ def _query_rows(statements: Statements, kb: KnowledgeBase) -> np.ndarray:
             if constant not in kb.constant_ids:
                 query = f"{fact[0]}({fact[1]},{fact[2]})"
                 raise PPOJaxError(
-                    f"{statements.file}:{line}: '{query}' names the constant {constant!r}, which no fact, rule or domain "
-                    f"knows{nearest(constant, kb.constants)}"
+                    f"{statements.file}:{line}: '{query}' names the constant {constant!r}, which no fact, rule or "
+                    f"domain knows{nearest(constant, kb.constants)}"
                 )
     return _rows(statements, kb)
 
@@ -274,7 +273,7 @@ def _domains(kb: KnowledgeBase, domain_names: Mapping[str, list[str]]) -> dict[t
     members = np.zeros((len(domain_names), len(kb.constants) + 1), bool)  # [domain, constant id]
     for row, constants in zip(members, domain_names.values(), strict=True):
         row[[kb.constant_ids[constant] for constant in constants]] = True
-    in_some_domain = members.any(0)
+    in_some_domain = np.any(members, axis=0)
     domains: dict[tuple[int, int], np.ndarray] = {}
     for predicate in range(1, len(kb.predicates) + 1):
         facts = kb.facts[kb.facts[:, 0] == predicate]

@@ -145,11 +145,11 @@ def _normal_form(index: Index, sizes: Sizes, atoms: jax.Array, root: jax.Array) 
         Resolvents [n, A, 3] (cut at A atoms) and the number of atoms they need [n].
     """
     ground = jnp.all(atoms[..., 1:] <= sizes.n_constants, axis=-1)
-    known = ground & is_fact(index, sizes, atoms) & jnp.any(atoms != root, axis=-1)
+    known = ground & is_fact(index, sizes, atoms) & jnp.any(atoms != root[None, None], axis=-1)
     keep = (atoms[..., 0] > 0) & ~known
     place = jnp.cumsum(keep, axis=-1) - 1  # [n, m]
     # A one-hot sum, since a scatter is slow on every backend at these sizes.
-    chosen = keep[:, None, :] & (place[:, None, :] == jnp.arange(sizes.max_atoms)[:, None])  # [n, A, m]
+    chosen = keep[:, None, :] & (place[:, None, :] == jnp.arange(sizes.max_atoms)[None, :, None])  # [n, A, m]
     atoms = jnp.sum(jnp.where(chosen[..., None], atoms[:, None], 0), axis=2)
     return _renumber(sizes, atoms), jnp.sum(keep, axis=-1)
 
@@ -160,7 +160,7 @@ def _renumber(sizes: Sizes, atoms: jax.Array) -> jax.Array:
     variable = terms > sizes.n_constants
     same = terms[:, :, None] == terms[:, None, :]
     earlier = jnp.tril(jnp.ones((terms.shape[1],) * 2, bool), k=-1)
-    first = variable & ~jnp.any(same & earlier, axis=-1)
+    first = variable & ~jnp.any(same & earlier[None], axis=-1)
     number = jnp.where(first, jnp.cumsum(first, axis=-1), 0)
     renumbered = jnp.sum(jnp.where(same & first[:, None, :], number[:, None, :], 0), axis=-1)
     terms = jnp.where(variable, sizes.n_constants + renumbered, terms)

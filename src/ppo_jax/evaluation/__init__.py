@@ -1,0 +1,1 @@
+"""Evaluation: returns of episodes, ranking metrics, and the proofs behind a score."""

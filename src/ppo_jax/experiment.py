@@ -1,0 +1,209 @@
+"""From a configuration to the objects of a run: environment, network, trainer, policy, evaluation."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from ppo_jax import normalization, ppo
+from ppo_jax.config import Config
+from ppo_jax.envs import gymnax as gymnax_envs
+from ppo_jax.envs import proof
+from ppo_jax.envs.proof import ProofEnv
+from ppo_jax.envs.wrappers import EpisodeStatistics
+from ppo_jax.evaluation import episodes, protocol
+from ppo_jax.evaluation.proofs import Candidates, candidates
+from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.networks.proof import ProofActions, ProofSuccessors
+from ppo_jax.types import Environment, PPOJaxError
+
+__all__ = ["Experiment", "PolicyParams", "build", "make_environment", "make_network", "policy_params"]
+
+PyTree = Any
+PROOF_PREFIX = "Proof-"
+PROOF_NETWORKS = {"proof_actions": ProofActions, "proof_successors": ProofSuccessors}
+MAX_STEPS = 10_000  # of an evaluation episode in an environment that does not say how long one can last
+
+
+class PolicyParams(NamedTuple):
+    """What a trained policy needs: parameters and frozen statistics. This is what a checkpoint of a run holds."""
+
+    params: PyTree
+    observation_moments: PyTree
+    value_moments: normalization.Moments
+    reward_scale: jax.Array  # []
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A configuration made concrete."""
+
+    config: Config
+    env: Environment  # without episode statistics
+    trainer: ppo.Trainer
+
+    @property
+    def is_proof(self) -> bool:
+        return isinstance(self.env, ProofEnv)
+
+    def policy(self, params: PolicyParams, observation: PyTree) -> tuple[Any, jax.Array]:
+        """Distribution and value in raw return units, for raw observations [n, ...]."""
+        observation = normalization.normalize_observation(params.observation_moments, observation)
+        distribution, value = self.trainer.network.apply(params.params, observation)
+        return distribution, normalization.denormalize(params.value_moments, value) * params.reward_scale
+
+    def untrained(self, seed: int) -> PolicyParams:
+        """A policy with fresh parameters."""
+        return jax.jit(lambda key: policy_params(self.trainer, ppo.init(self.trainer, key, self.config.hyperparams)))(
+            jax.random.key(seed)
+        )
+
+    @cached_property
+    def judge(self) -> protocol.ProofJudge:
+        """The judge of a proof task."""
+        assert isinstance(self.env, ProofEnv)
+        evaluation = self.config.evaluation
+        return protocol.ProofJudge(self.env, self.policy, evaluation.beam_width, evaluation.mask_end)
+
+    def candidates(self, split: str) -> Candidates:
+        """The queries of a split with their corruptions, as the configuration asks."""
+        assert isinstance(self.env, ProofEnv) and self.env.dataset is not None
+        evaluation = self.config.evaluation
+        return candidates(
+            self.env.dataset, split, self.env.corrupt, evaluation.n_corruptions, evaluation.n_queries
+        )
+
+    def evaluate(self, params: PolicyParams, split: str) -> dict[str, Any]:
+        """Judge a policy on ``"valid"`` or ``"test"``; for episodes the two differ in their random keys."""
+        if self.is_proof:
+            return self.judge(self.trainer.env_params, params, self.candidates(split))
+        key = jax.random.fold_in(jax.random.key(self.config.run.seed), {"valid": 1, "test": 2}[split])
+        return episodes.summarize(self._play(self.trainer.env_params, params, key))
+
+    def value_errors(self, params: PolicyParams) -> dict[str, float]:
+        """`value_error_valid` and `value_error_train`: a critic that memorises does well on the second alone."""
+        if not isinstance(self.env, ProofEnv) or self.env.dataset is None:
+            return {}
+        key = jax.random.fold_in(jax.random.key(self.config.run.seed), 3)
+        arguments = (self.env, self.trainer.env_params, self.policy, params)
+        return {
+            f"value_error_{split}": protocol.value_error(
+                *arguments, self._value_queries[split], self.config.ppo.gamma, key
+            )
+            for split in ("valid", "train")
+        }
+
+    @cached_property
+    def _value_queries(self) -> dict[str, Candidates]:
+        assert isinstance(self.env, ProofEnv) and self.env.dataset is not None
+        return {
+            split: candidates(self.env.dataset, split, self.env.corrupt, n_corruptions=20, n_queries=500)
+            for split in ("valid", "train")
+        }
+
+    @cached_property
+    def _play(self) -> Any:
+        max_steps = getattr(self.env, "max_episode_length", None) or MAX_STEPS
+
+        @jax.jit
+        def play(env_params: PyTree, params: PolicyParams, key: jax.Array) -> episodes.EpisodeResults:
+            return episodes.evaluate_episodes(
+                self.env,
+                env_params,
+                lambda observation, _: self.policy(params, observation)[0].mode(),
+                key,
+                max_steps=max_steps,
+                n_episodes=self.config.evaluation.eval_episodes,
+            )
+
+        return play
+
+
+def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:
+    """Copy out of a training state what a policy needs (a copy: the state's buffers are donated)."""
+    scale = jnp.sqrt(state.return_moments.var + 1e-8) if trainer.settings.normalize_rewards else jnp.ones(())
+    return jax.tree.map(
+        jnp.copy, PolicyParams(state.params, state.observation_moments, state.value_moments, scale)
+    )
+
+
+def build(config: Config) -> Experiment:
+    """Environment, network and trainer of a configuration.
+
+    Raises:
+        PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere.
+    """
+    env = make_environment(config)
+    network = make_network(config, env)
+    trainer = ppo.Trainer(EpisodeStatistics(env), env.default_params, network, ppo.adam(), config.settings)
+    return Experiment(config, env, trainer)
+
+
+def make_environment(config: Config) -> Environment:
+    """The environment that ``[task]`` names."""
+    task = config.task
+    name = task.dataset or (task.env_id or "").removeprefix(PROOF_PREFIX)
+    if task.dataset is not None or (task.env_id or "").startswith(PROOF_PREFIX):
+        return proof.make(
+            name,
+            rules=task.rules,
+            max_atoms=task.max_atoms,
+            max_successors=task.max_successors,
+            corrupt=task.corrupt,
+            max_depth=task.max_depth,
+            negative_ratio=task.negative_ratio,
+            reward_type=task.reward_type,
+            end_action=task.end_action,
+            collapse_proved=task.collapse_proved,
+            prune_visited=task.prune_visited,
+            observe_successors=config.network.network != "proof_actions" and config.network.network != "auto",
+        )
+    if ":" in name:
+        env = _imported(name, "task.env_id")()
+        return env if isinstance(env, Environment) else gymnax_envs.from_environment(env)
+    return gymnax_envs.make(name)
+
+
+def make_network(config: Config, env: Environment) -> nn.Module:
+    """The network that ``[network]`` names, for `env`."""
+    chosen = config.network
+    common = {
+        "hidden_sizes": chosen.hidden_sizes,
+        "activation": chosen.activation,
+        "residual_layers": chosen.residual_layers,
+        "separate_critic": chosen.separate_critic,
+    }
+    name = chosen.network
+    if ":" in name:
+        return _imported(name, "network.network")(action_space=env.action_space)
+    if name == "auto":
+        name = "proof_actions" if isinstance(env, ProofEnv) else "mlp"
+    if name in PROOF_NETWORKS and isinstance(env, ProofEnv):
+        sizes = env.sizes
+        return PROOF_NETWORKS[name](
+            n_predicates=sizes.n_predicates,
+            n_terms=sizes.n_terms,
+            n_kinds=sizes.n_kinds,
+            embedding_size=chosen.embedding_size,
+            **common,
+        )
+    if name == "mlp" and not isinstance(env, ProofEnv):
+        return MLPActorCritic(action_space=env.action_space, **common)
+    fitting = ", ".join(PROOF_NETWORKS) if isinstance(env, ProofEnv) else "mlp"
+    raise PPOJaxError(f"network.network = {name!r} does not fit this task; use {fitting} or an import path module:Class")
+
+
+def _imported(path: str, place: str) -> Any:
+    module_name, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise PPOJaxError(f"{place} = {path!r}: cannot import {module_name}: {error}") from None
+    except AttributeError:
+        raise PPOJaxError(f"{place} = {path!r}: {module_name} has no {attribute}") from None

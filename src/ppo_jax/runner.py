@@ -1,0 +1,374 @@
+"""The host loop: train in compiled chunks, evaluate, keep the best parameters, write the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ppo_jax import checkpoint, metrics, ppo
+from ppo_jax.config import Config, load_config
+from ppo_jax.evaluation import protocol, ranking
+from ppo_jax.evaluation.explain import Step, explain
+from ppo_jax.evaluation.proofs import uniform_policy
+from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["baselines", "evaluate", "load", "prove", "run_chunk", "train", "use_compilation_cache"]
+
+BUFFER = 64  # most updates of one call of the compiled program
+CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
+UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
+VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
+LIVE = (
+    ("episode_return_mean", "return", ".2f"),
+    ("explained_variance", "expl.var", ".2f"),
+    ("entropy_normalized", "entropy", ".2f"),
+    ("approx_kl", "kl", ".3f"),
+    ("valid", "valid", ".3f"),
+)
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between processes, in a folder of the user's own (entries can execute code)."""
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo_jax" / "xla"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            return  # a read-only home costs compile time, nothing else
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@partial(jax.jit, donate_argnums=1)
+def run_chunk(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
+    """Up to `BUFFER` updates, `n` of them traced: every chunk length runs the same program.
+
+    Returns:
+        The state after n updates and their metrics, [BUFFER] each, of which the first n are set.
+    """
+    shapes = jax.eval_shape(ppo.update, trainer, state)[1]
+    buffers = {name: jnp.zeros((BUFFER, *s.shape), s.dtype) for name, s in shapes.items()}
+
+    def body(i: jax.Array, carry: Any) -> Any:
+        state, buffers = carry
+        state, row = ppo.update(trainer, state)
+        return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
+
+    return jax.lax.fori_loop(0, n, body, (state, buffers))
+
+
+@dataclass
+class _Best:
+    """Parameters best on valid so far; of equals the latest."""
+
+    score: tuple[float, ...] = (-np.inf,)
+    params: PolicyParams | None = None
+    update: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def offer(self, params: PolicyParams, update: int, result: dict[str, Any]) -> bool:
+        if (score := _score(result)) < self.score:
+            return False
+        self.score, self.params, self.update, self.result = score, params, update, result
+        return True
+
+
+def _score(result: dict[str, Any]) -> tuple[float, ...]:
+    """Greedy MRR, then marginal AUC-PR; mean return for episodes. None counts as worst."""
+    keys = [("greedy", "mrr"), ("marginal", "auc_pr")] if "greedy" in result else [("return_mean",)]
+    values = []
+    for key in keys:
+        value: Any = result
+        for part in key:
+            value = value[part]
+        values.append(-np.inf if value is None else float(value))
+    return tuple(values)
+
+
+def train(config: Config, folder: Path, overwrite: bool = False, progress: bool = True) -> dict[str, Any]:
+    """Train, evaluate and write a complete run folder; returns its summary.
+
+    Raises:
+        PPOJaxError: the folder holds a run already, cannot be written, or the configuration cannot be built.
+        KeyboardInterrupt: after the summary was written with status ``interrupted``.
+    """
+    check_folder(folder, overwrite)
+    experiment = build(config)
+    _prepare(folder, experiment)
+    writers: list[metrics.Writer] = [metrics.JSONLines(folder / "metrics.jsonl")]
+    if config.run.tensorboard:
+        writers.append(metrics.TensorBoard(folder / "tensorboard"))
+    if config.run.wandb:
+        writers.append(metrics.WandB(folder.name, config.to_dict()))
+    settings = config.settings
+    summary: dict[str, Any] = {
+        "status": "running",
+        "env_id": config.task.env_id or config.task.dataset,
+        "seed": config.run.seed,
+        "env_steps": 0,
+        "updates": 0,
+    }
+    _write_summary(folder, summary)
+    try:
+        bar = metrics.Progress(settings.n_updates * settings.rollout_size, LIVE, enabled=progress)
+        with bar:
+            params, best = _train_loop(experiment, folder, summary, writers, bar)
+        if best.params is None:
+            best.offer(params, settings.n_updates, experiment.evaluate(params, "valid"))
+        checkpoint.save(folder / "checkpoints" / "last", params)
+        checkpoint.save(folder / "checkpoints" / "best", best.params)
+        _final_evaluation(experiment, folder, summary, params, best)
+        summary["status"] = "completed"
+    except KeyboardInterrupt:
+        summary["status"] = "interrupted"
+        raise
+    except BaseException:
+        summary["status"] = "failed"
+        raise
+    finally:
+        _write_summary(folder, summary)
+        for writer in writers:
+            writer.close()
+    return summary
+
+
+def _train_loop(
+    experiment: Experiment,
+    folder: Path,
+    summary: dict[str, Any],
+    writers: list[metrics.Writer],
+    bar: metrics.Progress,
+) -> tuple[PolicyParams, _Best]:
+    config, trainer = experiment.config, experiment.trainer
+    settings, interval = config.settings, config.evaluation.eval_interval
+    best, done, train_seconds, n = _Best(), 0, 0.0, 1
+    begin = time.perf_counter()
+    state = jax.jit(ppo.init)(trainer, jax.random.key(config.run.seed), config.hyperparams)
+    chunk = run_chunk.lower(trainer, state, n).compile()
+    summary["compile_seconds"] = time.perf_counter() - begin
+    evals, timing = metrics.JSONLines(folder / "eval.jsonl"), metrics.JSONLines(folder / "timing.jsonl")
+    try:
+        while done < settings.n_updates:
+            to_boundary = (interval - done % interval) if interval else BUFFER
+            n = min(n, to_boundary, settings.n_updates - done)
+            begin = time.perf_counter()
+            state, rows = chunk(trainer, state, jnp.int32(n))
+            rows = jax.device_get(rows)
+            seconds = time.perf_counter() - begin
+            train_seconds += seconds
+            for i in range(n):
+                done += 1
+                row = {name: float(column[i]) for name, column in rows.items()}
+                position = {"update": done, "env_steps": done * settings.rollout_size}
+                for writer in writers:
+                    writer.write(position | row)
+                summary |= position | {"final": row}
+            timing.write({"update": done, "updates": n, "seconds": seconds})
+            summary["updates"] = summary.pop("update")
+            summary["train_seconds"] = train_seconds
+            summary["steps_per_second"] = done * settings.rollout_size / train_seconds
+            if interval and (done % interval == 0 or done == settings.n_updates):
+                params = policy_params(trainer, state)
+                result = experiment.evaluate(params, "valid")
+                evals.write({"update": done, "env_steps": summary["env_steps"]} | result | experiment.value_errors(params))
+                if best.offer(params, done, result):
+                    checkpoint.save(folder / "checkpoints" / "best", params)
+                row["valid"] = best.score[0]
+            bar.update(done * settings.rollout_size, row)
+            n = int(np.clip(CHUNK_SECONDS / (seconds / n), 1, BUFFER))
+    finally:
+        evals.close()
+        timing.close()
+    return policy_params(trainer, state), best
+
+
+def _final_evaluation(
+    experiment: Experiment, folder: Path, summary: dict[str, Any], last: PolicyParams, best: _Best
+) -> None:
+    """Test, once: the parameters best on valid, and the last ones and the baselines beside them."""
+    assert best.params is not None
+    summary["best_update"] = best.update
+    summary["valid"] = best.result
+    summary["test"] = experiment.evaluate(best.params, "test")
+    summary["test_last"] = experiment.evaluate(last, "test")
+    if experiment.is_proof:
+        summary["data"] = protocol.data_summary(experiment.env, experiment.trainer.env_params)
+        summary["baselines"] = baselines(experiment, "test")
+        lines = metrics.JSONLines(folder / "queries.jsonl")
+        for row in judged_queries(experiment, best.params, "test"):
+            lines.write(row)
+        lines.close()
+
+
+def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
+    """What no learning reaches on a split: untrained networks, the uniform policy, the shortest proof."""
+    env, params = experiment.env, experiment.trainer.env_params
+    queries = experiment.candidates(split)
+    seeds = range(UNTRAINED_SEED, UNTRAINED_SEED + experiment.config.evaluation.untrained_networks)
+    runs = [experiment.judge(params, experiment.untrained(seed), queries) for seed in seeds]
+    evaluation = experiment.config.evaluation
+    uniform = protocol.ProofJudge(env, uniform_policy, evaluation.beam_width, evaluation.mask_end)  # type: ignore[arg-type]
+    return {
+        "untrained": {name: _mean([run[name] for run in runs]) for name in ("greedy", "marginal")} if runs else {},
+        "uniform": {"marginal": uniform.marginal(params, None, queries)[0]},
+        "shortest_proof": {"greedy": protocol.shortest_proof_baseline(env, params, queries)},  # type: ignore[arg-type]
+    }
+
+
+def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over networks of every number, with `mrr` of each; intervals over queries have no mean and go."""
+    first = summaries[0]
+    mean = {
+        key: float(np.mean([s[key] for s in summaries])) if isinstance(value, float) else value
+        for key, value in first.items()
+        if key != "mrr_interval" and all(s[key] is not None for s in summaries)
+    }
+    return mean | {"mrr_each": [s["mrr"] for s in summaries]}
+
+
+def judged_queries(experiment: Experiment, params: PolicyParams, split: str, shown: int = 10) -> list[dict[str, Any]]:
+    """Each query of a split with its best `shown` candidates, scores, expected reciprocal rank and greedy proof."""
+    dataset = experiment.env.dataset  # type: ignore[attr-defined]
+    queries, kb = experiment.candidates(split), dataset.kb
+    _, greedy = experiment.judge.greedy(experiment.trainer.env_params, params, queries)
+    _, marginal = experiment.judge.marginal(experiment.trainer.env_params, params, queries)
+    shape = queries.valid.shape
+    scores, masses = greedy.log_prob.reshape(shape), np.exp(marginal.log_prob.reshape(shape))
+    reciprocal = ranking.expected_reciprocal_rank(*ranking.ranks(scores, queries.valid))
+    rows = []
+    for r in range(shape[0]):
+        order = [0, *(1 + np.argsort(-masses[r, 1:] - (scores[r, 1:] > -np.inf), kind="stable"))]
+        candidates = []
+        for c in [c for c in order if queries.valid[r, c]][: shown + 1]:
+            m = r * shape[1] + c
+            steps = explain(kb, queries.atoms[r, c], greedy.kinds[m], greedy.constants[m], greedy.log_probs[m])
+            candidates.append(
+                {
+                    "query": kb.format_atom(queries.atoms[r, c]),
+                    "label": c == 0,
+                    "greedy_log_prob": float(scores[r, c]),
+                    "marginal_probability": float(masses[r, c]),
+                    "proved": bool(greedy.proved[m]),
+                    "steps": [step.to_dict() for step in steps],
+                }
+            )
+        rows.append({"query": candidates[0]["query"], "reciprocal_rank": reciprocal[r], "candidates": candidates})
+    return rows
+
+
+def load(folder: Path, which: str = "best") -> tuple[Experiment, PolicyParams]:
+    """The experiment of a run and its parameters, ``"best"`` on valid or ``"last"``.
+
+    Raises:
+        PPOJaxError: no run there, or a checkpoint that does not fit the configuration.
+    """
+    if not (folder / "config.toml").is_file():
+        raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    experiment = build(load_config(folder / "config.toml"))
+    like = jax.eval_shape(lambda: experiment.untrained(0))
+    return experiment, checkpoint.restore(folder / "checkpoints" / which, like)
+
+
+def evaluate(folder: Path, split: str = "valid", which: str = "best") -> dict[str, Any]:
+    """Judge a finished run again."""
+    experiment, params = load(folder, which)
+    return experiment.evaluate(params, split)
+
+
+def prove(folder: Path, query: str, mask_end: bool | None = None) -> tuple[list[Step], bool, str]:
+    """Let a trained agent prove `query`, greedily.
+
+    Returns:
+        The steps, whether they prove it, and what stopped them otherwise.
+
+    Raises:
+        PPOJaxError: no proof task, or a query the knowledge base cannot read.
+    """
+    config = load_config(folder / "config.toml") if (folder / "config.toml").is_file() else None
+    experiment, params = load(folder)
+    if config is None or not experiment.is_proof:
+        raise PPOJaxError(f"{folder}: its task is no proof task, there is nothing to prove")
+    if mask_end is not None:
+        evaluation = replace(config.evaluation, mask_end=mask_end)
+        experiment = replace(experiment, config=replace(config, evaluation=evaluation))
+    env = experiment.env
+    kb = env.dataset.kb  # type: ignore[attr-defined]
+    atom = np.array(kb.parse_atom(query), np.int32)
+    queries = protocol.Candidates(atom[None, None], np.ones((1, 1), bool), np.zeros(1, np.int32))
+    _, found = experiment.judge.greedy(experiment.trainer.env_params, params, queries)
+    steps = explain(kb, atom, found.kinds[0], found.constants[0], found.log_probs[0])
+    if found.proved[0]:
+        return steps, True, ""
+    if len(steps) >= env.max_depth:  # type: ignore[attr-defined]
+        return steps, False, f"the depth limit of {env.max_depth} steps"  # type: ignore[attr-defined]
+    forced = steps and steps[-1].probability > 1.0 - 1e-6
+    return steps, False, "no action but `end` was left" if forced else "the agent chose to give up"
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Make sure that a run can be written to `folder` without losing one."""
+    if (folder / "config.toml").exists() and not overwrite:
+        raise PPOJaxError(f"{folder}: already holds a run; choose another --run-dir, or --overwrite to replace it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write_test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PPOJaxError(f"{folder}: cannot be written: {error.strerror}; choose another --run-dir") from None
+
+
+def _prepare(folder: Path, experiment: Experiment) -> None:
+    for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl", "queries.jsonl", "summary.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("checkpoints", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    metrics.write_atomically(folder / "config.toml", experiment.config.to_toml())
+    dataset = getattr(experiment.env, "dataset", None)
+    environment = {
+        "versions": {name: _version(name) for name in VERSIONED},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+        "cores": os.cpu_count(),
+        "git_commit": _git_commit(),
+        "dataset_sha256": None if dataset is None else dataset.sha256,
+    }
+    metrics.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    command: Callable[..., Any] = subprocess.run
+    try:
+        result = command(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    metrics.write_atomically(folder / "summary.json", json.dumps(metrics.to_json(summary), indent=2) + "\n")

@@ -1,0 +1,146 @@
+"""Probe environments: so small that their optimal values and policies are known exactly.
+
+A probe that fails says which part of the algorithm is wrong: the value loss, the dependence on the observation, the
+discount, the policy gradient, the bootstrap of a time limit. Observations are one float, [1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ppo_jax import ppo
+from ppo_jax.config import Config, Hyperparams, PPOConfig, TaskConfig
+from ppo_jax.envs.wrappers import EpisodeStatistics
+from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep
+
+
+class ProbeState(NamedTuple):
+    observation: jax.Array  # [1]
+    time: jax.Array  # [] int32, steps of this episode
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An environment given by how an episode starts and what one step does; reward 1 and the end, unless overridden."""
+
+    action_space: ActionSpace = Discrete(2)
+    can_truncate: bool = False
+    default_params: Any = ()
+
+    def start(self, key: jax.Array) -> jax.Array:
+        """First observation [1]."""
+        return jnp.ones(1)
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        """Next observation [1], reward, terminated, truncated."""
+        return state.observation, 1.0, True, False
+
+    def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, ProbeState]:
+        observation = self.start(key)
+        return observation, ProbeState(observation, jnp.zeros((), jnp.int32))
+
+    def step(self, key: jax.Array, state: ProbeState, action: jax.Array, params: Any) -> EnvStep:
+        step_key, reset_key = jax.random.split(key)
+        final, reward, terminated, truncated = self.outcome(step_key, state, action)
+        terminated, truncated = jnp.asarray(terminated), jnp.asarray(truncated)
+        fresh = self.reset(reset_key, params)[1]
+        state = jax.tree.map(
+            lambda new, old: jnp.where(terminated | truncated, new, old), fresh, ProbeState(final, state.time + 1)
+        )
+        reward = jnp.asarray(reward, jnp.float32)
+        return EnvStep(state.observation, state, reward, terminated, truncated, {"final_observation": final})
+
+
+@dataclass(frozen=True)
+class ConstantReward(Probe):
+    """Reward 1 and the end. V = 1."""
+
+
+@dataclass(frozen=True)
+class ObservedReward(Probe):
+    """The observation, `scale` or -`scale`, is the reward. V(x) = x."""
+
+    scale: float = 1.0
+
+    def start(self, key: jax.Array) -> jax.Array:
+        return self.scale * jax.random.rademacher(key, (1,), jnp.float32)
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        return state.observation, state.observation[0], True, False
+
+
+@dataclass(frozen=True)
+class DelayedReward(Probe):
+    """Nothing after the first step, 1 after the second. V(0) = gamma, V(1) = 1."""
+
+    def start(self, key: jax.Array) -> jax.Array:
+        return jnp.zeros(1)
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        return jnp.ones(1), state.time, state.time == 1, False
+
+
+@dataclass(frozen=True)
+class ChosenReward(Probe):
+    """Action 1 earns 1, action 0 costs 1."""
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        return state.observation, 2.0 * action - 1.0, True, False
+
+
+@dataclass(frozen=True)
+class MatchedReward(ObservedReward):
+    """The action must name the sign of the observation: earns 1, else costs 1."""
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        right = (action == 1) == (state.observation[0] > 0)
+        return state.observation, jnp.where(right, 1.0, -1.0), True, False
+
+
+@dataclass(frozen=True)
+class EndlessReward(Probe):
+    """Reward 1 for ever, only cut after five steps. V = 1 / (1 - gamma), which needs the bootstrap at the cut."""
+
+    can_truncate: bool = True
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        return state.observation, 1.0, False, state.time == 4
+
+
+@dataclass(frozen=True)
+class TargetReward(ObservedReward):
+    """A continuous action is to be half the observation, x: reward -(a - x/2)². The best mean is x/2."""
+
+    action_space: ActionSpace = Box((-2.0,), (2.0,))
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        return state.observation, -((action[0] - state.observation[0] / 2) ** 2), True, False
+
+
+@dataclass(frozen=True)
+class Walk(Probe):
+    """A noisy walk: past 2 it terminates, after seven steps it is cut, sometimes both. For identities, not learning."""
+
+    can_truncate: bool = True
+
+    def start(self, key: jax.Array) -> jax.Array:
+        return jax.random.normal(key, (1,))
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        x = state.observation + 0.5 * (2.0 * action - 1.0) + 0.5 * jax.random.normal(key, (1,))
+        return x, x[0], jnp.abs(x[0]) > 2.0, state.time == 6
+
+
+def build(env: Probe, n_updates: int = 3, **changes: Any) -> tuple[ppo.Trainer, Hyperparams]:
+    """A trainer with a small network, and hyperparameters; `changes` are settings of `PPOConfig`."""
+    settings = {"n_envs": 4, "n_steps": 8, "n_epochs": 2, "batch_size": 16, "learning_rate": 1e-2} | changes
+    steps = n_updates * settings["n_envs"] * settings["n_steps"]
+    config = Config(task=TaskConfig(env_id="probe"), ppo=PPOConfig(**settings, total_timesteps=steps))
+    network = MLPActorCritic(env.action_space, hidden_sizes=(16,))
+    trainer = ppo.Trainer(EpisodeStatistics(env), env.default_params, network, ppo.adam(), config.settings)
+    return trainer, config.hyperparams
