@@ -13,20 +13,20 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "ppo_jax"
 # Lower rows first. A module imports rows above its own and, within its row, only what stands before it here. A package
 # stands for its modules, which the second table orders, and at last its __init__.py.
 ROWS = (
-    ("types", "config", "schedules"),
+    ("types", "parsing", "config", "schedules"),
     ("distributions", "networks", "logic", "envs"),
-    ("normalization", "diagnostics", "ppo"),
+    ("normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
     ("checkpoint", "metrics"),
-    ("runner", "sweep", "distributed"),
+    ("experiment", "runner", "sweep", "distributed"),
     ("analysis",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 PACKAGES = {
     "networks": ("mlp", "proof"),
     "logic": ("kb", "countries", "datasets", "index", "resolution", "sampling"),
     "envs": ("proof", "gymnax", "wrappers"),
-    "evaluation": ("episodes", "ranking", "search", "proofs"),
+    "evaluation": ("episodes", "ranking", "search", "proofs", "explain", "protocol"),
     "analysis": ("diagnose", "validate", "compare", "statistics", "report"),
 }
 ORDER = [
@@ -46,6 +46,7 @@ INPUT_OUTPUT = {
 # of ppo_jax's modules ("ppo_jax.envs"), of other libraries ("jax"), or of the built-in functions that do I/O.
 BANS = {
     "types": JAX,
+    "parsing": JAX | {"ppo_jax.envs", "ppo_jax.networks"},
     "config": JAX | {"ppo_jax.envs", "ppo_jax.networks"},
     "schedules": {"ppo_jax.ppo"},
     "distributions": {"ppo_jax.config", "ppo_jax.envs"},
@@ -55,10 +56,12 @@ BANS = {
     "envs": {"ppo_jax.networks", "ppo_jax.ppo"},
     "normalization": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
     "diagnostics": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
+    "optimizer": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
     "ppo": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
     "evaluation": INPUT_OUTPUT | {"optax", "ppo_jax.ppo"},
     "checkpoint": {"ppo_jax.ppo", "ppo_jax.envs"},
     "metrics": {"ppo_jax.ppo", "ppo_jax.envs"},
+    "experiment": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "runner": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "sweep": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "distributed": {"ppo_jax.cli", "ppo_jax.analysis.report"},

@@ -21,7 +21,7 @@ def test_moments_are_those_of_all_batches_together(shape: tuple[int, ...]) -> No
     everything = np.concatenate(batches)
     np.testing.assert_allclose(moments.mean, everything.mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(moments.var, everything.var((0, 1)), rtol=1e-5)
-    assert moments.count == 28 * 2
+    assert moments.seen == 28 * 2
 
 
 def test_small_variance_far_from_zero_survives() -> None:

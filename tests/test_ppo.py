@@ -11,15 +11,18 @@ import pytest
 
 from ppo_jax import ppo, schedules
 from ppo_jax.config import Hyperparams, ScheduleConfig
+from ppo_jax.diagnostics import rollout_metrics
+from ppo_jax.normalization import Moments
 from ppo_jax.types import EnvStep
 from tests import toys
 
 KEY = jax.random.key(0)
+WALK = {"n_steps": 32, "batch_size": 64}
 
 
 @pytest.fixture(scope="module")
 def walk() -> tuple[ppo.Trainer, Hyperparams]:
-    return toys.build(toys.Walk(), target_kl=0.005)
+    return toys.build(toys.Walk(), learning_rate=0.03, **WALK)
 
 
 def plain(tree: Any) -> Any:
@@ -99,16 +102,15 @@ def test_gae_is_the_sum_of_discounted_errors_up_to_the_end() -> None:
 
 @pytest.fixture(scope="module")
 def walked(walk: tuple[ppo.Trainer, Hyperparams]) -> tuple[ppo.Trainer, ppo.TrainState, ppo.Transition]:
-    trainer = replace(walk[0], settings=replace(walk[0].settings, n_steps=40))
-    state = ppo.init(trainer, KEY, walk[1])
-    return trainer, state, jax.jit(ppo.rollout)(trainer, state)[1]
+    state = ppo.init(walk[0], KEY, walk[1])
+    return walk[0], state, jax.jit(ppo.rollout)(walk[0], state)[1]
 
 
 def test_rollout_shapes(walked: Any) -> None:
-    trainer, _, x = walked
-    assert x.observation.shape == (40, 4, 1)
+    _, _, x = walked
+    assert x.observation.shape == (32, 4, 1)
     for name in ("action", "log_prob", "value", "final_value", "reward", "terminated", "truncated"):
-        assert getattr(x, name).shape == (40, 4), name
+        assert getattr(x, name).shape == (32, 4), name
     assert "final_observation" not in x.info  # one observation a step is enough to keep
 
 
@@ -154,16 +156,6 @@ def test_minibatches_are_fresh_permutations() -> None:
 # --- identities
 
 
-def loop(trainer: ppo.Trainer, hyperparams: Hyperparams, key: jax.Array = KEY) -> tuple[ppo.TrainState, dict[str, Any]]:
-    """`train` as a Python loop."""
-    update = jax.jit(ppo.update)
-    state, rows = jax.jit(ppo.init)(trainer, key, hyperparams), []
-    for _ in range(trainer.settings.n_updates):
-        state, metrics = update(trainer, state)
-        rows.append(metrics)
-    return state, jax.tree.map(lambda *xs: np.stack(xs), *rows)
-
-
 @pytest.fixture(scope="module")
 def trained(walk: tuple[ppo.Trainer, Hyperparams]) -> tuple[ppo.TrainState, dict[str, Any]]:
     return jax.jit(ppo.train)(walk[0], KEY, walk[1])
@@ -171,110 +163,97 @@ def trained(walk: tuple[ppo.Trainer, Hyperparams]) -> tuple[ppo.TrainState, dict
 
 def test_training_moves_everything(walk: Any, trained: Any) -> None:
     before, (after, metrics) = ppo.init(walk[0], KEY, walk[1]), trained
-    assert after.step == walk[0].settings.n_updates
+    assert after.step == 4
     for old, new in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
         assert (old != new).any()
     for name, values in metrics.items():
-        assert values.shape == (3,) and values.dtype == jnp.float32, name
+        assert values.shape == (4,) and values.dtype == jnp.float32, name
 
 
 def test_scan_is_the_loop_to_the_bit(walk: Any, trained: Any) -> None:
-    equal(loop(*walk), trained)
+    update, state, rows = jax.jit(ppo.update), ppo.init(walk[0], KEY, walk[1]), []
+    for _ in range(4):
+        state, metrics = update(walk[0], state)
+        rows.append(metrics)
+    equal((state, jax.tree.map(lambda *xs: jnp.stack(xs), *rows)), trained)
 
 
 def test_chunks_are_the_whole_to_the_bit(walk: Any, trained: Any) -> None:
+    @jax.jit
+    def chunk(state: ppo.TrainState) -> tuple[ppo.TrainState, Any]:
+        return jax.lax.scan(lambda s, _: ppo.update(walk[0], s), state, length=2)
+
+    state, first = chunk(ppo.init(walk[0], KEY, walk[1]))
+    state, second = chunk(state)
+    equal((state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)), trained)
+
+
+def test_runs_together_are_runs_alone(walk: Any) -> None:
+    """Seeds and KL limits at once: each run stops where it stops alone, whatever the others do."""
     trainer, hp = walk
-
-    @partial(jax.jit, static_argnums=1)
-    def chunk(state: ppo.TrainState, length: int) -> tuple[ppo.TrainState, Any]:
-        return jax.lax.scan(lambda s, _: ppo.update(trainer, s), state, length=length)
-
-    state, first = chunk(ppo.init(trainer, KEY, hp), 1)
-    state, rest = chunk(state, 2)
-    equal((state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, rest)), trained)
-
-
-def test_seeds_together_are_seeds_alone(walk: Any) -> None:
-    trainer, hp = walk
-    keys = jax.random.split(KEY, 3)
-    states, metrics = jax.jit(jax.vmap(ppo.train, (None, 0, None)))(trainer, keys, hp)
-    train = jax.jit(ppo.train)
-    for i, key in enumerate(keys):
-        alone, alone_metrics = train(trainer, key, hp)
+    keys, limits = jax.random.split(KEY, 3), [1e-6, 0.005, np.inf]
+    axes = jax.tree.map(lambda _: None, hp)._replace(target_kl=0)
+    states, metrics = jax.jit(jax.vmap(ppo.train, (None, 0, axes)))(
+        trainer, keys, hp._replace(target_kl=jnp.array(limits))
+    )
+    for i, limit in enumerate(limits):
+        alone, alone_metrics = jax.jit(ppo.train)(trainer, keys[i], hp._replace(target_kl=limit))
         state, rows = jax.tree.map(lambda x, i=i: x[i], (states, metrics))
         equal((state.env_state, state.observation, state.key), (alone.env_state, alone.observation, alone.key))
+        for name in ("episodes", "episode_return_mean", "minibatches_applied", "epochs_completed", "early_stopped"):
+            equal(rows[name], alone_metrics[name])
         close(state.params, alone.params)
         close(rows, alone_metrics, 1e-5)
-        for name in ("episodes", "episode_return_mean", "episode_length_mean", "truncated_fraction"):
-            equal(rows[name], alone_metrics[name])
+
+    applied = metrics["minibatches_applied"]  # of 4
+    assert metrics["early_stopped"][0].all() and not metrics["early_stopped"][2].any()
+    # The first minibatch passes any limit: the policy is still the one of the rollout.
+    assert (applied[0] == 1).all() and (applied[2] == 4).all() and 4 < applied[1].sum() < 16
+    np.testing.assert_array_equal(metrics["epochs_completed"], applied // 2)
 
 
 def test_the_update_is_traced_once_whatever_the_hyperparameters(walk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, hp = walk
-    traces = []
-    update = ppo.update
+    update, traces = ppo.update, []
     monkeypatch.setattr(ppo, "update", lambda *arguments: traces.append(1) or update(*arguments))
     train = jax.jit(lambda *arguments: ppo.train(*arguments))
-    train(trainer, KEY, hp)
-    train(trainer, KEY, hp._replace(ent_coef=schedules.constant(0.1), gamma=0.5, target_kl=1e-3))
-    linear = toys.build(toys.Walk(), learning_rate=ScheduleConfig(1e-3, 0.0, "cosine", warmup=0.1))[1]
-    train(replace(trainer), KEY, linear)
+    other = toys.build(toys.Walk(), learning_rate=ScheduleConfig(1e-3, 0.0, "cosine", warmup=0.1), gamma=0.5, **WALK)[1]
+    for hyperparams in (hp, other, hp._replace(ent_coef=schedules.constant(0.1), target_kl=1e-3)):
+        train.trace(replace(trainer), jax.random.key(len(traces)), hyperparams)
     assert len(traces) == 1
+    train.trace(toys.build(toys.Walk(), n_epochs=3, **WALK)[0], KEY, hp)
+    assert len(traces) == 2  # a static setting does retrace
 
 
-def test_the_chunks_of_a_run_compile_once(walk: Any) -> None:
-    update = jax.jit(ppo.update)
-    state = ppo.init(*walk[:1], KEY, walk[1])
-    for _ in range(3):
-        state, _ = update(walk[0], state)
-    assert update._cache_size() == 1
+def test_the_state_keeps_its_types(walk: Any) -> None:
+    """A weak type that an update made strong would compile the second chunk of a run anew."""
+    before = jax.eval_shape(ppo.init, walk[0], KEY, walk[1])
+    assert jax.eval_shape(ppo.update, walk[0], before)[0] == before
 
 
 def test_no_host_callback_in_the_update(walk: Any) -> None:
-    trainer, hp = walk
-    state = ppo.init(trainer, KEY, hp)
-
     def talkative(trainer: ppo.Trainer, state: ppo.TrainState) -> Any:
         jax.debug.callback(lambda step: None, state.step)
         return ppo.update(trainer, state)
 
-    program = lambda f: jax.jit(f).lower(trainer, state).as_text()  # noqa: E731
-    assert "callback" in program(talkative)
-    assert "callback" not in program(ppo.update)
+    state = jax.eval_shape(ppo.init, walk[0], KEY, walk[1])
+    assert "callback" in jax.jit(talkative).lower(walk[0], state).as_text()
+    assert "callback" not in jax.jit(ppo.update).lower(walk[0], state).as_text()
 
 
-# --- the epochs
+# --- schedules and learning rates
 
 
-def test_kl_stop_under_vmap_is_that_of_single_runs(walk: Any) -> None:
-    trainer, hp = toys.build(toys.Walk(), n_epochs=4, n_updates=2, learning_rate=0.03)
-    limits = jnp.array([1e-6, 0.01, jnp.inf])
-    axes = jax.tree.map(lambda _: None, hp)._replace(target_kl=0)
-    states, metrics = jax.jit(jax.vmap(ppo.train, (None, None, axes)))(trainer, KEY, hp._replace(target_kl=limits))
-    train = jax.jit(ppo.train)
-    for i, limit in enumerate(limits):
-        alone, alone_metrics = train(trainer, KEY, hp._replace(target_kl=limit))
-        for name in ("minibatches_applied", "epochs_completed", "early_stopped"):
-            equal(metrics[name][i], alone_metrics[name])
-        close(jax.tree.map(lambda x, i=i: x[i], states.params), alone.params)
-    applied = metrics["minibatches_applied"]
-    np.testing.assert_array_equal(metrics["early_stopped"], [[1, 1], [1, 1], [0, 0]])
-    # The first minibatch cannot exceed a limit: the policy is still the one of the rollout.
-    assert (applied[0] >= 1).all() and (applied[0] < applied[1]).all() and (applied[1] < applied[2]).all()
-    np.testing.assert_array_equal(metrics["epochs_completed"], applied // 2)
-
-
-def test_schedules_run_on_environment_steps() -> None:
+def test_schedules_run_on_environment_steps(walk: Any) -> None:
     """Four updates: at 0, 1/4, 1/2, 3/4 of training, however many minibatches a KL stop leaves out."""
     changes = {
         "learning_rate": ScheduleConfig(0.03, 0.0),
         "ent_coef": ScheduleConfig(0.1, 0.02),
         "clip_range": ScheduleConfig(0.3, 0.1, end=0.5),
     }
-    trainer, hp = toys.build(toys.Walk(), n_updates=4, **changes)
-    train = jax.jit(ppo.train)
-    for target_kl in (jnp.inf, 1e-6):
-        metrics = train(trainer, KEY, hp._replace(target_kl=target_kl))[1]
+    hp = toys.build(toys.Walk(), **WALK, **changes)[1]
+    for target_kl in (np.inf, 1e-6):
+        metrics = jax.jit(ppo.train)(walk[0], KEY, hp._replace(target_kl=target_kl))[1]
         assert metrics["early_stopped"].all() == (target_kl < 1)
         assert metrics["learning_rate"][0] == np.float32(0.03)  # to the bit
         close(metrics["learning_rate"], [0.03, 0.0225, 0.015, 0.0075])
@@ -283,10 +262,9 @@ def test_schedules_run_on_environment_steps() -> None:
 
 
 @pytest.mark.parametrize("still", ["learning_rate", "critic_learning_rate"])
-def test_the_critic_has_a_learning_rate_of_its_own(still: str) -> None:
-    trainer, hp = toys.build(toys.Walk(), n_updates=1, critic_learning_rate=0.02)
-    before = jax.jit(ppo.init)(trainer, KEY, hp).params["params"]
-    after = jax.jit(ppo.train)(trainer, KEY, hp._replace(**{still: schedules.constant(0.0)}))[0].params["params"]
+def test_the_critic_has_a_learning_rate_of_its_own(walk: Any, still: str) -> None:
+    state = ppo.init(walk[0], KEY, walk[1]._replace(**{still: schedules.constant(0.0)}))
+    before, after = state.params["params"], jax.jit(ppo.update)(walk[0], state)[0].params["params"]
     for module in ("actor", "actor_head", "critic", "critic_head"):
         resting = module.startswith("critic") == (still == "critic_learning_rate")
         moved = [(a != b).any() for a, b in zip(*map(jax.tree.leaves, (before[module], after[module])), strict=True)]
@@ -296,76 +274,87 @@ def test_the_critic_has_a_learning_rate_of_its_own(still: str) -> None:
 # --- units
 
 
-def first_update(env: toys.Probe, **changes: Any) -> tuple[ppo.TrainState, dict[str, float]]:
+def first_update(env: toys.Probe, **changes: Any) -> dict[str, float]:
     """One update that learns nothing, from a critic that says 0 everywhere."""
-    trainer, hp = toys.build(env, n_updates=1, learning_rate=0.0, n_steps=64, batch_size=256, **changes)
+    trainer, hp = toys.build(env, learning_rate=0.0, n_steps=64, batch_size=256, **changes)
     state = ppo.init(trainer, KEY, hp)
     head = state.params["params"]["critic_head"]
     head["kernel"] = jnp.zeros_like(head["kernel"])
-    state, metrics = jax.jit(ppo.update)(trainer, state)
-    return state, {name: float(value) for name, value in metrics.items()}
+    metrics = jax.jit(ppo.update)(trainer, state)[1]
+    return {name: float(value) for name, value in metrics.items()}
 
 
-@pytest.mark.parametrize("switch", ["normalize_observations", "normalize_rewards", "normalize_values"])
+@pytest.mark.parametrize("switch", ["normalize_rewards", "normalize_values"])
 def test_value_loss_and_returns_are_in_raw_units(switch: str) -> None:
     """Rewards of ±50, one step: the returns are the rewards."""
     env = toys.ObservedReward(scale=50.0)
-    plain_metrics, metrics = first_update(env)[1], first_update(env, **{switch: True})[1]
-    assert plain_metrics["value_loss"] == pytest.approx(2500.0)
-    # Normalised values denormalise a network's 0 to the mean of the returns: the error is their variance.
-    variance = plain_metrics["returns_std"] ** 2
+    raw, metrics = first_update(env), first_update(env, **{switch: True})
+    assert raw["value_loss"] == pytest.approx(2500.0)
+    variance = raw["returns_std"] ** 2
+    assert 2400 < variance < 2499
+    # Normalised values denormalise a network's 0 to the mean of the returns: the error left is their variance.
     assert metrics["value_loss"] == pytest.approx(variance if switch == "normalize_values" else 2500.0, rel=1e-4)
-    assert 2400 < variance < 2500
-    for name in ("returns_std", "value_error_std", "advantage_std", "episode_return_mean"):
-        assert metrics[name] == pytest.approx(plain_metrics[name], rel=1e-4), name
+    for name in ("returns_std", "value_error_std", "advantage_std", "episode_return_mean", "returns_degenerate"):
+        assert metrics[name] == pytest.approx(raw[name], rel=1e-4), name
+    # A critic that says the same everywhere explains nothing, in any unit.
     assert metrics["explained_variance"] == pytest.approx(0.0, abs=1e-4)
 
 
-def test_explained_variance_judges_the_values_before_the_update() -> None:
-    """With normalised values, a critic whose output is x / 50 explains returns of ±50 once the scale is known."""
-    trainer, hp = toys.build(
-        toys.ObservedReward(scale=50.0), n_steps=64, batch_size=256, learning_rate=0.0, normalize_values=True
-    )
+def test_a_critic_in_other_units_explains_as_much() -> None:
+    """Returns x = ±50 and a normalised critic: once moments are known, half of x explains 3/4 of the variance."""
+    trainer, hp = toys.build(toys.ObservedReward(scale=50.0), learning_rate=0.0, normalize_values=True)
     state = ppo.init(trainer, KEY, hp)
-    metrics = jax.jit(ppo.update)(trainer, state)[1]
-    x = ppo.rollout(trainer, state)[1]
-    expected = 1 - np.var(x.reward - x.value) / np.var(x.reward)
-    assert metrics["explained_variance"] == pytest.approx(expected, rel=1e-5)
+    transitions = ppo.rollout(trainer, state)[1]
+    moments = Moments(jnp.asarray(0.0), jnp.asarray(2500.0), jnp.asarray(1e4))
+    half = transitions._replace(value=transitions.reward / 2 / 50.0)
+    metrics = ppo.make_batch(trainer, state._replace(value_moments=moments), half)[2]
+    assert metrics["explained_variance"] == pytest.approx(0.75, abs=1e-5)
 
 
-def test_one_rollout_and_its_epochs_see_one_normalisation() -> None:
+def test_one_rollout_and_its_epochs_see_one_normalisation(walk: Any, walked: Any) -> None:
     """Nothing is known before the first update, so it must be that of a run without normalisation, to the bit."""
-    (trainer, hp), (normalizing, _) = toys.build(toys.Walk()), toys.build(toys.Walk(), normalize_observations=True)
+    trainer, hp = walk
+    normalizing = toys.build(toys.Walk(), normalize_observations=True, **WALK)[0]
     update = jax.jit(ppo.update)
     expected, _ = update(trainer, ppo.init(trainer, KEY, hp))
     state, _ = update(normalizing, ppo.init(normalizing, KEY, hp))
     equal(state.params, expected.params)
-    raw = np.asarray(ppo.rollout(trainer, ppo.init(trainer, KEY, hp))[1].observation)
+    raw = np.asarray(walked[2].observation)
     close(state.observation_moments.mean, raw.mean((0, 1)))
     close(state.observation_moments.var, raw.var((0, 1)), 1e-5)
     # The second update sees them.
-    x = ppo.rollout(normalizing, state)[1]
-    close(x.observation[0], (state.observation - raw.mean((0, 1))[None]) / raw.std((0, 1))[None], 1e-4)
+    seen = jax.jit(ppo.rollout)(normalizing, state)[1].observation[0]
+    close(seen, (state.observation - raw.mean((0, 1))[None]) / raw.std((0, 1))[None], 1e-4)
+
+
+def metrics_of(rewards: jax.Array, values: jax.Array) -> dict[str, jax.Array]:
+    """Of episodes of one step, so that rewards are the returns."""
+    ends, nothing = jnp.ones(rewards.shape, bool), jnp.zeros(rewards.shape)
+    info = {"episode_done": ends, "episode_return": rewards, "episode_length": ends}
+    transitions = ppo.Transition((), nothing, nothing, values, nothing, rewards, ends, ~ends, info)
+    return rollout_metrics(transitions, values, rewards, rewards - values)
 
 
 def test_returns_that_do_not_vary_are_no_broken_critic() -> None:
-    _, metrics = first_update(toys.ConstantReward())
-    assert metrics["returns_degenerate"] == 1.0 and np.isnan(metrics["explained_variance"])
-    _, metrics = first_update(toys.ObservedReward())
-    assert metrics["returns_degenerate"] == 0.0 and metrics["explained_variance"] == pytest.approx(0.0, abs=1e-5)
+    noise = jax.random.normal(KEY, (8, 4))
+    for rewards in (jnp.zeros((8, 4)), jnp.ones((8, 4)), 1.0 + 1e-3 * noise):
+        metrics = metrics_of(rewards, rewards / 2)
+        assert metrics["returns_degenerate"] == 1 and np.isnan(metrics["explained_variance"])
+    metrics = metrics_of(noise, noise / 2)
+    assert metrics["returns_degenerate"] == 0
+    assert metrics["explained_variance"] == pytest.approx(0.75, abs=1e-5)
 
 
-def test_episodes_are_counted_when_they_end() -> None:
-    """Rollouts of eight steps, episodes of five: one ends in the first, two in the second (at steps 10 and 15)."""
-    trainer, hp = toys.build(toys.EndlessReward(), n_updates=2)
-    metrics = jax.jit(ppo.train)(trainer, KEY, hp)[1]
-    np.testing.assert_array_equal(metrics["episodes"], [4, 8])
-    for name, value in {"episode_return_mean": 5, "episode_length_mean": 5, "truncated_fraction": 1}.items():
-        np.testing.assert_array_equal(metrics[name], [value, value])
-
-
-def test_a_time_limit_that_is_part_of_the_task_is_not_bootstrapped() -> None:
+def test_metrics_of_episodes_are_null_where_none_ended() -> None:
     trainer, hp = toys.build(toys.EndlessReward(), bootstrap_truncation=False)
-    state = ppo.init(trainer, KEY, hp)
-    transitions = ppo.rollout(trainer, state)[1]
-    assert transitions.truncated.any() and not transitions.final_value.any()
+    _, x, _ = jax.jit(ppo.rollout)(trainer, ppo.init(trainer, KEY, hp))
+    # Eight steps, episodes of five: four environments end one each in the first rollout.
+    metrics = rollout_metrics(x, x.value, x.value, x.value)
+    assert metrics["episodes"] == 4
+    for name, value in {"episode_return_mean": 5, "episode_length_mean": 5, "truncated_fraction": 1}.items():
+        assert metrics[name] == value
+    unfinished = jax.tree.map(lambda leaf: leaf[:4], x)
+    metrics = rollout_metrics(unfinished, *[unfinished.value] * 3)
+    assert metrics["episodes"] == 0 and np.isnan(metrics["episode_return_mean"])
+    # A time limit that is part of the task is not bootstrapped.
+    assert x.truncated.any() and not x.final_value.any()

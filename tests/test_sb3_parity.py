@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,27 +166,40 @@ def test_explained_variance(case: Case) -> None:
     close(metrics["explained_variance"], case.golden["explained_variance"])
 
 
+@jax.jit
+def one_minibatch(
+    trainer: ppo.Trainer, params: Any, opt_state: Any, batch: ppo.Batch, indices: jax.Array, scheduled: Any, hp: Any
+) -> Any:
+    """The loss, its terms, and an update of this minibatch alone."""
+    minibatch = jax.tree.map(lambda x: x[indices], batch)
+    ranges = (scheduled["clip_range"], hp.clip_range_vf, scheduled["ent_coef"], hp.vf_coef)
+    total, terms = ppo.loss(params, trainer.network.apply, minibatch, *ranges, trainer.settings.normalize_advantage)
+    return total, terms, all_minibatches(trainer, params, opt_state, batch, indices[None, None], scheduled, hp)
+
+
+@jax.jit
+def all_minibatches(
+    trainer: ppo.Trainer, params: Any, opt_state: Any, batch: ppo.Batch, indices: jax.Array, scheduled: Any, hp: Any
+) -> Any:
+    """The update with minibatches in the order of `indices` [epochs, minibatches, size]."""
+
+    def order(key: jax.Array, epoch: jax.Array, n: int, batch_size: int) -> jax.Array:
+        return indices[epoch]
+
+    return ppo.update_epochs(trainer, params, opt_state, batch, jax.random.key(0), scheduled, hp, order)
+
+
 def test_every_minibatch(case: Case) -> None:
     """One minibatch at a time, that which stops the epochs included; the parameters are our own all along."""
-    golden, hp, network = case.golden, case.hyperparams, case.trainer.network
-    one = ppo.Trainer(None, (), network, ppo.adam(), dataclasses.replace(case.trainer.settings, n_epochs=1))
-    minibatches = golden["minibatches"].reshape(-1, case.trainer.settings.batch_size)
-
-    @jax.jit
-    def step(params: Any, opt_state: Any, indices: jax.Array) -> Any:
-        minibatch = jax.tree.map(lambda x: x[indices], case.batch)
-        ranges = (case.scheduled["clip_range"], hp.clip_range_vf, case.scheduled["ent_coef"], hp.vf_coef)
-        total, terms = ppo.loss(params, network.apply, minibatch, *ranges, one.settings.normalize_advantage)
-        order = lambda *_: indices[None]  # noqa: E731
-        return (
-            total,
-            terms,
-            ppo.update_epochs(one, params, opt_state, case.batch, jax.random.key(0), case.scheduled, hp, order),
-        )
-
+    golden = case.golden
+    trainer = replace(case.trainer, settings=replace(case.trainer.settings, n_epochs=1))
     params, opt_state = case.before, ppo.adam().init(case.before)
-    for k in range(len(golden["approx_kl"])):
-        total, terms, (params, opt_state, metrics) = step(params, opt_state, minibatches[k])
+    for k, indices in enumerate(golden["minibatches"].reshape(-1, trainer.settings.batch_size)):
+        if k == len(golden["approx_kl"]):
+            break
+        total, terms, (params, opt_state, metrics) = one_minibatch(
+            trainer, params, opt_state, case.batch, indices, case.scheduled, case.hyperparams
+        )
         for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction"):
             close(terms[name], golden[name][k])
         close(terms["entropy"], -golden["entropy_loss"][k])
@@ -194,26 +207,19 @@ def test_every_minibatch(case: Case) -> None:
         if k < case.applied:
             close(total, golden["loss"][k])
             close(metrics["grad_norm"], golden["grad_norm"][k])
-            assert metrics["grad_clip_fraction"] == (golden["grad_norm"][k] > hp.max_grad_norm)
+            assert metrics["grad_clip_fraction"] == (golden["grad_norm"][k] > case.hyperparams.max_grad_norm)
     jax.tree.map(close, params, case.after)
 
 
 def test_the_whole_update(case: Case) -> None:
     golden, applied = case.golden, case.applied
-    minibatches = jnp.asarray(golden["minibatches"])
-    params, opt_state, metrics = jax.jit(ppo.update_epochs, static_argnums=7)(
-        case.trainer,
-        case.before,
-        ppo.adam().init(case.before),
-        case.batch,
-        jax.random.key(0),
-        case.scheduled,
-        case.hyperparams,
-        lambda key, epoch, n, batch_size: minibatches[epoch],
+    opt_state = ppo.adam().init(case.before)
+    params, opt_state, metrics = all_minibatches(
+        case.trainer, case.before, opt_state, case.batch, golden["minibatches"], case.scheduled, case.hyperparams
     )
     jax.tree.map(close, params, case.after)
     assert metrics["minibatches_applied"] == opt_state.count == applied
-    assert metrics["epochs_completed"] == applied // minibatches.shape[1]
+    assert metrics["epochs_completed"] == applied // golden["minibatches"].shape[1]
     assert metrics["early_stopped"] == (case.name == "kl_stop")
     # Ours average the minibatches applied; the one that stopped the epochs is not among them.
     for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm"):

@@ -24,11 +24,15 @@ class ProbeState(NamedTuple):
     time: jax.Array  # [] int32, steps of this episode
 
 
+TWO_ACTIONS = Discrete(2)
+ONE_NUMBER = Box((-2.0,), (2.0,))
+
+
 @dataclass(frozen=True)
 class Probe:
     """An environment given by how an episode starts and what one step does; reward 1 and the end, unless overridden."""
 
-    action_space: ActionSpace = Discrete(2)
+    action_space: ActionSpace = TWO_ACTIONS
     can_truncate: bool = False
     default_params: Any = ()
 
@@ -116,7 +120,7 @@ class EndlessReward(Probe):
 class TargetReward(ObservedReward):
     """A continuous action is to be half the observation, x: reward -(a - x/2)². The best mean is x/2."""
 
-    action_space: ActionSpace = Box((-2.0,), (2.0,))
+    action_space: ActionSpace = ONE_NUMBER
 
     def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
         return state.observation, -((action[0] - state.observation[0] / 2) ** 2), True, False
@@ -136,7 +140,22 @@ class Walk(Probe):
         return x, x[0], jnp.abs(x[0]) > 2.0, state.time == 6
 
 
-def build(env: Probe, n_updates: int = 3, **changes: Any) -> tuple[ppo.Trainer, Hyperparams]:
+@dataclass(frozen=True)
+class OneOf(Probe):
+    """Several probes in one program, which so compiles once for all; the parameter, [] int32, says which it is."""
+
+    probes: tuple[Probe, ...] = ()
+    can_truncate: bool = True
+    default_params: Any = 0
+
+    def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, ProbeState]:
+        return jax.lax.switch(params, [probe.reset for probe in self.probes], key, ())
+
+    def step(self, key: jax.Array, state: ProbeState, action: jax.Array, params: Any) -> EnvStep:
+        return jax.lax.switch(params, [probe.step for probe in self.probes], key, state, action, ())
+
+
+def build(env: Probe, n_updates: int = 4, **changes: Any) -> tuple[ppo.Trainer, Hyperparams]:
     """A trainer with a small network, and hyperparameters; `changes` are settings of `PPOConfig`."""
     settings = {"n_envs": 4, "n_steps": 8, "n_epochs": 2, "batch_size": 16, "learning_rate": 1e-2} | changes
     steps = n_updates * settings["n_envs"] * settings["n_steps"]

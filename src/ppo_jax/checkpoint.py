@@ -41,7 +41,9 @@ def restore(folder: Path, like: PyTree) -> PyTree:
                 f"{folder}: does not fit the configuration beside it: {name} is {found.get(name, 'missing')} there, "
                 f"{wanted.get(name, 'unknown')} here ({len(differing)} differ); restore config.toml as it was"
             )
-        return checkpointer.restore(folder.absolute(), jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like))
+        return checkpointer.restore(
+            folder.absolute(), jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+        )
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

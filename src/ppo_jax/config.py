@@ -7,9 +7,7 @@ A `Config` is what the user writes. Two views are derived from it: `Settings`, t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-import tomlkit
 
+from ppo_jax.parsing import convert, nearest, nearest_divisors, parse_assignment, read_toml, write_toml
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
     "SCHEDULE_SHAPES",
+    "SECTIONS",
     "Config",
     "EvaluationConfig",
     "Hyperparams",
@@ -33,14 +32,15 @@ __all__ = [
     "ScheduleConfig",
     "Settings",
     "TaskConfig",
+    "from_dict",
     "load_config",
 ]
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
-NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0.0, le=1e30)]
 
 SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential", "logarithmic")
 
@@ -149,31 +149,43 @@ class PPOConfig:
     total_timesteps: Count = 100_000
     """Environment steps of the whole run, rounded up to whole updates."""
     n_envs: Count = 64
+    """Environments stepped side by side."""
     n_steps: Count = 128
     """Steps of each environment in a rollout."""
     n_epochs: Count = 4
+    """Passes over a rollout."""
     batch_size: Count = 2048
     """Transitions in a minibatch; must divide n_envs * n_steps."""
     learning_rate: Scheduled = 3e-4
+    """Of Adam. Any scheduled setting is a number or a table { init, final, shape, start, end, warmup }."""
     critic_learning_rate: Scheduled | None = None
     """For the parameters of modules named `critic…`; by default `learning_rate`."""
     gamma: Fraction = 0.99
+    """Discount of a step."""
     gae_lambda: Fraction = 0.95
+    """Of generalised advantage estimation: 0 trusts the critic, 1 the returns."""
     clip_range: Scheduled = 0.2
+    """How far an action's probability may move from the rollout's, as a ratio; scheduled."""
     clip_range_vf: Positive | None = None
     """Clip of the value's change from the rollout's; in the units of the value network's output."""
     ent_coef: Scheduled = 0.0
+    """Weight of the entropy in the loss; scheduled."""
     vf_coef: NonNegative = 0.5
+    """Weight of the value loss."""
     max_grad_norm: Positive = 0.5
     """Largest global norm of the gradient; inf switches the clip off."""
     target_kl: Positive | None = None
     """Stop the update's epochs where the approximate KL exceeds 1.5 times this."""
     normalize_advantage: bool = True
+    """Standardise the advantages of each minibatch."""
     bootstrap_truncation: bool = True
     """Add the value of the final observation where a time limit cut the episode."""
     normalize_observations: bool = False
+    """Standardise observations by their running mean and variance."""
     normalize_rewards: bool = False
+    """Divide rewards by the running standard deviation of the discounted return."""
     normalize_values: bool = False
+    """Let the critic predict standardised returns."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,9 @@ class NetworkConfig:
     network: str = "auto"
     """`mlp`, `proof_actions`, `proof_successors`, or the import path `package.module:Network` of your own."""
     hidden_sizes: tuple[Count, ...] = (64, 64)
+    """Widths of the hidden layers."""
     activation: Literal["tanh", "relu", "gelu"] = "tanh"
+    """Between the layers."""
     residual_layers: Natural = 0
     """Residual blocks after the hidden layers, each as wide as the last of them."""
     separate_critic: bool = True
@@ -217,8 +231,7 @@ class RunConfig:
     """The run itself: seed and what is written."""
 
     seed: Natural = 0
-    chunk_updates: Count = 4
-    """Updates in one call of the compiled program; logging happens between calls. Changes no result."""
+    """Decides everything random in the run."""
     tensorboard: bool = False
     """Also write TensorBoard files (needs the extra `tensorboard`)."""
     wandb: bool = False
@@ -237,11 +250,11 @@ class Config:
 
     def __post_init__(self) -> None:
         if (self.task.env_id is None) == (self.task.dataset is None):
-            raise PPOJaxError("task: give either env_id or dataset (one of the two)")
+            raise PPOJaxError("task: give env_id or dataset, one of the two (`--set env_id=none` drops one)")
         ppo = self.ppo
         rollout = ppo.n_envs * ppo.n_steps
         if ppo.batch_size < rollout and rollout % ppo.batch_size:
-            near = ", ".join(map(str, _nearest_divisors(rollout, ppo.batch_size)))
+            near = ", ".join(map(str, nearest_divisors((ppo.n_envs, ppo.n_steps), ppo.batch_size)))
             raise PPOJaxError(
                 f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
@@ -292,59 +305,43 @@ class Config:
         )
 
     def override(self, assignments: Iterable[str] | Mapping[str, Any]) -> Config:
-        """Return a config with ``key=value`` settings replaced.
+        """Return a config with settings replaced.
 
         Args:
-            assignments: strings such as ``"n_envs=32"``, ``"learning_rate.final=1e-6"`` (values in TOML, a bare word
-                is a string), or a mapping from keys to values.
+            assignments: strings such as ``"n_envs=32"``, ``"learning_rate.final=1e-6"`` or ``"target_kl=none"``
+                (values in TOML, a bare word is a string), or a mapping from keys to values.
 
         Raises:
             PPOJaxError: unknown key (names the nearest), or a value of the wrong type or range.
         """
-        if isinstance(assignments, Mapping):
-            pairs = list(assignments.items())
-        else:
-            pairs = [_parse_assignment(text) for text in assignments]
+        pairs = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
         tables = self.to_dict()
         for key, new in pairs:
-            parts = key.split(".")
-            if parts[0] in _SECTIONS and len(parts) > 1:
-                parts = parts[1:]
-            name, *inner = parts
+            section, dot, rest = key.partition(".")
+            name, *inner = (rest if dot and section in SECTIONS else key).split(".")
             table = tables[_section_of(name, f"--set {key}")]
             if not inner:
                 table[name] = new
-                continue
-            if name not in _SCHEDULED or len(inner) > 1:
-                raise PPOJaxError(f"--set {key}: {name} has no parts; write {name}=value")
-            old = table.get(name)
-            table[name] = dict(old) if isinstance(old, dict) else {"init": old or 0.0, "final": old or 0.0}
-            table[name][inner[0]] = new
+            elif name in _SCHEDULED and len(inner) == 1:
+                old = table.get(name, {})
+                table[name] = (old if isinstance(old, dict) else {"init": old, "final": old}) | {inner[0]: new}
+            else:
+                raise PPOJaxError(f"--set {key}: {name} has no such part; write {name}=value")
         return from_dict(tables, place="--set")
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Nested plain dicts without unset (None) values."""
         return {
-            section: {k: _plain(v) for k, v in dataclasses.asdict(getattr(self, section)).items() if v is not None}
-            for section in _SECTIONS
+            section: {name: value for name, value in values.items() if value is not None}
+            for section, values in dataclasses.asdict(self).items()
         }
 
     def to_toml(self) -> str:
         """The whole configuration as TOML that `load_config` reads back to an equal `Config`."""
-        document = tomlkit.document()
-        for section, values in self.to_dict().items():
-            table = tomlkit.table()
-            for name, value in values.items():
-                if isinstance(value, dict):
-                    inline = tomlkit.inline_table()
-                    inline.update(value)
-                    value = inline
-                table[name] = value
-            document[section] = table
-        return tomlkit.dumps(document)
+        return write_toml(self.to_dict())
 
 
-_SECTIONS: dict[str, type] = {
+SECTIONS: dict[str, type] = {
     "task": TaskConfig,
     "ppo": PPOConfig,
     "network": NetworkConfig,
@@ -352,7 +349,8 @@ _SECTIONS: dict[str, type] = {
     "run": RunConfig,
 }
 _SCHEDULED = ("learning_rate", "critic_learning_rate", "clip_range", "ent_coef")
-_FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in _SECTIONS.items()}
+_FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in SECTIONS.items()}
+_OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
 
 
 def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any] = ()) -> Config:
@@ -361,16 +359,7 @@ def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any]
     Raises:
         PPOJaxError: the file is missing or no TOML, a key is unknown, a value has the wrong type or range.
     """
-    path = Path(path)
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PPOJaxError(f"{path}: no such file; experiments/ holds examples") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PPOJaxError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise PPOJaxError(f"{path}: not valid TOML: {error}") from None
-    config = from_dict(tables, place=str(path))
+    config = from_dict(read_toml(Path(path)), place=str(path))
     return config.override(assignments) if assignments else config
 
 
@@ -378,35 +367,24 @@ def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:
     """Build a `Config` from nested dicts, checking names, types and ranges; `place` begins every error."""
     sections: dict[str, Any] = {}
     for section, values in tables.items():
-        if section not in _SECTIONS:
-            hint = f"write it under [{_section_of(section, place)}]" if _is_key(section) else _nearest(section, _SECTIONS)
+        if section not in SECTIONS:
+            hint = f"write it under [{_OWNER[section]}]" if section in _OWNER else nearest(section, SECTIONS)
             raise PPOJaxError(f"{place}: unknown section [{section}]; {hint}")
         if not isinstance(values, Mapping):
             raise PPOJaxError(f"{place}: {section} must be a table: [{section}]")
         types = _FIELD_TYPES[section]
-        converted = {}
-        for name, value in values.items():
-            if name not in types:
-                owner = f"it belongs under [{_section_of(name, place)}]" if _is_key(name) else None
-                raise PPOJaxError(f"{place}: [{section}] unknown key {name!r}; {owner or _nearest(name, _all_keys())}")
-            converted[name] = _convert(value, types[name], f"{place}: {section}.{name}")
-        sections[section] = _SECTIONS[section](**converted)
+        for name in values:
+            if (owner := _section_of(name, f"{place}: [{section}]")) != section:
+                raise PPOJaxError(f"{place}: [{section}] has no key {name!r}; it belongs under [{owner}]")
+        converted = {name: convert(value, types[name], f"{place}: {section}.{name}") for name, value in values.items()}
+        sections[section] = SECTIONS[section](**converted)
     return Config(**sections)
 
 
-def _convert(value: Any, kind: Any, place: str) -> Any:
-    if isinstance(value, dict):
-        known = {f.name for f in dataclasses.fields(ScheduleConfig)}
-        for name in value:
-            if name not in known:
-                raise PPOJaxError(f"{place}: unknown key {name!r}; {_nearest(name, known)}")
-    if isinstance(value, float) and math.isnan(value):
-        raise PPOJaxError(f"{place} = nan: expected a number")
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        message = str(error).replace("`", "").replace("Expected", "expected").replace("Object", "table")
-        raise PPOJaxError(f"{place} = {_plain(value)!r}: {message}") from None
+def _section_of(name: str, place: str) -> str:
+    if name not in _OWNER:
+        raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, _OWNER)}")
+    return _OWNER[name]
 
 
 def _schedule(value: float | ScheduleConfig) -> Schedule:
@@ -414,45 +392,3 @@ def _schedule(value: float | ScheduleConfig) -> Schedule:
         shape = SCHEDULE_SHAPES.index(value.shape)
         return Schedule(value.init, value.final, shape, value.start, value.end, value.warmup)
     return Schedule(init=value, final=value)
-
-
-def _parse_assignment(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise PPOJaxError(f"--set {text}: expected key=value")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
-
-
-def _all_keys() -> list[str]:
-    return [name for types in _FIELD_TYPES.values() for name in types]
-
-
-def _is_key(name: str) -> bool:
-    return name in _all_keys()
-
-
-def _section_of(name: str, place: str) -> str:
-    for section, types in _FIELD_TYPES.items():
-        if name in types:
-            return section
-    raise PPOJaxError(f"{place}: unknown key {name!r}; {_nearest(name, _all_keys())}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-
-
-def _nearest_divisors(total: int, wanted: int) -> list[int]:
-    divisors = [d for d in range(1, total + 1) if total % d == 0]
-    return sorted(sorted(divisors, key=lambda d: abs(d - wanted))[:3])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return value

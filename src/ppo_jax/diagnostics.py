@@ -23,11 +23,11 @@ def rollout_metrics(
     rewards, info = transitions.reward, transitions.info
     reward_range = jnp.maximum(jnp.max(rewards), 0.0) - jnp.minimum(jnp.min(rewards), 0.0)
     returns_std = jnp.std(returns)
-    degenerate = returns_std < 0.01 * reward_range
+    degenerate = returns_std <= 0.01 * reward_range
     explained = 1.0 - jnp.var(returns - values) / jnp.var(returns)
     done = info["episode_done"]
     metrics = {
-        "explained_variance": jnp.where(degenerate | (returns_std == 0.0), jnp.nan, explained),
+        "explained_variance": jnp.where(degenerate, jnp.nan, explained),
         "returns_degenerate": degenerate.astype(jnp.float32),
         "returns_std": returns_std,
         "value_error_std": jnp.std(returns - values),
@@ -42,5 +42,3 @@ def rollout_metrics(
         total = jnp.sum(weight)
         metrics[name] = jnp.where(total > 0, jnp.sum(value * weight) / jnp.where(total > 0, total, 1.0), jnp.nan)
     return metrics
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,11 +20,23 @@ from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.envs.wrappers import EpisodeStatistics
 from ppo_jax.evaluation import episodes, protocol
 from ppo_jax.evaluation.proofs import Candidates, candidates
+from ppo_jax.logic import datasets
+from ppo_jax.logic.datasets import Dataset
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.networks.proof import ProofActions, ProofSuccessors
 from ppo_jax.types import Environment, PPOJaxError
 
-__all__ = ["Experiment", "PolicyParams", "build", "make_environment", "make_network", "policy_params"]
+__all__ = [
+    "Experiment",
+    "PolicyParams",
+    "build",
+    "describe_data",
+    "describe_environment",
+    "environment_ids",
+    "make_environment",
+    "make_network",
+    "policy_params",
+]
 
 PyTree = Any
 PROOF_PREFIX = "Proof-"
@@ -52,10 +65,15 @@ class Experiment:
     def is_proof(self) -> bool:
         return isinstance(self.env, ProofEnv)
 
+    @property
+    def dataset(self) -> Dataset | None:
+        """The data of a proof task."""
+        return self.env.dataset if isinstance(self.env, ProofEnv) else None
+
     def policy(self, params: PolicyParams, observation: PyTree) -> tuple[Any, jax.Array]:
         """Distribution and value in raw return units, for raw observations [n, ...]."""
         observation = normalization.normalize_observation(params.observation_moments, observation)
-        distribution, value = self.trainer.network.apply(params.params, observation)
+        distribution, value = self.trainer.forward(params.params, observation)
         return distribution, normalization.denormalize(params.value_moments, value) * params.reward_scale
 
     def untrained(self, seed: int) -> PolicyParams:
@@ -75,14 +93,20 @@ class Experiment:
         """The queries of a split with their corruptions, as the configuration asks."""
         assert isinstance(self.env, ProofEnv) and self.env.dataset is not None
         evaluation = self.config.evaluation
-        return candidates(
-            self.env.dataset, split, self.env.corrupt, evaluation.n_corruptions, evaluation.n_queries
-        )
+        return candidates(self.env.dataset, split, self.env.corrupt, evaluation.n_corruptions, evaluation.n_queries)
 
-    def evaluate(self, params: PolicyParams, split: str) -> dict[str, Any]:
-        """Judge a policy on ``"valid"`` or ``"test"``; for episodes the two differ in their random keys."""
+    def evaluate(
+        self, params: PolicyParams, split: str, protocols: Iterable[str] = ("greedy", "marginal")
+    ) -> dict[str, Any]:
+        """Judge a policy on ``"valid"`` or ``"test"``; for episodes the two differ in their random keys.
+
+        Returns:
+            For a proof task a summary for each of `protocols`, else one summary of episodes.
+        """
         if self.is_proof:
-            return self.judge(self.trainer.env_params, params, self.candidates(split))
+            judges = {"greedy": self.judge.greedy, "marginal": self.judge.marginal}
+            arguments = (self.trainer.env_params, params, self.candidates(split))
+            return {name: judges[name](*arguments)[0] for name in protocols}
         key = jax.random.fold_in(jax.random.key(self.config.run.seed), {"valid": 1, "test": 2}[split])
         return episodes.summarize(self._play(self.trainer.env_params, params, key))
 
@@ -128,21 +152,60 @@ class Experiment:
 def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:
     """Copy out of a training state what a policy needs (a copy: the state's buffers are donated)."""
     scale = jnp.sqrt(state.return_moments.var + 1e-8) if trainer.settings.normalize_rewards else jnp.ones(())
-    return jax.tree.map(
-        jnp.copy, PolicyParams(state.params, state.observation_moments, state.value_moments, scale)
-    )
+    return jax.tree.map(jnp.copy, PolicyParams(state.params, state.observation_moments, state.value_moments, scale))
 
 
-def build(config: Config) -> Experiment:
+def build(config: Config, *, env: Environment | None = None, network: nn.Module | None = None) -> Experiment:
     """Environment, network and trainer of a configuration.
+
+    Args:
+        config: the configuration.
+        env: an environment of your own, in place of the one that ``[task]`` names.
+        network: a network of your own, in place of the one that ``[network]`` names.
 
     Raises:
         PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere.
     """
-    env = make_environment(config)
-    network = make_network(config, env)
+    env = make_environment(config) if env is None else env
+    network = make_network(config, env) if network is None else network
     trainer = ppo.Trainer(EpisodeStatistics(env), env.default_params, network, ppo.adam(), config.settings)
     return Experiment(config, env, trainer)
+
+
+def environment_ids() -> list[str]:
+    """Every id that `env_id` takes: gymnax's and the built-in proof tasks."""
+    return [*gymnax_envs.environment_ids(), *(PROOF_PREFIX + name for name in datasets.BUILTIN)]
+
+
+def describe_environment(env_id: str) -> dict[str, Any]:
+    """What an environment of `environment_ids` observes and does, as plain values.
+
+    Raises:
+        PPOJaxError: an unknown id.
+    """
+    if not env_id.startswith(PROOF_PREFIX):
+        return gymnax_envs.describe(env_id)
+    env = proof.make(env_id.removeprefix(PROOF_PREFIX))
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env.default_params)
+    return {
+        "env_id": env_id,
+        "observation_shape": jax.tree.map(lambda x: list(x.shape), observation),
+        "action_space": {"type": "discrete", "n": env.action_space.n},
+        "can_truncate": env.can_truncate,
+        "max_episode_length": env.max_episode_length,
+        "note": "actions are masked: a state's successors and `end`",
+    }
+
+
+def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:
+    """Counts of a data set, and how much of it can be proved within the default depth.
+
+    Raises:
+        PPOJaxError: the data cannot be read.
+    """
+    env = proof.make(name_or_folder, rules=rules)
+    assert env.dataset is not None and env.default_params is not None
+    return protocol.data_summary(env, env.default_params) | datasets.describe(env.dataset)
 
 
 def make_environment(config: Config) -> Environment:
@@ -166,14 +229,20 @@ def make_environment(config: Config) -> Environment:
         )
     if ":" in name:
         env = _imported(name, "task.env_id")()
-        return env if isinstance(env, Environment) else gymnax_envs.from_environment(env)
+        if isinstance(env, Environment):
+            return env
+        if not hasattr(env, "step_env"):
+            raise PPOJaxError(f"task.env_id = {name!r}: neither a ppo_jax Environment nor one of gymnax's")
+        return gymnax_envs.from_environment(env)
+    if name.partition("@")[0].lower().removeprefix("proof-") in datasets.BUILTIN:
+        raise PPOJaxError(f"unknown env_id {name!r}; did you mean {PROOF_PREFIX}{name.lower().removeprefix('proof-')}?")
     return gymnax_envs.make(name)
 
 
 def make_network(config: Config, env: Environment) -> nn.Module:
     """The network that ``[network]`` names, for `env`."""
     chosen = config.network
-    common = {
+    common: dict[str, Any] = {
         "hidden_sizes": chosen.hidden_sizes,
         "activation": chosen.activation,
         "residual_layers": chosen.residual_layers,
@@ -196,11 +265,15 @@ def make_network(config: Config, env: Environment) -> nn.Module:
     if name == "mlp" and not isinstance(env, ProofEnv):
         return MLPActorCritic(action_space=env.action_space, **common)
     fitting = ", ".join(PROOF_NETWORKS) if isinstance(env, ProofEnv) else "mlp"
-    raise PPOJaxError(f"network.network = {name!r} does not fit this task; use {fitting} or an import path module:Class")
+    raise PPOJaxError(
+        f"network.network = {name!r} does not fit this task; use {fitting} or an import path module:Class"
+    )
 
 
 def _imported(path: str, place: str) -> Any:
     module_name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+        raise PPOJaxError(f"{place} = {path!r}: expected an import path such as my_package.module:Name")
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import json
 import math
 import os
@@ -13,7 +15,18 @@ from typing import Any, Protocol, Self
 
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["METRICS", "JSONLines", "Metric", "Progress", "TensorBoard", "WandB", "Writer", "to_json", "write_atomically"]
+__all__ = [
+    "METRICS",
+    "JSONLines",
+    "Metric",
+    "Progress",
+    "TensorBoard",
+    "WandB",
+    "Writer",
+    "check_extras",
+    "to_json",
+    "write_atomically",
+]
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,17 @@ def write_atomically(path: Path, text: str) -> None:
         raise PPOJaxError(f"{path}: cannot be written: {error.strerror}; what was there is unchanged") from None
 
 
+def check_extras(tensorboard: bool, wandb: bool) -> None:
+    """Make sure that the libraries of the wanted writers are there, before anything is written.
+
+    Raises:
+        PPOJaxError: one is not installed; says how to install it.
+    """
+    for name, module, wanted in (("tensorboard", "tensorboardX", tensorboard), ("wandb", "wandb", wandb)):
+        if wanted and importlib.util.find_spec(module) is None:
+            raise PPOJaxError(f"run.{name} needs the library {module}: pip install 'ppo-jax[{name}]'")
+
+
 class Writer(Protocol):
     """Receives rows of metrics."""
 
@@ -98,31 +122,32 @@ class Writer(Protocol):
 
 
 class JSONLines:
-    """One JSON object a line, whole lines only, flushed at once."""
+    """One JSON object a line, appended; whole lines only, also when the disk is full."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
 
     def write(self, row: dict[str, Any]) -> None:
+        line = (json.dumps(to_json(row)) + "\n").encode()
         try:
-            self._file.write(json.dumps(to_json(row)) + "\n")
-            self._file.flush()
+            with open(self._path, "ab", buffering=0) as file:
+                size = file.tell()
+                if file.write(line) < len(line):
+                    file.truncate(size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise PPOJaxError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def close(self) -> None:
-        self._file.close()
+        """Nothing is open between rows."""
 
 
 class TensorBoard:
     """Scalars for TensorBoard, against environment steps."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise PPOJaxError("run.tensorboard needs: pip install 'ppo-jax[tensorboard]'") from None
+        from tensorboardX import SummaryWriter
+
         self._writer = SummaryWriter(str(folder))
 
     def write(self, row: dict[str, Any]) -> None:
@@ -138,10 +163,8 @@ class WandB:
     """Scalars for Weights & Biases, against environment steps."""
 
     def __init__(self, name: str, config: dict[str, Any]) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise PPOJaxError("run.wandb needs: pip install 'ppo-jax[wandb]'") from None
+        import wandb
+
         self._run = wandb.init(project="ppo_jax", name=name, config=config)
 
     def write(self, row: dict[str, Any]) -> None:
@@ -172,8 +195,14 @@ class Progress:
     def update(self, env_steps: int, row: dict[str, Any]) -> None:
         """Move to `env_steps` and show the newest value of each shown metric."""
         self._latest |= {k: v for k, v in row.items() if isinstance(v, float) and math.isfinite(v)}
-        live = "  ".join(f"{label} {self._latest[name]:{form}}" for name, label, form in self._shown if name in self._latest)
+        live = "  ".join(
+            f"{label} {self._latest[name]:{form}}" for name, label, form in self._shown if name in self._latest
+        )
         self._bar.update(self._task, completed=env_steps, live=live)
+
+    def say(self, text: str) -> None:
+        """Show `text` in place of the metrics."""
+        self._bar.update(self._task, live=text)
 
     def __enter__(self) -> Self:
         self._bar.start()

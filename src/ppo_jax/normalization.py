@@ -14,6 +14,7 @@ __all__ = [
     "Moments",
     "denormalize",
     "initial_moments",
+    "normalize",
     "normalize_observation",
     "observation_moments",
     "scale_rewards",
@@ -29,7 +30,7 @@ class Moments(NamedTuple):
 
     mean: jax.Array  # [...]
     var: jax.Array  # [...] biased
-    count: jax.Array  # [] number of samples
+    seen: jax.Array  # [] number of samples
 
 
 def initial_moments(shape: tuple[int, ...] = ()) -> Moments:
@@ -42,10 +43,11 @@ def update_moments(moments: Moments, batch: jax.Array) -> Moments:
     axes = tuple(range(batch.ndim - moments.mean.ndim))
     n = float(batch.size // max(moments.mean.size, 1))
     mean, var = jnp.mean(batch, axes), jnp.var(batch, axes)
-    total = moments.count + n
+    total = moments.seen + n
     delta = mean - moments.mean
-    merged = moments.var * moments.count + var * n + delta**2 * moments.count * n / total
-    return Moments(moments.mean + delta * n / total, merged / total, total)
+    merged = moments.var * moments.seen + var * n + delta**2 * moments.seen * n / total
+    # The floor keeps a constant signal from being divided by zero.
+    return Moments(moments.mean + delta * n / total, jnp.maximum(merged / total, 1e-8), total)
 
 
 def normalize_observation(moments: PyTree, observation: PyTree) -> PyTree:
@@ -70,6 +72,11 @@ def observation_moments(observation: PyTree) -> PyTree:
 def update_observation_moments(moments: PyTree, observations: PyTree) -> PyTree:
     """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
     return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x), observations, moments)
+
+
+def normalize(moments: Moments, value: jax.Array) -> jax.Array:
+    """Returns [...] to the units of the network's output."""
+    return (value - moments.mean) / jnp.sqrt(moments.var)
 
 
 def denormalize(moments: Moments, value: jax.Array) -> jax.Array:

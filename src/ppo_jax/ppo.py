@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,25 +20,20 @@ from flax import linen as nn
 from ppo_jax import normalization, schedules
 from ppo_jax.config import Hyperparams, Settings
 from ppo_jax.diagnostics import masked_mean, rollout_metrics
+from ppo_jax.distributions import Distribution
 from ppo_jax.normalization import Moments
+from ppo_jax.optimizer import adam, gradient_step
 from ppo_jax.types import Environment, Transition
 
-__all__ = [
-    "Batch",
-    "TrainState",
-    "Trainer",
-    "adam",
-    "gae",
-    "init",
-    "loss",
-    "minibatch_order",
-    "rollout",
-    "train",
-    "update",
-    "update_epochs",
-]
+__all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
 
 PyTree = Any
+Metrics = dict[str, jax.Array]
+# Of one minibatch; an update reports their means over the minibatches applied.
+MINIBATCH_METRICS = (
+    *("policy_loss", "value_loss", "entropy", "entropy_normalized", "approx_kl", "clip_fraction"),
+    *("value_clip_fraction", "grad_norm", "grad_clip_fraction"),
+)
 
 
 @partial(
@@ -48,26 +43,18 @@ PyTree = Any
 )
 @dataclass(frozen=True)
 class Trainer:
-    """What stays the same over a run. A pytree (its data: `env_params`), so it can be an argument of `jax.jit`.
+    """What stays the same over a run. A pytree (its data: `env_params`), so it can be an argument of `jax.jit`."""
 
-    `network.apply(params, observation)` returns ``(distribution, value)`` for any leading batch shape;
-    `optimizer` maps clipped gradients to directions, the learning rate is applied here.
-    """
-
-    env: Environment
+    env: Environment  # with episode statistics
     env_params: PyTree
-    network: nn.Module
-    optimizer: optax.GradientTransformation
+    network: nn.Module  # apply(params, observation [n, ...]) -> (distribution [n], value [n])
+    optimizer: optax.GradientTransformation  # clipped gradients to directions; the learning rate comes after
     settings: Settings
 
-    def init(self, key: jax.Array, hyperparams: Hyperparams) -> TrainState:
-        return init(self, key, hyperparams)
-
-    def update(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-        return update(self, state)
-
-    def train(self, key: jax.Array, hyperparams: Hyperparams) -> tuple[TrainState, dict[str, jax.Array]]:
-        return train(self, key, hyperparams)
+    def forward(self, params: PyTree, observation: PyTree) -> tuple[Distribution, jax.Array]:
+        """Distribution and value (network output) [n] for observations [n, ...] as the network sees them."""
+        output: Any = self.network.apply(params, observation)
+        return output
 
 
 class TrainState(NamedTuple):
@@ -97,81 +84,60 @@ class Batch(NamedTuple):
     returns: jax.Array  # [N] in the units of the network output
 
 
-@lru_cache
-def adam() -> optax.GradientTransformation:
-    """Adam's direction with epsilon 1e-5; one object a process, so that trainers compare equal."""
-    return optax.scale_by_adam(eps=1e-5)
-
-
 def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainState:
     """Fresh parameters and environments. `key` decides everything random in the run."""
-    env, settings = trainer.env, trainer.settings
+    settings = trainer.settings
     key, params_key, reset_key = jax.random.split(key, 3)
-    observation, env_state = jax.vmap(env.reset, in_axes=(0, None))(
+    observation, env_state = jax.vmap(trainer.env.reset, in_axes=(0, None))(
         jax.random.split(reset_key, settings.n_envs), trainer.env_params
     )
     params = trainer.network.init(params_key, observation)
-    # One dtype from the first chunk on: a Python float among the hyperparameters would compile the chunk twice.
-    hyperparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hyperparams)
     return TrainState(
         params=params,
         opt_state=trainer.optimizer.init(params),
         env_state=env_state,
         observation=observation,
-        observation_moments=(
-            normalization.observation_moments(observation) if settings.normalize_observations else ()
-        ),
+        observation_moments=normalization.observation_moments(observation) if settings.normalize_observations else (),
         return_moments=normalization.initial_moments(),
         discounted_return=jnp.zeros(settings.n_envs),
         value_moments=normalization.initial_moments(),
         key=key,
         step=jnp.zeros((), jnp.int32),
-        hyperparams=hyperparams,
+        # One dtype from the first update on: a weakly typed number would compile the update twice.
+        hyperparams=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hyperparams),
     )
 
 
 def rollout(trainer: Trainer, state: TrainState) -> tuple[TrainState, Transition, PyTree]:
     """Run the policy for T steps in every environment.
 
-    Returns:
-        The state with environments moved on, the transitions [T, B, ...], and the raw observations [T, B, ...]
-        where observations are normalised, else ``()``.
+    Returns the state with environments moved on, the transitions [T, B, ...], and the raw observations [T, B, ...]
+    where observations are normalised, else ``()``.
     """
     settings = trainer.settings
     normalize = partial(normalization.normalize_observation, state.observation_moments)
-
-    def final_values(observation: PyTree, truncated: jax.Array) -> jax.Array:
-        # Few steps truncate: the critic runs on final observations only where one does.
-        return jax.lax.cond(
-            jnp.any(truncated),
-            lambda: trainer.network.apply(state.params, normalize(observation))[1],
-            lambda: jnp.zeros(settings.n_envs),
-        )
 
     def env_step(carry: tuple[PyTree, PyTree], key: jax.Array) -> tuple[tuple[PyTree, PyTree], Any]:
         raw, env_state = carry
         action_key, step_key = jax.random.split(key)
         observation = normalize(raw)
-        policy, value = trainer.network.apply(state.params, observation)
+        policy, value = trainer.forward(state.params, observation)
         action = policy.sample(action_key)
         step = jax.vmap(trainer.env.step, in_axes=(0, 0, 0, None))(
             jax.random.split(step_key, settings.n_envs), env_state, action, trainer.env_params
         )
-        info = dict(step.info)
-        final_observation = info.pop("final_observation", None)
-        final_value = jnp.zeros_like(value)
+        info, truncated = dict(step.info), step.truncated & ~step.terminated
+        final_observation, final_value = info.pop("final_observation", None), jnp.zeros_like(value)
         if trainer.env.can_truncate and settings.bootstrap_truncation:
-            final_value = final_values(final_observation, step.truncated & ~step.terminated)
+            # Few steps truncate: the critic sees final observations only when one does.
+            final_value = jax.lax.cond(
+                jnp.any(truncated),
+                lambda: trainer.forward(state.params, normalize(final_observation))[1],
+                lambda: jnp.zeros_like(value),
+            )
+        log_prob, terminated = policy.log_prob(action), step.terminated
         transition = Transition(
-            observation=observation,
-            action=action,
-            log_prob=policy.log_prob(action),
-            value=value,
-            final_value=final_value,
-            reward=step.reward,
-            terminated=step.terminated,
-            truncated=step.truncated & ~step.terminated,
-            info=info,
+            observation, action, log_prob, value, final_value, step.reward, terminated, truncated, info
         )
         return (step.observation, step.state), (transition, raw if settings.normalize_observations else ())
 
@@ -196,11 +162,7 @@ def gae(
 
     ``delta_t = r_t + gamma v'_t - v_t`` and ``A_t = delta_t + gamma lambda A_{t+1}``, where v' is zero after
     termination, the value of the final observation after truncation and v_{t+1} otherwise; the sum is cut after both.
-
-    Args:
-        rewards, values, final_values, terminated, truncated: [T, B].
-        last_value: [B], value of the observation after the last step.
-        gamma, gae_lambda: scalars.
+    All arguments are [T, B] but `last_value` [B], the value of the observation after the last step, and the scalars.
     """
 
     def backward(carry: tuple[jax.Array, jax.Array], step: Any) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
@@ -211,13 +173,8 @@ def gae(
         advantage = delta + gamma * gae_lambda * jnp.where(term | trunc, 0.0, next_advantage)
         return (advantage, value), advantage
 
-    _, advantages = jax.lax.scan(
-        backward,
-        (jnp.zeros_like(last_value), last_value),
-        (rewards, values, final_values, terminated, truncated),
-        reverse=True,
-    )
-    return advantages
+    steps = (rewards, values, final_values, terminated, truncated)
+    return jax.lax.scan(backward, (jnp.zeros_like(last_value), last_value), steps, reverse=True)[1]
 
 
 def loss(
@@ -229,14 +186,11 @@ def loss(
     ent_coef: jax.Array | float,
     vf_coef: jax.Array | float,
     normalize_advantage: bool = True,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """PPO's loss on one minibatch (Schulman et al. 2017, eq. 9, with SB3's details).
+) -> tuple[jax.Array, Metrics]:
+    """PPO's loss [] on one minibatch and its metrics (Schulman et al. 2017, eq. 9, with SB3's details).
 
     ``-mean(min(r A, clip(r, 1 ± clip_range) A)) + vf_coef mean((R - v)²) - ent_coef mean(H)``, with r the ratio of
     new to old probability and v kept within `clip_range_vf` of the rollout's value (infinity: not clipped).
-
-    Returns:
-        The loss [] and the minibatch's metrics, all [].
     """
     policy, value = apply(params, batch.observation)
     log_ratio = policy.log_prob(batch.action) - batch.log_prob
@@ -274,11 +228,11 @@ def minibatch_order(key: jax.Array, epoch: jax.Array, n: int, batch_size: int) -
 class _Epochs(NamedTuple):
     params: PyTree
     opt_state: PyTree
-    epoch: jax.Array  # [] epochs begun
     stopped: jax.Array  # [] bool
-    applied: jax.Array  # [] minibatches applied
-    completed: jax.Array  # [] epochs in which all were
-    sums: dict[str, jax.Array]  # over the applied minibatches
+    begun: jax.Array  # [] epochs
+    completed: jax.Array  # [] epochs whose every minibatch was applied
+    applied: jax.Array  # [] minibatches
+    sums: Metrics  # over the applied minibatches
 
 
 def update_epochs(
@@ -287,10 +241,10 @@ def update_epochs(
     opt_state: PyTree,
     batch: Batch,
     key: jax.Array,
-    scheduled: dict[str, jax.Array],
+    scheduled: Metrics,
     hyperparams: Hyperparams,
     order: Callable[..., jax.Array] = minibatch_order,
-) -> tuple[PyTree, PyTree, dict[str, jax.Array]]:
+) -> tuple[PyTree, PyTree, Metrics]:
     """Up to `n_epochs` passes over the batch; a minibatch whose KL exceeds 1.5 target_kl ends them, unapplied.
 
     Args:
@@ -298,74 +252,79 @@ def update_epochs(
         scheduled: this update's `learning_rate`, `critic_learning_rate`, `ent_coef` and `clip_range`, all [].
         order: ``(key, epoch, n, batch_size) -> indices [minibatches, batch_size]``.
 
-    Returns:
-        Parameters, optimizer state, and metrics averaged over the minibatches applied.
+    Returns parameters, optimizer state, and metrics averaged over the minibatches applied.
     """
     settings, hp = trainer.settings, hyperparams
-    n = batch.log_prob.shape[0]
-    gradient = jax.grad(loss, has_aux=True)
-    arguments = (scheduled["clip_range"], hp.clip_range_vf, scheduled["ent_coef"], hp.vf_coef)
+    coefficients = (scheduled["clip_range"], hp.clip_range_vf, scheduled["ent_coef"], hp.vf_coef)
+    rates = (hp.max_grad_norm, scheduled["learning_rate"], scheduled["critic_learning_rate"])
 
     def minibatch_step(carry: _Epochs, indices: jax.Array) -> tuple[_Epochs, None]:
         minibatch = jax.tree.map(lambda x: x[indices], batch)
-        grads, metrics = gradient(carry.params, trainer.network.apply, minibatch, *arguments, settings.normalize_advantage)
-        norm = optax.tree.norm(grads)
-        grads = jax.tree.map(lambda g: g * jnp.minimum(1.0, hp.max_grad_norm / (norm + 1e-6)), grads)
-        metrics |= {"grad_norm": norm, "grad_clip_fraction": (norm > hp.max_grad_norm).astype(jnp.float32)}
-        directions, opt_state = trainer.optimizer.update(grads, carry.opt_state, carry.params)
-        params = apply_directions(
-            carry.params, directions, scheduled["learning_rate"], scheduled["critic_learning_rate"]
-        )
-
+        arguments = (trainer.forward, minibatch, *coefficients, settings.normalize_advantage)
+        grads, metrics = jax.grad(loss, has_aux=True)(carry.params, *arguments)
         stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hp.target_kl)
-        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(stopped, b, a), new, old)  # noqa: E731
-        sums = jax.tree.map(lambda total, x: total + jnp.where(stopped, 0.0, x), carry.sums, metrics)
-        return carry._replace(
-            params=keep(params, carry.params),
-            opt_state=keep(opt_state, carry.opt_state),
-            stopped=stopped,
-            applied=carry.applied + ~stopped,
-            sums=sums,
-        ), None
+        *moved, norms = gradient_step(trainer.optimizer, carry.params, carry.opt_state, grads, *rates)
+        old = (carry.params, carry.opt_state)
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(stopped, b, a), tuple(moved), old)
+        sums = jax.tree.map(lambda total, x: total + jnp.where(stopped, 0.0, x), carry.sums, metrics | norms)
+        applied = carry.applied + ~stopped
+        return carry._replace(params=params, opt_state=opt_state, stopped=stopped, applied=applied, sums=sums), None
 
     def epoch(carry: _Epochs) -> _Epochs:
-        indices = order(key, carry.epoch, n, settings.batch_size)
+        indices = order(key, carry.begun, batch.log_prob.shape[0], settings.batch_size)
         carry, _ = jax.lax.scan(minibatch_step, carry, indices)
-        return carry._replace(epoch=carry.epoch + 1, completed=carry.completed + ~carry.stopped)
+        return carry._replace(begun=carry.begun + 1, completed=carry.completed + ~carry.stopped)
 
     zero = jnp.zeros((), jnp.int32)
-    sums = dict.fromkeys(_MINIBATCH_METRICS, jnp.zeros(()))
+    sums = dict.fromkeys(MINIBATCH_METRICS, jnp.zeros(()))
     end = jax.lax.while_loop(
-        lambda carry: (carry.epoch < settings.n_epochs) & ~carry.stopped,
+        lambda carry: (carry.begun < settings.n_epochs) & ~carry.stopped,
         epoch,
-        _Epochs(params, opt_state, zero, jnp.zeros((), bool), zero, zero, sums),
+        _Epochs(params, opt_state, jnp.zeros((), bool), zero, zero, zero, sums),
     )
-    metrics = jax.tree.map(lambda total: total / end.applied, end.sums)
-    metrics |= {
-        "epochs_completed": end.completed.astype(jnp.float32),
-        "minibatches_applied": end.applied.astype(jnp.float32),
-        "early_stopped": end.stopped.astype(jnp.float32),
-    }
-    return end.params, end.opt_state, metrics
+    counts = {"epochs_completed": end.completed, "minibatches_applied": end.applied, "early_stopped": end.stopped}
+    metrics = {name: total / end.applied for name, total in end.sums.items()}
+    return end.params, end.opt_state, metrics | {name: x.astype(jnp.float32) for name, x in counts.items()}
 
 
-_MINIBATCH_METRICS = (
-    *("policy_loss", "value_loss", "entropy", "entropy_normalized", "approx_kl", "clip_fraction"),
-    *("value_clip_fraction", "grad_norm", "grad_clip_fraction"),
-)
+def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> tuple[TrainState, Batch, Metrics]:
+    """Advantages and value targets of a rollout, flattened to N transitions.
+
+    Returns:
+        The state with its reward and value statistics moved on, the batch, and the rollout's metrics, among them
+        `value_unit` [], the size of one unit of the value network in raw returns.
+    """
+    settings, hp = trainer.settings, state.hyperparams
+    terminated, truncated = transitions.terminated, transitions.truncated
+    observation = normalization.normalize_observation(state.observation_moments, state.observation)
+    last_value = trainer.forward(state.params, observation)[1]
+
+    rewards, reward_scale = transitions.reward, jnp.ones(())
+    if settings.normalize_rewards:
+        moments, running, rewards, reward_scale = normalization.scale_rewards(
+            state.return_moments, state.discounted_return, rewards, terminated | truncated, hp.gamma
+        )
+        state = state._replace(return_moments=moments, discounted_return=running)
+
+    outputs = (transitions.value, last_value, transitions.final_value)
+    values, last_value, final_values = (normalization.denormalize(state.value_moments, v) for v in outputs)
+    if not settings.bootstrap_truncation:
+        final_values = jnp.zeros_like(final_values)
+    advantages = gae(rewards, values, last_value, final_values, terminated, truncated, hp.gamma, hp.gae_lambda)
+    returns = advantages + values
+    metrics = rollout_metrics(transitions, *(x * reward_scale for x in (values, returns, advantages)))
+
+    targets = returns
+    if settings.normalize_values:
+        state = state._replace(value_moments=normalization.update_moments(state.value_moments, returns))
+        targets = normalization.normalize(state.value_moments, returns)
+    metrics["value_unit"] = reward_scale * jnp.sqrt(state.value_moments.var)
+    t = transitions
+    batch = Batch(t.observation, t.action, t.log_prob, t.value, advantages, targets)
+    return state, jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch), metrics
 
 
-def apply_directions(params: PyTree, directions: PyTree, rate: jax.Array, critic_rate: jax.Array) -> PyTree:
-    """Gradient descent step; parameters under a module named ``critic…`` move at `critic_rate`."""
-
-    def move(path: tuple[Any, ...], param: jax.Array, direction: jax.Array) -> jax.Array:
-        in_critic = any(str(getattr(entry, "key", "")).startswith("critic") for entry in path)
-        return param - (critic_rate if in_critic else rate) * direction
-
-    return jax.tree_util.tree_map_with_path(move, params, directions)
-
-
-def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
     """One rollout and the epochs on it. Returns the next state and this update's metrics, all float32 []."""
     settings, hp = trainer.settings, state.hyperparams
     progress = state.step.astype(jnp.float32) * settings.rollout_size / hp.total_timesteps
@@ -375,69 +334,17 @@ def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, dict[str, j
     state, transitions, raw_observations = rollout(trainer, state)
     state, batch, metrics = make_batch(trainer, state, transitions)
     key, epochs_key = jax.random.split(state.key)
-    params, opt_state, losses = update_epochs(
-        trainer, state.params, state.opt_state, batch, epochs_key, scheduled, hp
-    )
-    # The loss saw normalised values; a reader compares raw ones.
-    losses["value_loss"] *= metrics.pop("value_unit") ** 2
+    params, opt_state, losses = update_epochs(trainer, state.params, state.opt_state, batch, epochs_key, scheduled, hp)
+    losses["value_loss"] *= metrics.pop("value_unit") ** 2  # the loss saw normalised values; readers compare raw ones
     if settings.normalize_observations:
-        # Only now: the rollout and its epochs must see one normalisation.
+        # Only now: a rollout and its epochs must see one normalisation.
         moments = normalization.update_observation_moments(state.observation_moments, raw_observations)
         state = state._replace(observation_moments=moments)
     metrics |= losses | {name: scheduled[name] for name in ("learning_rate", "ent_coef", "clip_range")}
     return state._replace(params=params, opt_state=opt_state, key=key, step=state.step + 1), metrics
 
 
-def make_batch(
-    trainer: Trainer, state: TrainState, transitions: Transition
-) -> tuple[TrainState, Batch, dict[str, jax.Array]]:
-    """Advantages and value targets of a rollout, flattened to N transitions.
-
-    Returns:
-        The state with its reward and value statistics moved on, the batch, and the rollout's metrics, among them
-        `value_unit` [], the size of one unit of the value network in raw returns.
-    """
-    settings, hp = trainer.settings, state.hyperparams
-    observation = normalization.normalize_observation(state.observation_moments, state.observation)
-    last_value = trainer.network.apply(state.params, observation)[1]
-
-    rewards, reward_scale = transitions.reward, jnp.ones(())
-    if settings.normalize_rewards:
-        done = transitions.terminated | transitions.truncated
-        moments, running, rewards, reward_scale = normalization.scale_rewards(
-            state.return_moments, state.discounted_return, rewards, done, hp.gamma
-        )
-        state = state._replace(return_moments=moments, discounted_return=running)
-
-    values, last_value, final_values = (
-        normalization.denormalize(state.value_moments, v)
-        for v in (transitions.value, last_value, transitions.final_value)
-    )
-    if not settings.bootstrap_truncation:
-        final_values = jnp.zeros_like(final_values)
-    advantages = gae(
-        rewards, values, last_value, final_values, transitions.terminated, transitions.truncated, hp.gamma, hp.gae_lambda
-    )
-    returns = advantages + values
-    metrics = rollout_metrics(transitions, *(x * reward_scale for x in (values, returns, advantages)))
-
-    targets = returns
-    if settings.normalize_values:
-        moments = normalization.update_moments(state.value_moments, returns)
-        state = state._replace(value_moments=moments._replace(var=jnp.maximum(moments.var, 1e-8)))
-        targets = (returns - moments.mean) / jnp.sqrt(state.value_moments.var)
-    metrics["value_unit"] = reward_scale * jnp.sqrt(state.value_moments.var)
-
-    batch = Batch(
-        transitions.observation, transitions.action, transitions.log_prob, transitions.value, advantages, targets
-    )
-    return state, jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch), metrics
-
-
-def train(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> tuple[TrainState, dict[str, jax.Array]]:
+def train(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> tuple[TrainState, Metrics]:
     """A whole run: `n_updates` updates. Metrics are stacked, [n_updates] each. Jit it, vmap it."""
-
-    def body(state: TrainState, _: None) -> tuple[TrainState, dict[str, jax.Array]]:
-        return update(trainer, state)
-
-    return jax.lax.scan(body, init(trainer, key, hyperparams), length=trainer.settings.n_updates)
+    state = init(trainer, key, hyperparams)
+    return jax.lax.scan(lambda state, _: update(trainer, state), state, length=trainer.settings.n_updates)

@@ -8,8 +8,9 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -21,13 +22,14 @@ import numpy as np
 
 from ppo_jax import checkpoint, metrics, ppo
 from ppo_jax.config import Config, load_config
+from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
 from ppo_jax.evaluation.explain import Step, explain
-from ppo_jax.evaluation.proofs import uniform_policy
+from ppo_jax.evaluation.proofs import Candidates, uniform_policy
 from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["baselines", "evaluate", "load", "prove", "run_chunk", "train", "use_compilation_cache"]
+__all__ = ["baselines", "holds_run", "load", "prove", "run_chunk", "train", "use_compilation_cache"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
@@ -44,14 +46,14 @@ LIVE = (
 
 def use_compilation_cache() -> None:
     """Keep compiled programs between processes, in a folder of the user's own (entries can execute code)."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo_jax" / "xla"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError:
             return  # a read-only home costs compile time, nothing else
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @partial(jax.jit, donate_argnums=1)
@@ -70,6 +72,10 @@ def run_chunk(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> tupl
         return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
 
     return jax.lax.fori_loop(0, n, body, (state, buffers))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
 
 
 @dataclass
@@ -96,25 +102,37 @@ def _score(result: dict[str, Any]) -> tuple[float, ...]:
         value: Any = result
         for part in key:
             value = value[part]
-        values.append(-np.inf if value is None else float(value))
+        values.append(-np.inf if value is None or np.isnan(value) else float(value))
     return tuple(values)
 
 
-def train(config: Config, folder: Path, overwrite: bool = False, progress: bool = True) -> dict[str, Any]:
+def train(
+    config: Config,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+    warn: Callable[[str], None] = _warn,
+) -> dict[str, Any]:
     """Train, evaluate and write a complete run folder; returns its summary.
+
+    Args:
+        config: what to train.
+        folder: where the run is written: new or empty, or with `overwrite` an earlier run.
+        overwrite: replace the run that `folder` holds.
+        progress: show a progress bar.
+        warn: receives what is odd about configuration and data, a line each, before training.
 
     Raises:
         PPOJaxError: the folder holds a run already, cannot be written, or the configuration cannot be built.
         KeyboardInterrupt: after the summary was written with status ``interrupted``.
     """
-    check_folder(folder, overwrite)
+    folder = Path(folder)
+    _check_folder(folder, overwrite)
+    metrics.check_extras(config.run.tensorboard, config.run.wandb)
     experiment = build(config)
-    _prepare(folder, experiment)
-    writers: list[metrics.Writer] = [metrics.JSONLines(folder / "metrics.jsonl")]
-    if config.run.tensorboard:
-        writers.append(metrics.TensorBoard(folder / "tensorboard"))
-    if config.run.wandb:
-        writers.append(metrics.WandB(folder.name, config.to_dict()))
+    for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
+        warn(text)
     settings = config.settings
     summary: dict[str, Any] = {
         "status": "running",
@@ -123,27 +141,28 @@ def train(config: Config, folder: Path, overwrite: bool = False, progress: bool 
         "env_steps": 0,
         "updates": 0,
     }
+    _make_folder(folder)
     _write_summary(folder, summary)
+    writers: list[metrics.Writer] = []
     try:
-        bar = metrics.Progress(settings.n_updates * settings.rollout_size, LIVE, enabled=progress)
-        with bar:
-            params, best = _train_loop(experiment, folder, summary, writers, bar)
-        if best.params is None:
-            best.offer(params, settings.n_updates, experiment.evaluate(params, "valid"))
-        checkpoint.save(folder / "checkpoints" / "last", params)
-        checkpoint.save(folder / "checkpoints" / "best", best.params)
-        _final_evaluation(experiment, folder, summary, params, best)
+        _prepare(folder, experiment)
+        writers.append(metrics.JSONLines(folder / "metrics.jsonl"))
+        if config.run.tensorboard:
+            writers.append(metrics.TensorBoard(folder / "tensorboard"))
+        if config.run.wandb:
+            writers.append(metrics.WandB(folder.name, config.to_dict()))
+        with metrics.Progress(settings.n_updates * settings.rollout_size, LIVE, enabled=progress) as bar:
+            last, best = _train_loop(experiment, folder, summary, writers, bar)
+            bar.say("testing …")
+            _final_evaluation(experiment, folder, summary, last, best)
         summary["status"] = "completed"
-    except KeyboardInterrupt:
-        summary["status"] = "interrupted"
-        raise
-    except BaseException:
-        summary["status"] = "failed"
+    except BaseException as error:
+        summary["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         raise
     finally:
-        _write_summary(folder, summary)
         for writer in writers:
             writer.close()
+        _write_summary(folder, summary)
     return summary
 
 
@@ -155,46 +174,46 @@ def _train_loop(
     bar: metrics.Progress,
 ) -> tuple[PolicyParams, _Best]:
     config, trainer = experiment.config, experiment.trainer
-    settings, interval = config.settings, config.evaluation.eval_interval
+    settings, interval = config.settings, config.evaluation.eval_interval or config.settings.n_updates
     best, done, train_seconds, n = _Best(), 0, 0.0, 1
     begin = time.perf_counter()
     state = jax.jit(ppo.init)(trainer, jax.random.key(config.run.seed), config.hyperparams)
     chunk = run_chunk.lower(trainer, state, n).compile()
     summary["compile_seconds"] = time.perf_counter() - begin
     evals, timing = metrics.JSONLines(folder / "eval.jsonl"), metrics.JSONLines(folder / "timing.jsonl")
-    try:
-        while done < settings.n_updates:
-            to_boundary = (interval - done % interval) if interval else BUFFER
-            n = min(n, to_boundary, settings.n_updates - done)
-            begin = time.perf_counter()
-            state, rows = chunk(trainer, state, jnp.int32(n))
-            rows = jax.device_get(rows)
-            seconds = time.perf_counter() - begin
-            train_seconds += seconds
-            for i in range(n):
-                done += 1
-                row = {name: float(column[i]) for name, column in rows.items()}
-                position = {"update": done, "env_steps": done * settings.rollout_size}
-                for writer in writers:
-                    writer.write(position | row)
-                summary |= position | {"final": row}
-            timing.write({"update": done, "updates": n, "seconds": seconds})
-            summary["updates"] = summary.pop("update")
-            summary["train_seconds"] = train_seconds
-            summary["steps_per_second"] = done * settings.rollout_size / train_seconds
-            if interval and (done % interval == 0 or done == settings.n_updates):
-                params = policy_params(trainer, state)
-                result = experiment.evaluate(params, "valid")
-                evals.write({"update": done, "env_steps": summary["env_steps"]} | result | experiment.value_errors(params))
-                if best.offer(params, done, result):
-                    checkpoint.save(folder / "checkpoints" / "best", params)
-                row["valid"] = best.score[0]
-            bar.update(done * settings.rollout_size, row)
-            n = int(np.clip(CHUNK_SECONDS / (seconds / n), 1, BUFFER))
-    finally:
-        evals.close()
-        timing.close()
-    return policy_params(trainer, state), best
+    while done < settings.n_updates:
+        n = min(n, interval - done % interval, settings.n_updates - done)
+        begin = time.perf_counter()
+        state, rows = chunk(trainer, state, jnp.int32(n))
+        rows = jax.device_get(rows)
+        seconds = time.perf_counter() - begin
+        train_seconds += seconds
+        for i in range(n):
+            done += 1
+            position = {"update": done, "env_steps": done * settings.rollout_size}
+            row = {name: float(column[i]) for name, column in rows.items()}
+            for writer in writers:
+                writer.write(position | row)
+        timing.write({"update": done, "updates": n, "seconds": seconds})
+        summary |= {
+            "env_steps": done * settings.rollout_size,
+            "updates": done,
+            "train_seconds": train_seconds,
+            "steps_per_second": done * settings.rollout_size / train_seconds,
+            "final": row,
+        }
+        shown = dict(row)
+        if done % interval == 0 or done == settings.n_updates:
+            params = policy_params(trainer, state)
+            result = experiment.evaluate(params, "valid")
+            evals.write(position | result | experiment.value_errors(params))
+            if best.offer(params, done, result):
+                checkpoint.save(folder / "checkpoints" / "best", params)
+            shown["valid"] = best.score[0]
+        bar.update(done * settings.rollout_size, shown)
+        n = int(np.clip(CHUNK_SECONDS / (seconds / n), 1, BUFFER))
+    checkpoint.save(folder / "checkpoints" / "last", params)
+    return params, best
 
 
 def _final_evaluation(
@@ -202,17 +221,17 @@ def _final_evaluation(
 ) -> None:
     """Test, once: the parameters best on valid, and the last ones and the baselines beside them."""
     assert best.params is not None
+    if experiment.is_proof:
+        summary["data"] = protocol.data_summary(experiment.env, experiment.trainer.env_params)  # type: ignore[arg-type]
     summary["best_update"] = best.update
     summary["valid"] = best.result
     summary["test"] = experiment.evaluate(best.params, "test")
     summary["test_last"] = experiment.evaluate(last, "test")
     if experiment.is_proof:
-        summary["data"] = protocol.data_summary(experiment.env, experiment.trainer.env_params)
         summary["baselines"] = baselines(experiment, "test")
         lines = metrics.JSONLines(folder / "queries.jsonl")
         for row in judged_queries(experiment, best.params, "test"):
             lines.write(row)
-        lines.close()
 
 
 def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
@@ -236,7 +255,7 @@ def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     mean = {
         key: float(np.mean([s[key] for s in summaries])) if isinstance(value, float) else value
         for key, value in first.items()
-        if key != "mrr_interval" and all(s[key] is not None for s in summaries)
+        if key != "mrr_interval"
     }
     return mean | {"mrr_each": [s["mrr"] for s in summaries]}
 
@@ -271,27 +290,29 @@ def judged_queries(experiment: Experiment, params: PolicyParams, split: str, sho
     return rows
 
 
-def load(folder: Path, which: str = "best") -> tuple[Experiment, PolicyParams]:
+def load(
+    folder: str | Path, which: str = "best", assignments: Iterable[str] | Mapping[str, Any] = ()
+) -> tuple[Experiment, PolicyParams]:
     """The experiment of a run and its parameters, ``"best"`` on valid or ``"last"``.
+
+    Args:
+        folder: the run.
+        which: name of the checkpoint.
+        assignments: settings other than the run's, as for `Config.override`; those of the evaluation make sense.
 
     Raises:
         PPOJaxError: no run there, or a checkpoint that does not fit the configuration.
     """
+    folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
-    experiment = build(load_config(folder / "config.toml"))
+    experiment = build(load_config(folder / "config.toml", assignments))
     like = jax.eval_shape(lambda: experiment.untrained(0))
     return experiment, checkpoint.restore(folder / "checkpoints" / which, like)
 
 
-def evaluate(folder: Path, split: str = "valid", which: str = "best") -> dict[str, Any]:
-    """Judge a finished run again."""
-    experiment, params = load(folder, which)
-    return experiment.evaluate(params, split)
-
-
-def prove(folder: Path, query: str, mask_end: bool | None = None) -> tuple[list[Step], bool, str]:
-    """Let a trained agent prove `query`, greedily.
+def prove(experiment: Experiment, params: PolicyParams, query: str) -> tuple[list[Step], bool, str]:
+    """Let a policy prove `query`, greedily.
 
     Returns:
         The steps, whether they prove it, and what stopped them otherwise.
@@ -299,47 +320,51 @@ def prove(folder: Path, query: str, mask_end: bool | None = None) -> tuple[list[
     Raises:
         PPOJaxError: no proof task, or a query the knowledge base cannot read.
     """
-    config = load_config(folder / "config.toml") if (folder / "config.toml").is_file() else None
-    experiment, params = load(folder)
-    if config is None or not experiment.is_proof:
-        raise PPOJaxError(f"{folder}: its task is no proof task, there is nothing to prove")
-    if mask_end is not None:
-        evaluation = replace(config.evaluation, mask_end=mask_end)
-        experiment = replace(experiment, config=replace(config, evaluation=evaluation))
     env = experiment.env
-    kb = env.dataset.kb  # type: ignore[attr-defined]
+    if not isinstance(env, ProofEnv) or env.dataset is None:
+        raise PPOJaxError(f"{experiment.config.task.env_id}: no proof task, there is nothing to prove")
+    kb = env.dataset.kb
     atom = np.array(kb.parse_atom(query), np.int32)
-    queries = protocol.Candidates(atom[None, None], np.ones((1, 1), bool), np.zeros(1, np.int32))
+    queries = Candidates(atom[None, None], np.ones((1, 1), bool), np.zeros(1, np.int32))
     _, found = experiment.judge.greedy(experiment.trainer.env_params, params, queries)
     steps = explain(kb, atom, found.kinds[0], found.constants[0], found.log_probs[0])
     if found.proved[0]:
         return steps, True, ""
-    if len(steps) >= env.max_depth:  # type: ignore[attr-defined]
-        return steps, False, f"the depth limit of {env.max_depth} steps"  # type: ignore[attr-defined]
-    forced = steps and steps[-1].probability > 1.0 - 1e-6
+    if len(steps) >= env.max_depth and steps[-1].action != "end":
+        return steps, False, f"the depth limit of {env.max_depth} steps"
+    # A forced action has probability 1 exactly; a choice reaches it only where the others round to nothing.
+    forced = steps[-1].probability == 1.0
     return steps, False, "no action but `end` was left" if forced else "the agent chose to give up"
 
 
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """Make sure that a run can be written to `folder` without losing one."""
-    if (folder / "config.toml").exists() and not overwrite:
-        raise PPOJaxError(f"{folder}: already holds a run; choose another --run-dir, or --overwrite to replace it")
+def holds_run(folder: Path) -> bool:
+    """Whether a run, complete or not, was written to `folder`."""
+    return (folder / "summary.json").is_file()
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    """Make sure that writing a run to `folder` loses nothing; creates nothing yet."""
+    if holds_run(folder):
+        if not overwrite:
+            raise PPOJaxError(f"{folder}: already holds a run; choose another --run-dir, or --overwrite to replace it")
+    elif folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+        raise PPOJaxError(f"{folder}: is in use by something else than a run; choose another --run-dir")
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write_test"
-        probe.touch()
-        probe.unlink()
     except OSError as error:
         raise PPOJaxError(f"{folder}: cannot be written: {error.strerror}; choose another --run-dir") from None
 
 
 def _prepare(folder: Path, experiment: Experiment) -> None:
-    for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl", "queries.jsonl", "summary.json"):
+    """Clear what an earlier run left, and record what this one is."""
+    for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl", "queries.jsonl"):
         (folder / name).unlink(missing_ok=True)
     for name in ("checkpoints", "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
     metrics.write_atomically(folder / "config.toml", experiment.config.to_toml())
-    dataset = getattr(experiment.env, "dataset", None)
     environment = {
         "versions": {name: _version(name) for name in VERSIONED},
         "python": platform.python_version(),
@@ -347,7 +372,7 @@ def _prepare(folder: Path, experiment: Experiment) -> None:
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "cores": os.cpu_count(),
         "git_commit": _git_commit(),
-        "dataset_sha256": None if dataset is None else dataset.sha256,
+        "dataset_sha256": getattr(experiment.dataset, "sha256", None),
     }
     metrics.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
 

@@ -223,7 +223,8 @@ def _convert_action_space(env_id: str, space: Any) -> ActionSpace:
 
 
 def _flat_bound(bound: Any, shape: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(np.broadcast_to(np.asarray(bound, np.float32), shape).reshape(math.prod(shape)).tolist())
+    values = np.broadcast_to(np.asarray(bound, np.float32), shape).reshape(math.prod(shape))
+    return tuple(float(str(value)) for value in values)  # the shortest decimal: 0.1, not 0.10000000149
 
 
 def _can_truncate(environment: Any, params: PyTree) -> bool:

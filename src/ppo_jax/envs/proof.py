@@ -6,7 +6,7 @@ Pure functions with gymnax's signatures. docs/proof_mdp.md is the specification.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ END_BONUS = 0.3
 class ProofParams(NamedTuple):
     """The knowledge base and the training queries, as arrays."""
 
-    index: Index
+    facts: Index
     queries: QueryTable
 
 
@@ -157,18 +157,14 @@ class ProofEnv:
         return observation
 
     def _sample(self, key: jax.Array, params: ProofParams, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return sample_query(
-            key, params.index, self.sizes, params.queries, counter, self.negative_ratio, self.corrupt
-        )
+        return sample_query(key, params.facts, self.sizes, params.queries, counter, self.negative_ratio, self.corrupt)
 
     def _move(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         end = action == self.sizes.max_successors
         chosen = state.successors[jnp.minimum(action, self.sizes.max_successors - 1)]
         return jnp.where(end, state.resolvent, chosen), end
 
-    def _outcome(
-        self, state: ProofState, moved: jax.Array, end: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _outcome(self, state: ProofState, moved: jax.Array, end: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Reward [] float32, whether the episode is over [] and whether by a proof []."""
         proved = _is_empty(moved) & ~end
         done = proved | end | (state.depth + 1 >= self.max_depth)
@@ -193,7 +189,7 @@ class ProofEnv:
     ) -> ProofState:
         """The state at `resolvent` with the actions open there; `visited` gains it."""
         visited = jax.lax.dynamic_update_index_in_dim(visited, state_hash(resolvent), depth, 0)
-        found = successors(params.index, self.sizes, resolvent, root)
+        found = successors(params.facts, self.sizes, resolvent, root)
         valid = found.valid
         if self.prune_visited:
             hashes = state_hash(found.resolvents)  # [G, 2]
@@ -257,7 +253,7 @@ def make(
     params = ProofParams(index, build_queries(dataset, train))
     return ProofEnv(
         sizes=sizes,
-        corrupt=corrupt or dataset.corrupt,
+        corrupt=corrupt or cast(Corruption, dataset.corrupt),
         default_params=params,
         dataset=dataset,
         widest_cut=cut,

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ppo_jax.logic.kb import KnowledgeBase
 
@@ -36,7 +37,7 @@ class Step:
 
 
 def explain(
-    kb: KnowledgeBase, query: np.ndarray, kinds: np.ndarray, constants: np.ndarray, log_probs: np.ndarray
+    kb: KnowledgeBase, query: ArrayLike, kinds: ArrayLike, constants: ArrayLike, log_probs: ArrayLike
 ) -> list[Step]:
     """Replay the actions of one episode.
 
@@ -47,10 +48,10 @@ def explain(
         constants: [D, 2] int, what a fact binds.
         log_probs: [D] float.
     """
-    root: Atom = tuple(int(x) for x in query)  # type: ignore[assignment]
+    root: Atom = tuple(np.asarray(query).tolist())
     goals, fresh = [root], len(kb.constants) + 1
     steps = []
-    for kind, bound, log_prob in zip(kinds.tolist(), constants.tolist(), log_probs.tolist(), strict=True):
+    for kind, bound, log_prob in zip(*(np.asarray(x).tolist() for x in (kinds, constants, log_probs)), strict=True):
         if kind == 0:
             break
         used: list[str] = []

@@ -25,7 +25,7 @@ BATCH = 2048  # states expanded in one call; one compilation
 def _expand(sizes: Sizes) -> Callable[..., tuple[jax.Array, ...]]:
     @jax.jit
     def expand(params: ProofParams, resolvents: jax.Array, roots: jax.Array) -> tuple[jax.Array, ...]:
-        found = jax.vmap(successors, in_axes=(None, None, 0, 0))(params.index, sizes, resolvents, roots)
+        found = jax.vmap(successors, in_axes=(None, None, 0, 0))(params.facts, sizes, resolvents, roots)
         proved = jnp.any(found.valid & (found.length == 0), axis=-1)
         return found.resolvents, found.valid & (found.length > 0), state_hash(found.resolvents), proved
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax.logic.datasets import Dataset
@@ -146,15 +147,15 @@ def build_index(
 
     padding = np.zeros((sizes.max_facts + sizes.max_row, 2), np.int64)
     index = Index(
-        pairs=np.concatenate([by_first[:, 1:], by_second[:, 1:], padding]).astype(np.int32),
-        first_offsets=first_offsets.astype(np.int32),
-        second_offsets=(len(facts) + second_offsets).astype(np.int32),
-        buckets=_hash_table(facts[:, 0] * stride + facts[:, 1], facts[:, 2]),
-        rules_of=rules_table,
-        heads=heads,
-        bodies=bodies,
+        pairs=_int32(np.concatenate([by_first[:, 1:], by_second[:, 1:], padding])),
+        first_offsets=_int32(first_offsets),
+        second_offsets=_int32(len(facts) + second_offsets),
+        buckets=_int32(_hash_table(facts[:, 0] * stride + facts[:, 1], facts[:, 2])),
+        rules_of=_int32(rules_table),
+        heads=_int32(heads),
+        bodies=_int32(bodies),
     )
-    return jax.tree.map(jax.numpy.asarray, index), sizes, max(widest - sizes.max_facts, 0)
+    return index, sizes, max(widest - sizes.max_facts, 0)
 
 
 def build_queries(dataset: Dataset, queries: np.ndarray) -> QueryTable:
@@ -175,10 +176,17 @@ def build_queries(dataset: Dataset, queries: np.ndarray) -> QueryTable:
     for i, members in enumerate(domains):
         table[i, : len(members)] = members
         ranks[i, members] = np.arange(len(members))
-    sizes = np.array([len(d) for d in domains], np.int32)
-    return jax.tree.map(
-        jax.numpy.asarray, QueryTable(np.asarray(queries, np.int32).reshape(-1, 3), domain_of, sizes, table, ranks)
+    return QueryTable(
+        queries=_int32(queries).reshape(-1, 3),
+        domain_of=_int32(domain_of),
+        domain_sizes=_int32(np.array([len(d) for d in domains])),
+        domain_members=_int32(table),
+        domain_ranks=_int32(ranks),
     )
+
+
+def _int32(x: np.ndarray) -> jax.Array:
+    return jnp.asarray(x, jnp.int32)
 
 
 def _n_variables(atoms: Iterable[tuple[int, int, int]]) -> int:

@@ -3,6 +3,9 @@
 Both score an action as the product of an encoded state and an encoded action. They differ in what an action is:
 `ProofActions` reads its compact description (which rule, or which constants a fact binds), `ProofSuccessors` the
 whole state it leads to, as DeepProofLog does.
+
+The actor sees the resolvent; the critic also the root query. A policy that knows the query's subject learns which
+training queries have a proof; one that does not has to learn how to look for it (docs/results.md has the numbers).
 """
 
 from __future__ import annotations
@@ -14,33 +17,64 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ppo_jax.distributions import Categorical
-from ppo_jax.networks.mlp import MLP, dense
+from ppo_jax.networks.mlp import ACTIVATIONS, MLP, dense
 
 __all__ = ["ProofActions", "ProofSuccessors"]
 
 Observation = dict[str, jax.Array]
+# Small, so that a constant never seen in training says nothing, rather than something random.
+ACTOR_TERM_SCALE = 0.1
+CRITIC_TERM_SCALE = 1.0
 
 
-class Atoms(nn.Module):
-    """Embeds atoms: predicate and both arguments side by side."""
+def gather_sum(table: jax.Array, kernel: jax.Array, ids: jax.Array) -> jax.Array:
+    """Sum of ``table[id] @ kernel`` over the last axis of `ids`; id 0 is padding and adds nothing.
+
+    Args:
+        table: [V, d].
+        kernel: [d, h].
+        ids: [..., k] int32.
+
+    Returns:
+        [..., h]. The product is taken on the smaller side: the whole table, or the rows gathered.
+    """
+    table = table * (jnp.arange(table.shape[0]) > 0)[:, None]
+    if table.shape[0] < ids.size // ids.shape[-1]:
+        return jnp.sum((table @ kernel)[ids], axis=-2)
+    return jnp.sum(table[ids], axis=-2) @ kernel
+
+
+class AtomLayer(nn.Module):
+    """A linear layer over embedded atoms, each role (first goal, other goals, query) with weights of its own."""
 
     n_predicates: int
     n_terms: int
     embedding_size: int
+    features: int
+    term_scale: float
+    n_roles: int
 
     def setup(self) -> None:
-        init = nn.initializers.normal(1.0)
-        self.predicates = nn.Embed(self.n_predicates + 1, self.embedding_size, embedding_init=init)
-        self.terms = nn.Embed(self.n_terms, self.embedding_size, embedding_init=init)
+        size, normal = self.embedding_size, nn.initializers.normal
+        self.predicates = self.param("predicates", normal(1.0), (self.n_predicates + 1, size))
+        self.terms = self.param("terms", normal(self.term_scale), (self.n_terms, size))
+        self.kernel = self.param("kernel", nn.initializers.orthogonal(2**0.5), (self.n_roles * 3 * size, self.features))
+        self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
 
-    def __call__(self, atoms: jax.Array) -> jax.Array:
-        """Map [..., 3] to [..., 3 * embedding_size]; padding atoms to zero."""
-        parts = [self.predicates(atoms[..., 0]), self.terms(atoms[..., 1]), self.terms(atoms[..., 2])]
-        return jnp.where(atoms[..., :1] > 0, jnp.concatenate(parts, axis=-1), 0.0)
+    def __call__(self, *roles: jax.Array) -> jax.Array:
+        """Map one array [..., k, 3] of atoms a role to their sum [..., features]."""
+        kernels = self.kernel.reshape(self.n_roles, 3, self.embedding_size, self.features)
+        total = jnp.zeros(())
+        for kernel, atoms in zip(kernels, roles, strict=True):
+            for table, weights, ids in zip(
+                (self.predicates, self.terms, self.terms), kernel, jnp.moveaxis(atoms, -1, 0), strict=True
+            ):
+                total = total + gather_sum(table, weights, ids)
+        return total + self.bias.reshape((1,) * (total.ndim - 1) + (-1,))
 
 
 class StateEncoder(nn.Module):
-    """Resolvent, query and depth to one vector."""
+    """Resolvent, depth and, where asked, the root query to one vector."""
 
     n_predicates: int
     n_terms: int
@@ -48,82 +82,95 @@ class StateEncoder(nn.Module):
     hidden_sizes: Sequence[int]
     activation: str
     residual_layers: int
+    term_scale: float
+    sees_query: bool
 
     def setup(self) -> None:
-        self.atoms = Atoms(self.n_predicates, self.n_terms, self.embedding_size)
-        self.trunk = MLP(self.hidden_sizes, self.activation, self.residual_layers)
+        self.atoms = AtomLayer(
+            self.n_predicates,
+            self.n_terms,
+            self.embedding_size,
+            self.hidden_sizes[0],
+            self.term_scale,
+            n_roles=3 if self.sees_query else 2,
+        )
+        self.depth = dense(self.hidden_sizes[0], 1.0, use_bias=False)
+        self.trunk = MLP(self.hidden_sizes[1:], self.activation, self.residual_layers)
 
     def __call__(self, observation: Observation) -> jax.Array:
         """Map an observation of n states to [n, hidden_sizes[-1]]."""
-        goals = self.atoms(observation["goals"])
-        query = self.atoms(observation["query"])
+        goals = observation["goals"]
+        roles = [goals[:, :1], goals[:, 1:]]
+        if self.sees_query:
+            roles.append(observation["query"][:, None])
         depth = observation["depth"][:, None].astype(jnp.float32) / 20.0
-        x = jnp.concatenate([goals[:, 0], jnp.sum(goals[:, 1:], axis=1), query, depth], axis=-1)
-        return self.trunk(x)
+        return self.trunk(ACTIVATIONS[self.activation](self.atoms(*roles) + self.depth(depth)))
 
 
-class ProofActions(nn.Module):
+class _ProofActorCritic(nn.Module):
+    """What both networks share: the encoders, the value, and the vector an action is compared with."""
+
+    n_predicates: int
+    n_terms: int
+    n_kinds: int
+    embedding_size: int = 64
+    hidden_sizes: Sequence[int] = (64, 64)
+    activation: str = "tanh"
+    residual_layers: int = 0
+    separate_critic: bool = True
+
+    def setup(self) -> None:
+        sizes = (self.n_predicates, self.n_terms, self.embedding_size)
+        trunk = (self.hidden_sizes, self.activation, self.residual_layers)
+        self.actor = StateEncoder(*sizes, *trunk, ACTOR_TERM_SCALE, sees_query=not self.separate_critic)
+        if self.separate_critic:
+            self.critic = StateEncoder(*sizes, *trunk, CRITIC_TERM_SCALE, sees_query=True)
+        self.critic_head = dense(1, 1.0)
+        self.actor_head = dense(self.embedding_size, 0.01)
+        self.action = dense(self.embedding_size, 1.0)
+        self.kinds = self.param(
+            "kinds", nn.initializers.normal(self.embedding_size**-0.5), (self.n_kinds, self.embedding_size)
+        )
+
+    def __call__(self, observation: Observation) -> tuple[Categorical, jax.Array]:
+        """Return the policy over the actions of n states and their values [n]."""
+        state = self.actor(observation)
+        value = self.critic_head(self.critic(observation) if self.separate_critic else state)[:, 0]
+        logits = self.score(self.actor_head(state), observation)
+        return Categorical(logits, observation["action_mask"]), value
+
+    def score(self, wanted: jax.Array, observation: Observation) -> jax.Array:
+        """Logits [n, G] of the actions, given what the state wants [n, embedding_size]."""
+        raise NotImplementedError
+
+
+class ProofActions(_ProofActorCritic):
     """Scores each action by its kind (a fact, a rule, `end`) and the constants it binds."""
 
-    n_predicates: int
-    n_terms: int
-    n_kinds: int
-    embedding_size: int = 64
-    hidden_sizes: Sequence[int] = (64, 64)
-    activation: str = "tanh"
-    residual_layers: int = 0
-    separate_critic: bool = True
-
-    @nn.compact
-    def __call__(self, observation: Observation) -> tuple[Categorical, jax.Array]:
-        """Return the policy over the actions of n states and their values [n]."""
-        encoder = (self.n_predicates, self.n_terms, self.embedding_size)
-        trunk = (self.hidden_sizes, self.activation, self.residual_layers)
-        actor = StateEncoder(*encoder, *trunk, name="actor")
-        state = actor(observation)
-        critic = StateEncoder(*encoder, *trunk, name="critic")(observation) if self.separate_critic else state
-        value = dense(1, 1.0, name="critic_head")(critic)[:, 0]
-
-        kind = nn.Embed(self.n_kinds, self.embedding_size, name="kind")(observation["action_kind"])
-        bound = actor.atoms.terms(observation["action_constants"])  # [n, G, 2, d]
-        bound = jnp.where(observation["action_constants"][..., None] > 0, bound, 0.0)
-        bound = bound.reshape(*bound.shape[:2], -1)
-        action = nn.tanh(dense(self.embedding_size, 1.0, name="action")(jnp.concatenate([kind, bound], axis=-1)))
-        wanted = dense(self.embedding_size, 0.01, name="actor_head")(state)
-        logits = jnp.einsum("nd,ngd->ng", wanted, action)
-        return Categorical(logits, observation["action_mask"]), value
+    def score(self, wanted: jax.Array, observation: Observation) -> jax.Array:
+        kind, constants = observation["action_kind"], observation["action_constants"]
+        known = (jnp.arange(self.n_terms) > 0)[:, None]
+        keys = jnp.concatenate([nn.tanh(self.action(self.actor.atoms.terms)) * known, self.kinds])
+        ids = jnp.concatenate([constants, self.n_terms + kind[..., None]], axis=-1)  # [n, G, 3]
+        if self.n_terms <= 32 * kind.shape[1]:
+            # Scores of the whole vocabulary, then scalars gathered: many times cheaper than gathering rows.
+            scores = jnp.take_along_axis(wanted @ keys.T, ids.reshape(len(ids), -1), axis=1)
+            return jnp.sum(scores.reshape(ids.shape), axis=-1)
+        return jnp.einsum("nd,ngd->ng", wanted, jnp.sum(keys[ids], axis=2))
 
 
-class ProofSuccessors(nn.Module):
-    """Scores each action by embedding the whole state it leads to."""
+class ProofSuccessors(_ProofActorCritic):
+    """Scores each action by embedding the whole state it leads to; of `end`, which leads nowhere, the kind."""
 
-    n_predicates: int
-    n_terms: int
-    n_kinds: int
-    embedding_size: int = 64
-    hidden_sizes: Sequence[int] = (64, 64)
-    activation: str = "tanh"
-    residual_layers: int = 0
-    separate_critic: bool = True
+    def setup(self) -> None:
+        super().setup()
+        self.successor = AtomLayer(
+            self.n_predicates, self.n_terms, self.embedding_size, self.embedding_size, ACTOR_TERM_SCALE, n_roles=2
+        )
 
-    @nn.compact
-    def __call__(self, observation: Observation) -> tuple[Categorical, jax.Array]:
-        """Return the policy over the actions of n states and their values [n]."""
-        encoder = (self.n_predicates, self.n_terms, self.embedding_size)
-        trunk = (self.hidden_sizes, self.activation, self.residual_layers)
-        actor = StateEncoder(*encoder, *trunk, name="actor")
-        state = actor(observation)
-        critic = StateEncoder(*encoder, *trunk, name="critic")(observation) if self.separate_critic else state
-        value = dense(1, 1.0, name="critic_head")(critic)[:, 0]
-
-        atoms = actor.atoms(observation["successors"])  # [n, G, A, 3d]
-        successor = jnp.concatenate([atoms[:, :, 0], jnp.sum(atoms[:, :, 1:], axis=2)], axis=-1)
-        # `end` leads to no state; a zero row, told apart by its kind.
-        successor = jnp.pad(successor, ((0, 0), (0, 1), (0, 0)))
-        special = jnp.where(observation["action_kind"] == self.n_kinds - 1, 1, 0)
-        special = nn.Embed(2, self.embedding_size, name="end")(special)
-        action = jnp.concatenate([successor, special], axis=-1)
-        action = nn.tanh(dense(self.embedding_size, 1.0, name="action")(action))
-        wanted = dense(self.embedding_size, 0.01, name="actor_head")(state)
-        logits = jnp.einsum("nd,ngd->ng", wanted, action)
-        return Categorical(logits, observation["action_mask"]), value
+    def score(self, wanted: jax.Array, observation: Observation) -> jax.Array:
+        successors = observation["successors"]  # [n, G, A, 3]
+        encoded = nn.tanh(self.action(nn.tanh(self.successor(successors[:, :, :1], successors[:, :, 1:]))))
+        scores = jnp.einsum("nd,ngd->ng", wanted, encoded)
+        end = wanted @ self.kinds[-1][:, None]
+        return jnp.concatenate([scores, end], axis=1)
