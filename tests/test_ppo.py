@@ -193,11 +193,10 @@ def test_runs_together_are_runs_alone(walk: Any) -> None:
     trainer, hp = walk
     keys, limits = jax.random.split(KEY, 3), [1e-6, 0.005, np.inf]
     axes = jax.tree.map(lambda _: None, hp)._replace(target_kl=0)
-    states, metrics = jax.jit(jax.vmap(ppo.train, (None, 0, axes)))(
-        trainer, keys, hp._replace(target_kl=jnp.array(limits))
-    )
+    together = jax.jit(jax.vmap(ppo.train, (None, 0, axes)))
+    states, metrics = plain(together(trainer, keys, hp._replace(target_kl=jnp.array(limits))))
     for i, limit in enumerate(limits):
-        alone, alone_metrics = jax.jit(ppo.train)(trainer, keys[i], hp._replace(target_kl=limit))
+        alone, alone_metrics = plain(jax.jit(ppo.train)(trainer, keys[i], hp._replace(target_kl=limit)))
         state, rows = jax.tree.map(lambda x, i=i: x[i], (states, metrics))
         equal((state.env_state, state.observation, state.key), (alone.env_state, alone.observation, alone.key))
         for name in ("episodes", "episode_return_mean", "minibatches_applied", "epochs_completed", "early_stopped"):

@@ -31,15 +31,12 @@ __all__ = [
     "PolicyParams",
     "build",
     "describe_data",
-    "describe_environment",
-    "environment_ids",
     "make_environment",
     "make_network",
     "policy_params",
 ]
 
 PyTree = Any
-PROOF_PREFIX = "Proof-"
 PROOF_NETWORKS = {"proof_actions": ProofActions, "proof_successors": ProofSuccessors}
 MAX_STEPS = 10_000  # of an evaluation episode in an environment that does not say how long one can last
 
@@ -172,31 +169,6 @@ def build(config: Config, *, env: Environment | None = None, network: nn.Module 
     return Experiment(config, env, trainer)
 
 
-def environment_ids() -> list[str]:
-    """Every id that `env_id` takes: gymnax's and the built-in proof tasks."""
-    return [*gymnax_envs.environment_ids(), *(PROOF_PREFIX + name for name in datasets.BUILTIN)]
-
-
-def describe_environment(env_id: str) -> dict[str, Any]:
-    """What an environment of `environment_ids` observes and does, as plain values.
-
-    Raises:
-        PPOJaxError: an unknown id.
-    """
-    if not env_id.startswith(PROOF_PREFIX):
-        return gymnax_envs.describe(env_id)
-    env = proof.make(env_id.removeprefix(PROOF_PREFIX))
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env.default_params)
-    return {
-        "env_id": env_id,
-        "observation_shape": jax.tree.map(lambda x: list(x.shape), observation),
-        "action_space": {"type": "discrete", "n": env.action_space.n},
-        "can_truncate": env.can_truncate,
-        "max_episode_length": env.max_episode_length,
-        "note": "actions are masked: a state's successors and `end`",
-    }
-
-
 def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:
     """Counts of a data set, and how much of it can be proved within the default depth.
 
@@ -211,8 +183,8 @@ def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, An
 def make_environment(config: Config) -> Environment:
     """The environment that ``[task]`` names."""
     task = config.task
-    name = task.dataset or (task.env_id or "").removeprefix(PROOF_PREFIX)
-    if task.dataset is not None or (task.env_id or "").startswith(PROOF_PREFIX):
+    name = task.dataset or (task.env_id or "").removeprefix(gymnax_envs.PROOF_PREFIX)
+    if task.dataset is not None or (task.env_id or "").startswith(gymnax_envs.PROOF_PREFIX):
         return proof.make(
             name,
             rules=task.rules,
@@ -234,8 +206,6 @@ def make_environment(config: Config) -> Environment:
         if not hasattr(env, "step_env"):
             raise PPOJaxError(f"task.env_id = {name!r}: neither a ppo_jax Environment nor one of gymnax's")
         return gymnax_envs.from_environment(env)
-    if name.partition("@")[0].lower().removeprefix("proof-") in datasets.BUILTIN:
-        raise PPOJaxError(f"unknown env_id {name!r}; did you mean {PROOF_PREFIX}{name.lower().removeprefix('proof-')}?")
     return gymnax_envs.make(name)
 
 

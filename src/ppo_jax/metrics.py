@@ -179,15 +179,16 @@ class Progress:
 
     def __init__(self, total: int, shown: Iterable[tuple[str, str, str]], enabled: bool = True) -> None:
         """`shown` lists (metric, label, format), such as ``("explained_variance", "EV", ".2f")``."""
-        from rich import progress
+        from rich import console, progress
 
         self._shown = tuple(shown)
         self._latest: dict[str, Any] = {}
         self._bar = progress.Progress(
-            progress.BarColumn(bar_width=24),
+            progress.BarColumn(bar_width=16),
             progress.TaskProgressColumn(),
             progress.TextColumn("{task.fields[live]}"),
             progress.TimeRemainingColumn(compact=True),
+            console=console.Console(stderr=True),
             disable=not enabled,
         )
         self._task = self._bar.add_task("", total=total, live="compiling …")

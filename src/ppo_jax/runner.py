@@ -36,11 +36,10 @@ CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, se
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
 LIVE = (
-    ("episode_return_mean", "return", ".2f"),
+    ("episode_return_mean", "return", ".4g"),
     ("explained_variance", "expl.var", ".2f"),
     ("entropy_normalized", "entropy", ".2f"),
-    ("approx_kl", "kl", ".3f"),
-    ("valid", "valid", ".3f"),
+    ("valid", "valid", ".3g"),
 )
 
 

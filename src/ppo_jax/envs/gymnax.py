@@ -1,4 +1,7 @@
-"""gymnax environments as `ppo_jax.types.Environment`; the only module that imports gymnax, and only when called.
+"""gymnax environments as `ppo_jax.types.Environment`, and proof tasks as gymnax's; the only module that imports gymnax.
+
+It does so when called, not when imported, and proof tasks under their ids (``Proof-countries_s3``) never need it:
+`make` and `describe` serve them without, and `register_proof_tasks` is for programs written against gymnax.
 
 `import gymnax` pulls in seaborn, pandas, matplotlib and scipy whichever environment is wanted: no cheaper entry exists.
 
@@ -16,6 +19,7 @@ Every id ends its episodes: the longest, Freeway, is cut after 2500 steps.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import math
@@ -27,10 +31,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppo_jax.envs import proof
+from ppo_jax.envs.proof import ProofEnv, ProofParams, ProofState
+from ppo_jax.logic.datasets import BUILTIN
 from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree
 
-__all__ = ["GymnaxEnvironment", "describe", "environment_ids", "from_environment", "make"]
+__all__ = [
+    "PROOF_PREFIX",
+    "GymnaxEnvironment",
+    "as_gymnax",
+    "describe",
+    "environment_ids",
+    "from_environment",
+    "make",
+    "register_proof_tasks",
+]
 
+PROOF_PREFIX = "Proof-"
+_PROOF_IDS = [PROOF_PREFIX + name for name in BUILTIN]
 _NEEDS_DOWNLOAD = "MNISTBandit-bsuite"
 _NEVER_TERMINATES = "never terminates, only truncates"
 _NOTES = {
@@ -121,16 +139,19 @@ class GymnaxEnvironment:
 
 
 @functools.cache
-def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment:
-    """Make a registered environment; the same arguments give the same instance, so nothing compiles twice.
+def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment | ProofEnv:
+    """Make an environment; the same arguments give the same instance, so nothing compiles twice.
 
     Args:
         env_id: one of `environment_ids`.
-        **env_kwargs: (hashable) arguments of the environment's constructor, for example ``size`` of DeepSea.
+        **env_kwargs: (hashable) arguments of the environment's constructor, for example ``size`` of DeepSea; of a
+            proof task those of `ppo_jax.envs.proof.make`.
 
     Raises:
         PPOJaxError: the id is unknown (names the nearest ones), needs a download, or refuses the arguments.
     """
+    if env_id.startswith(PROOF_PREFIX):
+        return _make_proof_env(env_id, **env_kwargs)
     import gymnax
 
     if env_id == _NEEDS_DOWNLOAD:
@@ -149,20 +170,27 @@ def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment:
     return _adapt(env_id, environment, params)
 
 
-def from_environment(environment: Any, params: PyTree = None) -> GymnaxEnvironment:
+def from_environment(environment: Any, params: PyTree = None) -> GymnaxEnvironment | ProofEnv:
     """Adapt your own instance of gymnax's ``Environment``, or one of gymnax's with other ``params``.
+
+    What `as_gymnax` made becomes the `ProofEnv` that it was.
 
     Raises:
         PPOJaxError: its action space is neither Discrete nor Box.
     """
-    return _adapt(environment.name, environment, environment.default_params if params is None else params)
+    params = environment.default_params if params is None else params
+    proof_env = getattr(environment, "proof_env", None)
+    if isinstance(proof_env, ProofEnv):
+        return dataclasses.replace(proof_env, default_params=params)
+    return _adapt(environment.name, environment, params)
 
 
 def environment_ids() -> list[str]:
-    """Return every registered id that `make` accepts, in gymnax's order."""
+    """Return every id that `make` accepts: gymnax's in its order, then the built-in proof tasks."""
     import gymnax
 
-    return [env_id for env_id in gymnax.registered_envs if env_id != _NEEDS_DOWNLOAD]
+    left_out = {_NEEDS_DOWNLOAD, *_PROOF_IDS}  # the latter are among gymnax's once they are registered
+    return [*(env_id for env_id in gymnax.registered_envs if env_id not in left_out), *_PROOF_IDS]
 
 
 def describe(env_id: str) -> dict[str, Any]:
@@ -188,8 +216,114 @@ def describe(env_id: str) -> dict[str, Any]:
         ),
         "can_truncate": env.can_truncate,
         "max_episode_length": env.max_episode_length,
-        "note": _NOTES.get(env_id),
+        "note": _describe_proof_task(env) if isinstance(env, ProofEnv) else _NOTES.get(env_id),
     }
+
+
+def register_proof_tasks() -> None:
+    """Register the built-in proof tasks with gymnax, so that ``gymnax.make("Proof-countries_s3")`` works anywhere.
+
+    ``gymnax.make`` then also takes the options of `ppo_jax.envs.proof.make`. Calling this again changes nothing.
+    """
+    from gymnax import registration
+
+    for env_id in _PROOF_IDS:
+        if env_id not in registration.registered_envs:
+            registration.register(env_id, functools.partial(_make_proof_task, env_id))
+
+
+def as_gymnax(env: ProofEnv) -> Any:
+    """A proof environment as a gymnax ``Environment``, for programs written against gymnax 1.x.
+
+    Its steps are those of `env`, to the bit: ``step`` restarts by itself and derives successors once.
+    """
+    return _proof_task()(env)
+
+
+def _make_proof_task(env_id: str, **options: Any) -> Any:
+    return as_gymnax(_make_proof_env(env_id, **options))
+
+
+def _make_proof_env(env_id: str, **options: Any) -> ProofEnv:
+    try:
+        # Concrete even when called under a trace, as in `make`.
+        with jax.ensure_compile_time_eval():
+            return proof.make(env_id.removeprefix(PROOF_PREFIX), **options)
+    except TypeError as error:
+        raise PPOJaxError(f"env_id {env_id!r} cannot be made with the arguments {options}: {error}") from error
+
+
+def _describe_proof_task(env: ProofEnv) -> str:
+    assert env.dataset is not None
+    kb, queries = env.dataset.kb, env.dataset.queries["train"]
+    asked, known = (", ".join(kb.predicates[i - 1] for i in np.unique(atoms[:, 0])) for atoms in (queries, kb.facts))
+    return (
+        f"prove {asked} from {len(kb.facts)} facts of {known} and {len(kb.rules)} rules; an action is a fact "
+        f"({env.sizes.max_facts} slots), a rule ({env.sizes.max_rules}) or `end`, masked"
+    )
+
+
+@functools.cache
+def _proof_task() -> Any:
+    """The class of gymnax environments behind `as_gymnax`; in a function, since its base needs gymnax."""
+    from gymnax.environments import environment, spaces
+
+    reset, step = (jax.jit(function, static_argnums=0) for function in (ProofEnv.reset, ProofEnv.step))
+
+    class ProofTask(environment.Environment):
+        def __init__(self, proof_env: ProofEnv) -> None:
+            self.proof_env = proof_env
+
+        @property
+        def name(self) -> str:
+            return PROOF_PREFIX + (self.proof_env.dataset.name if self.proof_env.dataset else "task")
+
+        @property
+        def num_actions(self) -> int:
+            return self.proof_env.sizes.n_actions
+
+        @property
+        def default_params(self) -> Any:
+            return self.proof_env.default_params
+
+        def reset(self, key: jax.Array, params: ProofParams | None = None) -> Any:
+            return reset(self.proof_env, key, self.default_params if params is None else params)
+
+        def step(self, key: jax.Array, state: ProofState, action: jax.Array, params: ProofParams | None = None) -> Any:
+            taken = step(self.proof_env, key, state, action, self.default_params if params is None else params)
+            flags = {"terminated": taken.terminated, "truncated": taken.truncated}
+            return tuple(taken._replace(info=taken.info | flags))
+
+        def reset_env(self, key: jax.Array, params: ProofParams) -> Any:
+            return self.proof_env.reset(key, params)
+
+        def step_env(self, key: jax.Array, state: ProofState, action: jax.Array, params: ProofParams) -> Any:
+            # Compiled, successors are derived once here too: those of `taken` are not used.
+            taken = self.proof_env.step(key, state, action, params)
+            last, _ = self.proof_env.advance(params, state, action)
+            return self.proof_env.observe(last), last, taken.reward, taken.terminated, taken.info
+
+        def is_terminated(self, state: ProofState, params: Any = None) -> jax.Array:
+            return ~jnp.any(state.action_mask, axis=-1)
+
+        def is_truncated(self, state: ProofState, params: Any = None) -> jax.Array:
+            return jnp.zeros_like(state.label)
+
+        def action_space(self, params: Any = None) -> Any:
+            return spaces.Discrete(self.num_actions)
+
+        def observation_space(self, params: Any = None) -> Any:
+            sizes, max_depth = self.proof_env.sizes, self.proof_env.max_depth
+            params = self.default_params if params is None else params
+            observation, _ = jax.eval_shape(self.proof_env.reset, jax.random.key(0), params)
+            atoms = max(sizes.n_terms - 1, sizes.n_predicates)
+            highest = {"depth": max_depth, "action_kind": sizes.end_kind, "action_mask": 1}
+            highest["action_constants"] = sizes.n_constants
+            return spaces.Dict(
+                {name: spaces.Box(0, highest.get(name, atoms), x.shape, x.dtype) for name, x in observation.items()}
+            )
+
+    return ProofTask
 
 
 def _adapt(env_id: str, environment: Any, params: PyTree) -> GymnaxEnvironment:

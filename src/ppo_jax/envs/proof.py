@@ -266,7 +266,8 @@ def state_hash(resolvents: jax.Array) -> jax.Array:
     flat = resolvents.reshape(*resolvents.shape[:-2], -1).astype(jnp.uint32)
     powers = jnp.arange(1, 2 * flat.shape[-1] + 1, dtype=jnp.uint32).reshape(2, -1)
     weights = powers * jnp.uint32(HASH_FACTORS[0]) ^ (powers * jnp.uint32(HASH_FACTORS[1]) >> 7)
-    mixed = jnp.sum((flat[..., None, :] + 1) * (weights | 1), axis=-1, dtype=jnp.uint32)
+    weights = (weights | 1).reshape((1,) * (flat.ndim - 1) + weights.shape)
+    mixed = jnp.sum((flat[..., None, :] + 1) * weights, axis=-1, dtype=jnp.uint32)
     mixed = mixed ^ (mixed >> 15)
     return mixed * jnp.uint32(HASH_FACTORS[1]) | 1
 

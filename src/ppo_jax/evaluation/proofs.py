@@ -20,13 +20,15 @@ __all__ = [
     "MarginalProofs",
     "Policy",
     "candidates",
-    "in_chunks",
+    "in_batches",
     "prove_greedily",
     "prove_marginally",
     "uniform_policy",
+    "visit",
 ]
 
 PyTree = Any
+NEGLIGIBLE = 1e-6  # probability under which a derivation is not followed
 # (policy parameters, observation with one batch axis) -> distribution over actions and value; parameters are traced.
 Policy = Callable[[PyTree, dict[str, jax.Array]], tuple[Categorical, jax.Array]]
 
@@ -110,7 +112,7 @@ class GreedyProofs(NamedTuple):
 def prove_greedily(
     env: ProofEnv, params: ProofParams, policy: Policy, policy_params: PyTree, queries: jax.Array, mask_end: bool
 ) -> GreedyProofs:
-    """Follow the most likely action from each of `queries` [M, 3].
+    """Follow the most likely action from each of `queries` [M, 3]. Jit it.
 
     With `mask_end`, `end` is chosen only where nothing else is open: a ranking asks for a proof, not for a verdict.
     Probabilities are the policy's own either way.
@@ -143,69 +145,95 @@ def prove_greedily(
 class MarginalProofs(NamedTuple):
     """Probability mass of the policy over derivations, for M queries."""
 
-    log_prob: jax.Array  # [M] log P(proved), a lower bound; -inf where the beam found no proof
-    unexplored: jax.Array  # [M] probability mass that fell off the beam, so P(proved) is at most this much more
+    log_prob: np.ndarray  # [M] log P(proved), a lower bound; -inf where no proof was found
+    unexplored: np.ndarray  # [M] probability mass that was not followed: P(proved) is at most this much more
+
+
+class Visited(NamedTuple):
+    """A batch of states that derivations arrived at."""
+
+    states: ProofState  # [n, ...]
+    log_probs: jax.Array  # [n, G + 1] of the actions open there, -inf for others
+    proofs: jax.Array  # [n, G] bool, actions that complete a proof
+
+
+def visit(
+    env: ProofEnv, params: ProofParams, policy: Policy, policy_params: PyTree, states: ProofState, actions: jax.Array
+) -> Visited:
+    """Take `actions` [n] from `states` [n, ...] (-1: stay) and look at what is open there. Jit it."""
+    moved, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, states, jnp.maximum(actions, 0))
+    stay = actions < 0
+    states = jax.tree.map(lambda a, b: jnp.where(stay.reshape(-1, *(1,) * (a.ndim - 1)), b, a), moved, states)
+    mask = states.action_mask
+    # A state at the depth limit has no valid action; `end` stands in so that no row is all masked.
+    some = mask.at[:, -1].set(mask[:, -1] | ~jnp.any(mask, axis=-1))
+    log_probs = policy(policy_params, jax.vmap(env.observe)(states._replace(action_mask=some)))[0].log_probs()
+    proofs = mask[:, :-1] & (states.successors[:, :, 0, 0] == 0)
+    return Visited(states, jnp.where(mask, log_probs, -jnp.inf), proofs)
 
 
 def prove_marginally(
-    env: ProofEnv, params: ProofParams, policy: Policy, policy_params: PyTree, queries: jax.Array, beam_width: int
+    env: ProofEnv,
+    params: ProofParams,
+    visit: Callable[[ProofState, jax.Array], Visited],
+    queries: np.ndarray,
+    beam_width: int,
+    batch: int,
 ) -> MarginalProofs:
     """Sum the probability of all derivations of `queries` [M, 3] that prove, by beam search.
 
-    At each depth the `beam_width` most probable unfinished derivations go on. Derivations with the same resolvent are
-    kept apart: their visited states differ, and with them the actions open to them.
+    At each depth the `beam_width` most probable unfinished derivations of a query go on, but none less probable than
+    `NEGLIGIBLE`. Derivations with the same resolvent are kept apart: their visited states differ, and with them the
+    actions open to them.
+
+    Args:
+        env: the environment.
+        params: the knowledge base.
+        visit: the function above for one policy, jitted.
+        queries: ground atoms, [M, 3].
+        beam_width: derivations of a query that go on.
+        batch: states visited in one call; every call has this size.
     """
-    m, width = len(queries), beam_width
-    start = _start(env, params, queries)
-    states = jax.tree.map(lambda x: jnp.broadcast_to(x[:, None], (m, width, *x.shape[1:])), start)
-    log_mass = jnp.full((m, width), -jnp.inf).at[:, 0].set(0.0)
-
-    def unfinished(carry: Any) -> jax.Array:
-        depth, _, log_mass, _, _ = carry
-        return (depth < env.max_depth) & jnp.any(log_mass > -jnp.inf)
-
-    def body(carry: Any) -> Any:
-        depth, states, log_mass, log_proved, unexplored = carry
-        flat = jax.tree.map(lambda x: x.reshape(m * width, *x.shape[2:]), states)
-        mask = flat.action_mask
-        alive = jnp.any(mask, axis=-1)
-        safe = flat._replace(action_mask=mask.at[:, -1].set(mask[:, -1] | ~alive))
-        log_probs = policy(policy_params, jax.vmap(env.observe)(safe))[0].log_probs()
-        log_probs = jnp.where(mask, log_probs, -jnp.inf).reshape(m, width, -1)
-        paths = log_mass[..., None] + log_probs  # [m, W, G + 1]
-        successors = states.successors  # [m, W, G, A, 3]
-        proof = states.action_mask[..., :-1] & (successors[..., 0, 0] == 0)
-        gained = jnp.where(proof, paths[..., :-1], -jnp.inf).reshape(m, -1)
-        log_proved = jnp.logaddexp(log_proved, jax.nn.logsumexp(gained, axis=-1))
+    m = len(queries)
+    log_proved, unexplored = np.full(m, -np.inf), np.zeros(m)
+    start = jax.device_get(_start(env, params, jnp.asarray(queries)))
+    owner, log_mass, actions = np.arange(m), np.zeros(m), np.full(m, -1, np.int32)
+    states = start
+    for depth in range(env.max_depth):
+        found = in_batches(visit, (states, actions), batch)
+        paths = log_mass[:, None] + found.log_probs
+        row, action = np.nonzero(found.proofs)
+        np.logaddexp.at(log_proved, owner[row], paths[row, action])
         # Giving up and proofs end here; the rest compete for the beam.
-        open_paths = jnp.where(proof, -jnp.inf, paths[..., :-1]).reshape(m, -1)
-        n_kept = min(width, open_paths.shape[-1])
-        kept, index = jax.lax.top_k(open_paths, n_kept)
-        kept = jnp.pad(kept, ((0, 0), (0, width - n_kept)), constant_values=-jnp.inf)
-        index = jnp.pad(index, ((0, 0), (0, width - n_kept)))
-        lost = jnp.sum(jnp.exp(open_paths), axis=-1) - jnp.sum(jnp.exp(kept), axis=-1)
-        unexplored += jnp.where(depth + 1 < env.max_depth, jnp.maximum(lost, 0.0), 0.0)
-        parent, action = index // successors.shape[2], index % successors.shape[2]
-        chosen = jax.tree.map(lambda x: jax.vmap(lambda row, i: row[i])(x, parent), states)
-        advance = jax.vmap(jax.vmap(env.advance, in_axes=(None, 0, 0)), in_axes=(None, 0, 0))
-        states, _ = advance(params, chosen, action)
-        return depth + 1, states, kept, log_proved, unexplored
+        open_paths = np.where(found.proofs, -np.inf, paths[:, :-1])
+        row, action = np.nonzero(open_paths > -np.inf)
+        mass = open_paths[row, action]
+        order = np.lexsort((-mass, owner[row]))
+        row, action, mass = row[order], action[order].astype(np.int32), mass[order]
+        owner = owner[row]
+        rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
+        kept = (rank < beam_width) & (mass > np.log(NEGLIGIBLE))
+        if depth + 1 == env.max_depth or not kept.any():
+            # At the limit what is left is known not to prove; before it, it was not followed.
+            if depth + 1 < env.max_depth:
+                np.add.at(unexplored, owner, np.exp(mass))
+            break
+        np.add.at(unexplored, owner[~kept], np.exp(mass[~kept]))
+        owner, log_mass, actions = owner[kept], mass[kept], action[kept]
+        states = jax.tree.map(lambda x, row=row[kept]: x[row], found.states)
+    return MarginalProofs(np.minimum(log_proved, 0.0), unexplored)
 
-    zero = jnp.zeros((), jnp.int32)
-    carry = (zero, states, log_mass, jnp.full(m, -jnp.inf), jnp.zeros(m))
-    *_, log_proved, unexplored = jax.lax.while_loop(unfinished, body, carry)
-    return MarginalProofs(jnp.minimum(log_proved, 0.0), unexplored)
+
+def in_batches(function: Callable[..., Any], arguments: Any, batch: int) -> Any:
+    """Apply a jitted function to arrays [n, ...] in calls of exactly `batch` rows; the last is padded by its end."""
+    n = len(jax.tree.leaves(arguments)[0])
+    parts = []
+    for begin in range(0, n, batch):
+        rows = np.minimum(np.arange(begin, begin + batch), n - 1)
+        parts.append(jax.device_get(function(*jax.tree.map(lambda x, rows=rows: x[rows], arguments))))
+    return jax.tree.map(lambda *xs: np.concatenate(xs)[:n], *parts)
 
 
 def _start(env: ProofEnv, params: ProofParams, queries: jax.Array) -> ProofState:
     labels = jnp.zeros(len(queries), bool)  # no rewards here, so labels do not matter
     return jax.vmap(env.start, in_axes=(None, 0, 0))(params, queries, labels)
-
-
-def in_chunks(prove: Callable[[jax.Array], Any], queries: np.ndarray, chunk: int) -> Any:
-    """Apply a jitted `prove` to `queries` [M, 3] in equal chunks (one compilation, bounded memory)."""
-    n = len(queries)
-    chunk = max(min(chunk, n), 1)
-    padded = np.concatenate([queries, np.repeat(queries[-1:], -n % chunk, axis=0)])
-    parts = [jax.device_get(prove(jnp.asarray(part))) for part in np.split(padded, len(padded) // chunk)]
-    return jax.tree.map(lambda *xs: np.concatenate(xs)[:n], *parts)

@@ -26,15 +26,16 @@ class ProofJudge:
     def __init__(self, env: ProofEnv, policy: Policy, beam_width: int, mask_end: bool) -> None:
         self.beam_width, self.mask_end = beam_width, mask_end
         state_bytes = 4 * 3 * env.sizes.n_actions * env.sizes.max_atoms
-        self._chunks = [max(MEMORY // (state_bytes * width * 4), 1) for width in (1, beam_width)]
+        self._env = env
+        self._batch = int(np.clip(MEMORY // (state_bytes * 8), 1, 2048))  # states in one call
         self._greedy = jax.jit(
             lambda params, policy_params, queries: proofs.prove_greedily(
                 env, params, policy, policy_params, queries, mask_end
             )
         )
-        self._marginal = jax.jit(
-            lambda params, policy_params, queries: proofs.prove_marginally(
-                env, params, policy, policy_params, queries, beam_width
+        self._visit = jax.jit(
+            lambda params, policy_params, states, actions: proofs.visit(
+                env, params, policy, policy_params, states, actions
             )
         )
 
@@ -42,8 +43,8 @@ class ProofJudge:
         self, params: ProofParams, policy_params: PyTree, queries: Candidates
     ) -> tuple[dict[str, Any], proofs.GreedyProofs]:
         """Summary under the greedy protocol, and the proofs themselves ([R * N] in row order)."""
-        prove = partial(self._greedy, params, policy_params)
-        found = proofs.in_chunks(prove, queries.atoms.reshape(-1, 3), self._chunks[0])
+        atoms = queries.atoms.reshape(-1, 3)
+        found = proofs.in_batches(partial(self._greedy, params, policy_params), (atoms,), min(self._batch, len(atoms)))
         summary = ranking.summarize(found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query)
         end = "end masked" if self.mask_end else "end allowed"
         return summary | {"protocol": f"greedy, {end}, expected rank of ties"}, found
@@ -52,8 +53,9 @@ class ProofJudge:
         self, params: ProofParams, policy_params: PyTree, queries: Candidates
     ) -> tuple[dict[str, Any], proofs.MarginalProofs]:
         """Summary under the marginal protocol, and each candidate's probability of a proof ([R * N])."""
-        prove = partial(self._marginal, params, policy_params)
-        found = proofs.in_chunks(prove, queries.atoms.reshape(-1, 3), self._chunks[1])
+        visit = partial(self._visit, params, policy_params)
+        atoms = queries.atoms.reshape(-1, 3)
+        found = proofs.prove_marginally(self._env, params, visit, atoms, self.beam_width, self._batch)
         summary = ranking.summarize(
             found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query, auc_pr=True
         )

@@ -1,0 +1,80 @@
+"""PPO in JAX whose environment step, rollout, GAE and epochs are one XLA program.
+
+Names are imported when first used, so ``import ppo_jax`` is instant. Train in a notebook, with metrics as arrays::
+
+    import jax, ppo_jax
+    from ppo_jax import ppo
+
+    experiment = ppo_jax.build(ppo_jax.load_config("experiments/cartpole.toml"))
+    hp = experiment.config.hyperparams
+    state, metrics = jax.jit(ppo.train)(experiment.trainer, jax.random.key(0), hp)
+    metrics["episode_return_mean"]  # [n_updates]
+
+``jax.vmap`` over it trains seeds, or hyperparameters, side by side. `train` writes a run folder, as the command line
+does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppo_jax.config import Config, Hyperparams, Schedule, load_config
+    from ppo_jax.distributions import Categorical, DiagonalGaussian
+    from ppo_jax.experiment import build
+    from ppo_jax.ppo import Trainer
+    from ppo_jax.runner import train
+    from ppo_jax.schedules import constant
+    from ppo_jax.types import Box, Discrete, Environment, EnvStep, PPOJaxError
+
+    __version__: str
+
+__all__ = [
+    "Box",
+    "Categorical",
+    "Config",
+    "DiagonalGaussian",
+    "Discrete",
+    "EnvStep",
+    "Environment",
+    "Hyperparams",
+    "PPOJaxError",
+    "Schedule",
+    "Trainer",
+    "__version__",
+    "build",
+    "constant",
+    "load_config",
+    "train",
+]
+
+_NAMES_OF = {
+    "config": ("Config", "Hyperparams", "Schedule", "load_config"),
+    "distributions": ("Categorical", "DiagonalGaussian"),
+    "experiment": ("build",),
+    "ppo": ("Trainer",),
+    "runner": ("train",),
+    "schedules": ("constant",),
+    "types": ("Box", "Discrete", "EnvStep", "Environment", "PPOJaxError"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("ppo-jax")
+        except PackageNotFoundError:
+            return "0+unknown"  # used from a source tree that is not installed
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'ppo_jax' has no attribute {name!r}")
+    value = getattr(import_module(f"ppo_jax.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,361 @@
+"""The command line ``ppo-jax``: arguments and dispatch. What is printed is made in `ppo_jax.present`.
+
+Each command is a data class: its fields are the arguments, the docstrings below them the help. Modules that import
+JAX are imported where a command needs them, so help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction, arg
+
+from ppo_jax import present
+from ppo_jax.config import Config, load_config
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["main"]
+
+Assignments = Annotated[
+    UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="KEY=VALUE …", help_behavior_hint="")
+]
+RunFolder = Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
+DataName = Positional[Annotated[str, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")]]
+Switch = Annotated[bool, arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy, evaluate it beside its baselines, and write a run folder."""
+
+    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
+    """TOML file of the experiment, such as experiments/cartpole.toml; the config.toml of a run repeats that run."""
+    run_dir: Annotated[
+        Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/<experiment>-s<seed>-<time>)")
+    ] = None
+    """Where the run is written."""
+    seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Short for --set seed=N."""
+    assignments: Assignments = ()
+    """Settings other than the file's, such as n_envs=32 ent_coef.final=0; `ppo-jax config` explains every key."""
+    overwrite: Switch = False
+    """Replace the run that the folder holds."""
+    reuse: Switch = False
+    """Where --run-dir holds a completed run, print its results again instead; train where it was not completed."""
+    json: Switch = False
+    """Print summary.json instead of tables, and no progress bar."""
+    quiet: Switch = False
+    """Show no progress bar."""
+
+    def run(self) -> int:
+        config = load_config(self.config, _flat(self.assignments))
+        if self.seed is not None:
+            config = config.override({"seed": self.seed})
+        if self.reuse and self.run_dir is None:
+            raise PPOJaxError("--reuse needs --run-dir, the folder of the run to look at")
+        folder = self.run_dir or Path("runs") / f"{_experiment_name(self.config)}-s{config.run.seed}-{_now()}"
+        status = present.read_summary(folder).get("status")
+        if self.reuse and status == "completed" and not self.overwrite:
+            self._show(present.read_summary(folder), folder)
+            present.say(_how_to_train_anew(config, folder))
+            return 0
+        from ppo_jax import runner
+
+        runner.use_compilation_cache()
+        try:
+            summary = runner.train(
+                config,
+                folder,
+                overwrite=self.overwrite or self.reuse,
+                progress=not (self.json or self.quiet),
+                warn=lambda text: present.say(f"warning: {text}"),
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"; what was measured so far is in {folder}") from None
+        self._show(summary, folder)
+        return 0
+
+    def _show(self, summary: dict[str, Any], folder: Path) -> None:
+        if self.json:
+            _print_json({"run": str(folder), **summary})
+        else:
+            present.show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge the policy of a run again."""
+
+    folder: RunFolder
+    """Folder of the run."""
+    split: Literal["valid", "test"] = "valid"
+    """Queries to judge on; tasks other than proving differ in their random numbers alone."""
+    protocol: Literal["greedy", "marginal", "both"] = "both"
+    """Proof tasks: follow the most likely action, or sum the probability of all proofs."""
+    last: Switch = False
+    """Judge the last parameters; otherwise those best on valid."""
+    assignments: Assignments = ()
+    """Settings of the evaluation other than the run's, such as beam_width=256 or mask_end=true."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax import runner
+
+        runner.use_compilation_cache()
+        which = "last" if self.last else "best"
+        experiment, params = runner.load(self.folder, which, _flat(self.assignments))
+        protocols = ("greedy", "marginal") if self.protocol == "both" else (self.protocol,)
+        result = experiment.evaluate(params, self.split, protocols)
+        if self.json:
+            _print_json({"run": str(self.folder), "parameters": which, "split": self.split, **result})
+        else:
+            present.show_results({f"trained ({which})": result})
+        return 0
+
+
+@dataclass(frozen=True)
+class Prove:
+    """Let the agent of a run prove a query, step by step. Exits with 1 where it does not."""
+
+    folder: RunFolder
+    """Folder of the run."""
+    query: Positional[Annotated[str, arg(metavar="QUERY", help_behavior_hint="")]]
+    """A ground atom, quoted: "locatedInCR(bulgaria,europe)"."""
+    mask_end: Switch = False
+    """Never give up while another action is open."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax import runner
+
+        runner.use_compilation_cache()
+        experiment, params = runner.load(self.folder, assignments={"mask_end": True} if self.mask_end else {})
+        steps, proved, stopped_by = runner.prove(experiment, params, self.query)
+        proof = {
+            "query": self.query,
+            "proved": proved,
+            "stopped_by": stopped_by or None,
+            "steps": [step.to_dict() for step in steps],
+        }
+        _output(proof, self.json, present.show_proof)
+        return 0 if proved else 1
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List the ids that env_id takes, what each observes and what it does."""
+
+    pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
+    """A part of the id, in any case: minatar, proof, cart."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.envs import gymnax
+
+        ids = [name for name in gymnax.environment_ids() if self.pattern.lower() in name.lower()]
+        if not ids:
+            raise PPOJaxError(f"no environment id holds {self.pattern!r}; `ppo-jax envs` lists all")
+        rows = [gymnax.describe(name) for name in ids]
+        _output(rows, self.json, present.show_environments)
+        return 0
+
+
+@dataclass(frozen=True)
+class Build:
+    """Write a built-in data set to a folder."""
+
+    name: Positional[Annotated[str, arg(metavar="NAME", help_behavior_hint="")]]
+    """countries_s1, countries_s2, countries_s3, countries_s3_clean or countries_s3_full."""
+    out: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
+    """Where it is written."""
+    split_seed: Annotated[int | None, arg(metavar="K", help_behavior_hint="(default: the published split)")] = None
+    """Hold out other countries, drawn with this seed; the task Proof-NAME@K is the same without a folder."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.logic import datasets
+
+        files = datasets.build_countries(self.name, self.split_seed)
+        datasets.write_folder(files, self.out)
+        if self.json:
+            _print_json({"folder": str(self.out), "files": sorted(files)})
+        else:
+            present.say(f"wrote {', '.join(sorted(files))} to {self.out}", file=sys.stdout)
+        return 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """Read a data set and say what is wrong or odd about it. Exits with 2 where it cannot be used."""
+
+    name: DataName
+    """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
+    rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
+    """Name of the rule file in the data set, or path of another."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.logic import datasets
+
+        found = datasets.describe(datasets.load(self.name, self.rules))
+        _output(found, self.json, present.show_data_check)
+        return 0
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Count what a data set holds, and how much of it can be proved."""
+
+    name: DataName
+    """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
+    rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
+    """Name of the rule file in the data set, or path of another."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax import experiment, runner
+
+        runner.use_compilation_cache()
+        found = experiment.describe_data(self.name, self.rules)
+        _output(found, self.json, present.show_data)
+        return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data sets of facts, rules and queries: build, check, describe."""
+
+    command: (
+        Annotated[Build, tyro.conf.subcommand("build")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Describe, tyro.conf.subcommand("describe")]
+    )
+
+    def run(self) -> int:
+        return self.command.run()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """List and explain the keys of a configuration: those of a TOML file and of --set."""
+
+    pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
+    """A part of the key or of its section: rate, normalize, evaluation."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        rows = [row for row in present.describe_keys() if self.pattern in f"{row['section']}.{row['key']}"]
+        if not rows:
+            raise PPOJaxError(f"no key holds {self.pattern!r}; `ppo-jax config` lists all")
+        _output(rows, self.json, present.show_keys)
+        return 0
+
+
+Command = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("eval")]
+    | Annotated[Prove, tyro.conf.subcommand("prove")]
+    | Annotated[Envs, tyro.conf.subcommand("envs")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
+    | Annotated[Keys, tyro.conf.subcommand("config")]
+)
+
+DESCRIPTION = """PPO in JAX: train a policy in one XLA program, on knowledge-graph proofs or on any gymnax environment.
+
+Begin with `ppo-jax train experiments/cartpole.toml`; `ppo-jax <command> --help` explains a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; `arguments` are those after ``ppo-jax``, by default the process's own.
+
+    Returns:
+        The exit code: 0; 1 where a query was not proved; 2 after a mistake of the user's, in one line; 130 after
+        Ctrl-C.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
+    try:
+        command = tyro.cli(
+            Command,
+            args=arguments,
+            prog="ppo-jax",
+            description=DESCRIPTION,
+            config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+        )
+        code = command.run()
+        sys.stdout.flush()
+        return code
+    except SystemExit as error:  # tyro's, after --help or a mistake that it explained
+        return error.code if isinstance(error.code, int) else 2
+    except KeyboardInterrupt as error:
+        present.say(f"interrupted{error}")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe had enough; Python would complain again while it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except PPOJaxError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return _fail(f"out of memory; lower n_envs, n_steps, batch_size or beam_width ({error})")
+
+
+def _fail(message: str) -> int:
+    present.say(f"error: {' '.join(message.split())}")
+    return 2
+
+
+def _flat(assignments: tuple[tuple[str, ...], ...]) -> list[str]:
+    return [text for group in assignments for text in group]
+
+
+def _experiment_name(path: Path) -> str:
+    """The name of the file, or of the run whose config.toml it is without its seed and time."""
+    return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name) if path.name == "config.toml" else path.stem
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def _how_to_train_anew(config: Config, folder: Path) -> str:
+    recorded = load_config(folder / "config.toml").to_dict()
+    wanted = config.to_dict()
+    changed = [
+        key
+        for section in wanted
+        for key in sorted(wanted[section].keys() | recorded[section].keys())
+        if wanted[section].get(key) != recorded[section].get(key)
+    ]
+    difference = f", with other settings than now asked for ({', '.join(changed)})" if changed else ""
+    return f"This run was completed before{difference}. To train anew, remove {folder} or pass --overwrite."
+
+
+def _output(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    if as_json:
+        _print_json(value)
+    else:
+        show(value)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))
