@@ -310,6 +310,20 @@ def test_a_critic_in_other_units_explains_as_much() -> None:
     assert metrics["explained_variance"] == pytest.approx(0.75, abs=1e-5)
 
 
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_what_follows_a_cut_in_normalised_units(bootstrap: bool) -> None:
+    """Cut after five steps of reward 1: the last return is 1 + gamma v, v in raw units, or 1 without the bootstrap."""
+    settings = {"n_steps": 5, "gamma": 0.5, "normalize_values": True, "bootstrap_truncation": bootstrap}
+    trainer, hp = toys.build(toys.EndlessReward(), **settings, batch_size=20)
+    state = ppo.init(trainer, KEY, hp)
+    state = state._replace(value_moments=Moments(jnp.asarray(7.0), jnp.asarray(4.0), jnp.asarray(1e6)))
+    state, transitions, _ = ppo.rollout(trainer, state)
+    batch = ppo.make_batch(trainer, state, transitions)[1]
+    value = 7.0 + 2.0 * transitions.value[-1]  # the observation never changes, so neither does its value
+    advantage = 1.0 + (0.5 * value if bootstrap else 0.0) - value
+    close(batch.advantages.reshape(5, 4)[-1], advantage, 1e-5)
+
+
 def test_one_rollout_and_its_epochs_see_one_normalisation(walk: Any, walked: Any) -> None:
     """Nothing is known before the first update, so it must be that of a run without normalisation, to the bit."""
     trainer, hp = walk

@@ -204,6 +204,8 @@ class NetworkConfig:
     """Give the critic a trunk of its own."""
     embedding_size: Count = 64
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
+    fact_layers: Natural = 0
+    """Layers in which the embedding of a constant to be bound takes in its background facts (`proof_actions`)."""
 
 
 @dataclass(frozen=True)

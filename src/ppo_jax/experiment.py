@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from ppo_jax import normalization, ppo
@@ -22,8 +24,9 @@ from ppo_jax.evaluation import episodes, protocol
 from ppo_jax.evaluation.proofs import Candidates, candidates
 from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
+from ppo_jax.logic.kb import KnowledgeBase
 from ppo_jax.networks.mlp import MLPActorCritic
-from ppo_jax.networks.proof import ProofActions, ProofSuccessors
+from ppo_jax.networks.proof import Background, ProofActions, ProofSuccessors
 from ppo_jax.types import Environment, PPOJaxError
 
 __all__ = [
@@ -230,6 +233,8 @@ def make_network(config: Config, env: Environment) -> nn.Module:
             n_terms=sizes.n_terms,
             n_kinds=sizes.n_kinds,
             embedding_size=chosen.embedding_size,
+            background=background_facts(env.dataset.kb) if chosen.fact_layers and env.dataset else None,
+            fact_layers=chosen.fact_layers,
             **common,
         )
     if name == "mlp" and not isinstance(env, ProofEnv):
@@ -237,6 +242,28 @@ def make_network(config: Config, env: Environment) -> nn.Module:
     fitting = ", ".join(PROOF_NETWORKS) if isinstance(env, ProofEnv) else "mlp"
     raise PPOJaxError(
         f"network.network = {name!r} does not fit this task; use {fitting} or an import path module:Class"
+    )
+
+
+def background_facts(kb: KnowledgeBase) -> Background | None:
+    """The facts of predicates that head no rule, both ways round, as edges; None where there are none."""
+    facts = kb.facts[~np.isin(kb.facts[:, 0], [rule.head[0] for rule in kb.rules])]
+    if len(facts) == 0:
+        return None
+    predicate, first, second = facts.T
+    senders, receivers = np.concatenate([second, first]), np.concatenate([first, second])
+    _, relations = np.unique(np.concatenate([2 * predicate, 2 * predicate + 1]), return_inverse=True)
+    key = relations.astype(np.int64) * (len(kb.constants) + 1) + receivers
+    _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
+    order = np.argsort(receivers, kind="stable")
+    senders, receivers, relations = (x[order].astype(np.int32) for x in (senders, receivers, relations))
+    return Background(
+        digest=hashlib.sha256(senders.tobytes() + receivers.tobytes() + relations.tobytes()).hexdigest(),
+        n_relations=int(relations.max()) + 1,
+        senders=senders,
+        receivers=receivers,
+        relations=relations,
+        weights=(1.0 / counts[group])[order].astype(np.float32),
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from ppo_jax.envs import gymnax as adapter
+from ppo_jax.envs.proof import ProofEnv
+from ppo_jax.logic import datasets
 from ppo_jax.types import Box, Discrete, Environment, PPOJaxError
 
 OBSERVATION_SHAPES = {
@@ -41,6 +43,7 @@ OBSERVATION_SHAPES = {
     "Pong-misc": (30, 40, 3),
     "FrozenLake-misc": (16,),
 }
+PROOF_IDS = [f"Proof-{name}" for name in datasets.BUILTIN]
 BOX_BOUNDS = {  # size and bound of the action
     "Pendulum-v1": (1, 2.0),
     "MountainCarContinuous-v0": (1, 1.0),
@@ -84,16 +87,20 @@ def types(tree: Any) -> Any:
     return jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)
 
 
-def test_importing_the_adapter_does_not_import_gymnax() -> None:
-    program = "import sys, ppo_jax.envs.gymnax, ppo_jax.envs.wrappers; sys.exit('gymnax' in sys.modules)"
+def test_neither_importing_the_adapter_nor_a_proof_task_imports_gymnax() -> None:
+    program = (
+        "import sys, ppo_jax.envs.wrappers; from ppo_jax.envs import gymnax as adapter;"
+        "adapter.describe('Proof-countries_s3'); sys.exit('gymnax' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_every_registered_id_is_covered_here() -> None:
     import gymnax
 
-    registered = [env_id for env_id in gymnax.registered_envs if env_id != "MNISTBandit-bsuite"]
-    assert adapter.environment_ids() == registered
+    left_out = {"MNISTBandit-bsuite", *PROOF_IDS}
+    registered = [env_id for env_id in gymnax.registered_envs if env_id not in left_out]
+    assert adapter.environment_ids() == [*registered, *PROOF_IDS]
     assert set(registered) == set(OBSERVATION_SHAPES)
 
 
@@ -292,6 +299,14 @@ def test_describe() -> None:
     assert (described["can_truncate"], described["note"]) == (False, None)
 
 
+def test_describe_a_proof_task() -> None:
+    described = adapter.describe("Proof-countries_s3")
+    assert described["observation_shape"]["goals"] == [6, 3]
+    assert described["action_space"] == {"type": "discrete", "n": 19}
+    assert (described["can_truncate"], described["max_episode_length"]) == (False, 20)
+    assert described["note"].startswith("prove locatedInCR from 983 facts of locatedInCR, locatedInCS, locatedInSR, n")
+
+
 def test_every_note_is_about_a_registered_id() -> None:
     assert set(adapter._NOTES) <= set(adapter.environment_ids())
 
@@ -303,6 +318,8 @@ def test_every_note_is_about_a_registered_id() -> None:
         ("Breakout-v5", "nearest: Breakout-MinAtar"),
         ("zzz", "`ppo-jax envs` lists all"),
         ("MNISTBandit-bsuite", "downloads"),
+        ("proof-countries_s3", "nearest: Proof-countries_s3"),
+        ("Proof-countries_s4", "no data set 'countries_s4'"),
     ],
 )
 def test_ids_that_cannot_be_made(env_id: str, message: str) -> None:
@@ -313,6 +330,8 @@ def test_ids_that_cannot_be_made(env_id: str, message: str) -> None:
 def test_wrong_constructor_arguments_name_the_place() -> None:
     with pytest.raises(PPOJaxError, match=r"'CartPole-v1' cannot be made with the arguments .*gravity"):
         adapter.make("CartPole-v1", gravity=3)
+    with pytest.raises(PPOJaxError, match=r"'Proof-countries_s3' cannot be made with the arguments .*depth"):
+        adapter.make("Proof-countries_s3", depth=3)
 
 
 def test_action_spaces_that_no_policy_serves_are_refused() -> None:
@@ -325,3 +344,49 @@ def test_action_spaces_that_no_policy_serves_are_refused() -> None:
 
     with pytest.raises(PPOJaxError, match="only Discrete and Box"):
         adapter.from_environment(TwoActions())
+
+
+def test_registered_proof_tasks_step_as_proof_environments_do() -> None:
+    import gymnax
+
+    adapter.register_proof_tasks()
+    adapter.register_proof_tasks()  # again changes nothing
+    assert [env_id for env_id in gymnax.registered_envs if env_id.startswith("Proof")] == PROOF_IDS
+    task, params = gymnax.make("Proof-countries_s3", max_atoms=4)
+    env = adapter.from_environment(task)
+    assert isinstance(task, type(gymnax.make("CartPole-v1")[0]).__mro__[1]) and isinstance(env, ProofEnv)
+    assert (task.name, task.num_actions) == ("Proof-countries_s3", env.sizes.n_actions)
+    assert task.action_space(params).n == task.num_actions
+    boxes = task.observation_space(params).spaces
+
+    step_once = jax.jit(env.step)
+    key = jax.random.key(0)
+    observation, state = task.reset(key, params)
+    jax.tree.map(np.testing.assert_array_equal, (observation, state), jax.jit(env.reset)(key, params))
+    n_episodes, rng = 0, np.random.default_rng(0)
+    for i in range(30):
+        key, before = jax.random.key(i), state
+        action = jnp.int32(rng.choice(np.flatnonzero(state.action_mask)))
+        observation, state, reward, terminated, truncated, info = task.step(key, state, action)
+        assert (info.pop("terminated"), info.pop("truncated")) == (terminated, truncated)
+        ours = tuple(step_once(key, before, action, params))
+        theirs = (observation, state, reward, terminated, truncated, info)
+        jax.tree.map(np.testing.assert_array_equal, theirs, ours)
+        assert observation.keys() == boxes.keys()
+        for name, leaf in observation.items():
+            assert boxes[name].contains(leaf) and (leaf.shape, leaf.dtype) == (boxes[name].shape, boxes[name].dtype)
+        n_episodes += int(terminated)
+    assert n_episodes > 3
+
+
+def test_a_proof_task_can_also_step_without_restarting() -> None:
+    env = adapter.make("Proof-countries_s3", max_atoms=4)
+    task, params = adapter.as_gymnax(env), env.default_params
+    _, state = task.reset(jax.random.key(2), params)
+    assert not task.is_terminated(state, params)
+    end = jnp.int32(task.num_actions - 1)
+    observation, last, reward, terminated, info = jax.jit(task.step_env)(jax.random.key(3), state, end, params)
+    assert terminated and task.is_terminated(last, params) and not task.is_truncated(last, params)
+    assert abs(reward) == 1
+    np.testing.assert_array_equal(last.root, state.root)
+    np.testing.assert_array_equal(observation["goals"], info["final_observation"]["goals"])

@@ -1,4 +1,4 @@
-"""The proof environment against the reference interpreter: what every state offers, what every step earns."""
+"""The proof environment: what every state offers and every step earns, and what the agent never sees."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax.envs import gymnax as gymnax_envs
 from ppo_jax.envs import proof
 from ppo_jax.envs.proof import ProofEnv, ProofParams, ProofState
-from ppo_jax.logic import datasets, sampling
+from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
 from ppo_jax.logic.index import build_queries
 from ppo_jax.logic.kb import KnowledgeBase, Rule
 from ppo_jax.logic.resolution import is_fact
-from ppo_jax.types import Environment, EnvStep, PPOJaxError
+from ppo_jax.types import Environment, EnvStep
 from tests.logic import reference
 from tests.logic.programs import as_program, random_kb
 from tests.logic.reference import FACT, PROVED, Action, Atom, Options, Program, Resolvent
@@ -42,14 +41,14 @@ REWARDS = {  # of a true query proved, a true one not, a false one proved, a fal
 }
 OUTCOMES = ("true proved", "true not proved", "false proved", "false not proved")
 
-step_once = jax.jit(ProofEnv.step, static_argnums=0)
-reset_once = jax.jit(ProofEnv.reset, static_argnums=0)
-advance_once = jax.jit(ProofEnv.advance, static_argnums=0)
-start_once = jax.jit(ProofEnv.start, static_argnums=0)
+# Programs that run for milliseconds: compile them quickly rather than well.
+quick_jit = partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+step_once, reset_once, advance_once, start_once = map(
+    quick_jit, (ProofEnv.step, ProofEnv.reset, ProofEnv.advance, ProofEnv.start)
+)
 
 
-# Eight programs that each run for milliseconds: compile them quickly rather than well.
-@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+@quick_jit
 def step_all(env: ProofEnv, keys: jax.Array, states: ProofState, actions: jax.Array, params: ProofParams) -> EnvStep:
     return jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, states, actions, params)
 
@@ -73,7 +72,7 @@ def params_of(kb: KnowledgeBase) -> ProofParams:
 
 def cyclic_kb() -> KnowledgeBase:
     """p1 is symmetric and, through p2, goes in circles: without pruning no proof search comes to an end."""
-    facts = [(1, 1, 2), (1, 3, 4), (2, 1, 2), (2, 2, 1), (2, 2, 3), (2, 3, 2)]
+    facts = [(1, 1, 2), (1, 3, 4), (2, 1, 2), (2, 2, 1), (2, 2, 3), (2, 3, 2)] + [(3, i, i) for i in range(1, 7)]
     rules = (Rule("r0", (1, -1, -2), ((1, -2, -1),), ""), Rule("r1", (1, -1, -2), ((2, -1, -3), (1, -3, -2)), ""))
     return replace(random_kb(0, 12), facts=np.array(facts, np.int32), rules=rules)
 
@@ -161,34 +160,36 @@ def test_random_walks_follow_the_reference(options: tuple[bool, bool, bool], rew
     end_action, collapse_proved, prune_visited = options
     env = ProofEnv(SIZES, MAX_DEPTH, RATIO, reward_type, "both", end_action, collapse_proved, prune_visited)
     seen: Counter[str] = Counter()
-    for number, kb in enumerate([cyclic_kb(), *(random_kb(seed, 12) for seed in range(5))]):
+    n_traced = step_all._cache_size()
+    kbs = [cyclic_kb(), *(random_kb(seed, 12) for seed in range(5))]
+    ended, end = ended_states(env, params_of(kbs[0])), jnp.full(N_WALKERS, SIZES.max_successors, jnp.int32)
+    for number, kb in enumerate(kbs):
         program, params, rng = as_program(kb), params_of(kb), np.random.default_rng(number)
         training = {tuple(query) for query in np.asarray(params.queries.queries).tolist()}
         keys = jax.random.split(jax.random.key(number), (1 + N_STEPS, N_WALKERS))
-        end = jnp.full(N_WALKERS, SIZES.max_successors)
-        states = step_all(env, keys[0], ended_states(env, params), end, params).state
+        states = step_all(env, keys[0], ended, end, params).state
         each = unstack(states)
         walkers = [fresh_walker(state, env, program, training) for state in each]
         for step_keys in keys[1:]:
             actions, expected = [], []
             for state, walker in zip(each, walkers, strict=True):
-                offered, end, dropped = walker.offers()
-                assert_offers(state, env, offered, end)
+                offered, may_end, dropped = walker.offers()
+                assert_offers(state, env, offered, may_end)
                 assert state.dropped == dropped
                 slots = np.flatnonzero(state.action_mask)
-                choice = rng.integers(len(slots) - (end and len(offered) > 0 and rng.random() < 0.7))
+                choice = rng.integers(len(slots) - (may_end and len(offered) > 0 and rng.random() < 0.7))
                 taken = offered[choice] if choice < len(offered) else None
                 actions.append(slots[choice])
-                expected.append((len(offered), end, dropped, state.counter, *walker.move(taken, len(offered))))
+                expected.append((len(offered), may_end, dropped, state.counter, *walker.move(taken, len(offered))))
                 seen["states"] += 1
                 seen["nothing left"] += not offered
                 seen["dropped"] += dropped
-                seen["end on offer at a proof"] += end and any(a.resolvent == PROVED for a in offered)
-                seen["a proof left out for another"] += collapse_proved and len(offered) == 1 and not end
+                seen["end on offer at a proof"] += may_end and any(a.resolvent == PROVED for a in offered)
+                seen["a proof left out for another"] += collapse_proved and len(offered) == 1 and not may_end
             step = step_all(env, step_keys, states, jnp.array(actions, jnp.int32), params)
             states, taken_steps = step.state, unstack(step)
             each = [taken_step.state for taken_step in taken_steps]
-            for i, (n_open, end, dropped, counter, reward, over, proved) in enumerate(expected):
+            for i, (n_open, may_end, dropped, counter, reward, over, proved) in enumerate(expected):
                 walker, taken_step, state = walkers[i], taken_steps[i], each[i]
                 np.testing.assert_allclose(taken_step.reward, reward, rtol=1e-6)
                 assert taken_step.terminated == over and not taken_step.truncated
@@ -198,8 +199,8 @@ def test_random_walks_follow_the_reference(options: tuple[bool, bool, bool], rew
                 assert metrics["proved_positive"] == (proved, over and walker.label)
                 assert metrics["proved_negative"] == (proved, over and not walker.label)
                 assert metrics["proof_length_mean"] == (walker.depth, proved)
-                assert metrics["candidates_mean"] == (n_open + end, 1)
-                assert metrics["forced_fraction"] == (n_open + end == 1, 1)
+                assert metrics["candidates_mean"] == (n_open + may_end, 1)
+                assert metrics["forced_fraction"] == (n_open + may_end == 1, 1)
                 value, weight = metrics["overflow_fraction"]
                 assert (round(value * weight, 3), weight) == (dropped, n_open + dropped)
                 assert state.counter == counter + over
@@ -214,17 +215,7 @@ def test_random_walks_follow_the_reference(options: tuple[bool, bool, bool], rew
     required = {*OUTCOMES, "states", "dropped", "nothing left", "depth limit"}
     assert not [what for what in required if seen[what] < 5], seen
     assert (seen["end on offer at a proof"] > 0) == (end_action and not collapse_proved)
-    print(options, seen)
-
-
-def walk_to(env: ProofEnv, params: ProofParams, state: ProofState, path: list[Resolvent]) -> tuple[ProofState, EnvStep]:
-    """Step along the given resolvents; the last but one state and the last step."""
-    for resolvent in path:
-        slots = [atoms(s) for s in np.asarray(state.successors)]
-        last = state
-        step = step_once(env, jax.random.key(0), state, jnp.int32(slots.index(resolvent)), params)
-        state = step.state
-    return last, step
+    assert step_all._cache_size() == n_traced + 1  # one program serves every knowledge base of these sizes
 
 
 def shortest_path(program: Program, query: Atom, max_atoms: int) -> list[Resolvent]:
@@ -243,3 +234,175 @@ def shortest_path(program: Program, query: Atom, max_atoms: int) -> list[Resolve
                 origin[action.resolvent] = state
                 frontier.append(action.resolvent)
     raise AssertionError("no proof")
+
+
+@pytest.fixture(scope="module")
+def countries() -> ProofEnv:
+    return proof.make("countries_s3", max_atoms=4)
+
+
+def query_of(dataset: Dataset, *names: str) -> Atom:
+    kb = dataset.kb
+    return kb.predicate_ids[names[0]], kb.constant_ids[names[1]], kb.constant_ids[names[2]]
+
+
+def slot_of(state: ProofState, resolvent: Resolvent) -> jax.Array:
+    return jnp.int32([atoms(successor) for successor in np.asarray(state.successors)].index(resolvent))
+
+
+def test_a_proof_completed_by_the_last_step_counts(countries: ProofEnv) -> None:
+    """In Countries S3 the deepest of all shortest proofs, of something false, has exactly the 20 steps allowed."""
+    params = countries.default_params
+    query = query_of(countries.dataset, "locatedInCR", "timor_leste", "africa")
+    path = shortest_path(as_program(countries.dataset.kb), query, 4)
+    assert len(path) == countries.max_depth == 20
+    state = start_once(countries, params, jnp.array(query), jnp.array(False))
+    for depth, resolvent in enumerate(path, start=1):
+        advanced, proved = advance_once(countries, params, state, slot_of(state, resolvent))
+        step = step_once(countries, jax.random.key(0), state, slot_of(state, resolvent), params)
+        assert step.terminated == proved == (depth == 20)
+        if not proved:
+            jax.tree.map(np.testing.assert_array_equal, advanced, step.state)
+        state = step.state
+    assert step.reward == -1  # a false query proved
+    assert step.info["metrics"]["proved_negative"] == (True, True)
+    assert step.info["metrics"]["proof_length_mean"] == (20, True)
+    assert not advanced.action_mask.any()
+
+
+@pytest.mark.parametrize("prune_visited", [True, False])
+def test_pruning_leaves_a_circle_by_end_alone(prune_visited: bool) -> None:
+    """p1(5,6) leads to p1(6,5) alone, and that back: pruned, it leaves only `end`, though that is switched off."""
+    kb = replace(cyclic_kb(), rules=cyclic_kb().rules[:1])
+    env = ProofEnv(SIZES, max_depth=4, end_action=False, prune_visited=prune_visited)
+    params = params_of(kb)
+    state = start_once(env, params, jnp.array([1, 5, 6]), jnp.array(False))
+    offered = []
+    for _ in range(4):
+        slots = np.flatnonzero(state.action_mask).tolist()
+        offered += [atoms(np.asarray(state.successors[i])) if i < SIZES.max_successors else "end" for i in slots]
+        state, proved = advance_once(env, params, state, jnp.int32(slots[0]) if slots else jnp.int32(0))
+        assert not proved
+    forth, back = ((1, 6, 5),), ((1, 5, 6),)
+    assert offered == ([forth, "end"] if prune_visited else [forth, back, forth, back])
+
+
+def random_actions(rng: np.random.Generator, masks: jax.Array) -> jax.Array:
+    """A valid action for each mask [..., G], `end` only where it must be."""
+    preference = 1 + rng.random(masks.shape)
+    preference[..., -1] = 0.5
+    return jnp.argmax(masks * jnp.asarray(preference), axis=-1).astype(jnp.int32)
+
+
+def test_vmap_equals_a_loop_to_the_bit(countries: ProofEnv) -> None:
+    params, rng, n_traced = countries.default_params, np.random.default_rng(0), step_all._cache_size()
+    keys = jax.random.split(jax.random.key(5), (51, 4))
+    states = [reset_once(countries, key, params)[1] for key in keys[0]]
+    phases = [int(state.counter) for state in states]
+    n_episodes = 0
+    for step_keys in keys[1:]:
+        batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        actions = random_actions(rng, batch.action_mask)
+        together = unstack(step_all(countries, step_keys, batch, actions, params))
+        for i, (key, action) in enumerate(zip(step_keys, actions, strict=True)):
+            alone = step_once(countries, key, states[i], action, params)
+            jax.tree.map(np.testing.assert_array_equal, together[i], alone)
+            states[i] = alone.state
+            n_episodes += int(alone.terminated)
+    assert 10 < n_episodes == sum(int(state.counter) for state in states) - sum(phases)
+    assert step_all._cache_size() == n_traced + 1
+
+
+def test_an_action_that_is_not_open_gives_up(countries: ProofEnv) -> None:
+    """Its slot holds zeros, which must not pass for a proof."""
+    key, params = jax.random.key(3), countries.default_params
+    _, state = reset_once(countries, key, params)
+    closed = jnp.int32(np.flatnonzero(~state.action_mask)[0])
+    wrong, end = (
+        step_once(countries, key, state, action, params) for action in (closed, jnp.int32(countries.action_space.n - 1))
+    )
+    jax.tree.map(np.testing.assert_array_equal, wrong, end)
+    assert wrong.terminated and wrong.reward == (-1 if state.label else 1)
+
+
+def test_the_phase_of_a_first_episode_is_random(countries: ProofEnv) -> None:
+    env, params = replace(countries, negative_ratio=3), countries.default_params
+
+    @jax.jit
+    def first(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+        states = jax.vmap(env.reset, in_axes=(0, None))(keys, params)[1]
+        return states.counter, states.label
+
+    counter, label = jax.device_get(first(jax.random.split(jax.random.key(0), 400)))
+    counts = np.bincount(counter)
+    np.testing.assert_allclose(counts, [0, 100, 100, 100, 100], atol=5 * (400 * 3 / 16) ** 0.5)
+    assert counts[0] == 0
+    np.testing.assert_array_equal(label, counter == 1)
+
+
+def test_what_a_step_returns_has_the_types_of_a_reset(countries: ProofEnv) -> None:
+    key, params = jax.random.key(0), countries.default_params
+    typed = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)  # noqa: E731
+    observation, state = jax.eval_shape(countries.reset, key, params)
+    step = jax.eval_shape(countries.step, key, state, jax.ShapeDtypeStruct((), jnp.int32), params)
+    assert typed((step.observation, step.state)) == typed((observation, state))
+    assert typed(step.info["final_observation"]) == typed(observation)
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves((state, step)))
+    assert isinstance(countries, Environment) and not countries.can_truncate
+
+
+def test_the_observation_is_the_state_and_successors_only_where_asked(countries: ProofEnv) -> None:
+    params = countries.default_params
+    _, state = reset_once(countries, jax.random.key(1), params)
+    observation = countries.observe(state)
+    same = {"goals": "resolvent", "query": "root", **{name: name for name in observation if hasattr(state, name)}}
+    assert (
+        set(observation)
+        == set(same)
+        == {*("goals", "query", "depth", "action_kind", "action_constants", "action_mask")}
+    )
+    for name, field in same.items():
+        np.testing.assert_array_equal(observation[name], getattr(state, field))
+    n_actions = countries.action_space.n
+    assert observation["action_mask"].shape == observation["action_kind"].shape == (n_actions,)
+    with_successors = replace(countries, observe_successors=True).observe(state)
+    np.testing.assert_array_equal(with_successors.pop("successors"), state.successors)
+    assert state.successors.shape == (n_actions - 1, 4, 3)
+    assert with_successors.keys() == observation.keys()
+
+
+def test_what_caps_cut_is_counted() -> None:
+    """Room for two atoms, where the second rule's body has three, and for four facts of the sixteen neighbours."""
+    env = proof.make("countries_s3", max_atoms=2, max_successors=6)
+    assert (env.sizes.max_facts, env.sizes.max_rules, env.widest_cut) == (4, 2, 12)
+    program = as_program(env.dataset.kb)
+    params, rng = env.default_params, np.random.default_rng(0)
+    end = jnp.full(N_WALKERS, env.sizes.max_successors, jnp.int32)
+    step = step_all(env, jax.random.split(jax.random.key(0), N_WALKERS), ended_states(env, params), end, params)
+    seen: Counter[str] = Counter()
+    for t in range(12):
+        before, actions = unstack(step.state), random_actions(rng, step.state.action_mask)
+        step = step_all(env, jax.random.split(jax.random.key(t), N_WALKERS), step.state, actions, params)
+        for state, metrics in zip(before, unstack(step.info["metrics"]), strict=True):
+            query = tuple(state.root.tolist())
+            found, too_long = reference.successors(program, atoms(state.resolvent), query, max_atoms=2)
+            cut = max(sum(action.kind == FACT for action in found) - 4, 0)
+            value, weight = metrics["overflow_fraction"]
+            assert state.dropped == round(float(value * weight)) == too_long + cut
+            seen += Counter({"too long": too_long, "cut": cut})
+    assert min(seen["too long"], seen["cut"]) > 10
+
+
+def test_nothing_of_valid_or_test_is_in_the_parameters() -> None:
+    files = datasets.build_countries("countries_s3")
+    leaking = files | {"train.txt": files["train.txt"] + files["valid.txt"] + files["test.txt"]}
+    other_test = files | {"test.txt": files["test.txt"].replace("africa", "europe"), "valid.txt": ""}
+    env = proof.make(datasets.from_files("countries", files))
+    for changed in (leaking, other_test):
+        other = proof.make(datasets.from_files("countries", changed))
+        assert other == env
+        jax.tree.map(np.testing.assert_array_equal, other.default_params, env.default_params)
+    held_out = np.concatenate([env.dataset.queries[split] for split in ("valid", "test")])
+    known = jax.jit(lambda atoms: is_fact(env.default_params.facts, env.sizes, atoms))
+    assert not known(held_out).any()
+    assert known(env.dataset.queries["train"]).all()

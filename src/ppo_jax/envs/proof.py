@@ -160,7 +160,8 @@ class ProofEnv:
         return sample_query(key, params.facts, self.sizes, params.queries, counter, self.negative_ratio, self.corrupt)
 
     def _move(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-        end = action == self.sizes.max_successors
+        # An action that is not open gives up too: its slot is empty, and an empty resolvent would be a proof.
+        end = (action == self.sizes.max_successors) | ~state.action_mask[action]
         chosen = state.successors[jnp.minimum(action, self.sizes.max_successors - 1)]
         return jnp.where(end, state.resolvent, chosen), end
 

@@ -11,20 +11,37 @@ training queries have a proof; one that does not has to learn how to look for it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from ppo_jax.distributions import Categorical
 from ppo_jax.networks.mlp import ACTIVATIONS, MLP, dense
 
-__all__ = ["ProofActions", "ProofSuccessors"]
+__all__ = ["Background", "ProofActions", "ProofSuccessors"]
 
 Observation = dict[str, jax.Array]
 # Small, so that a constant never seen in training says nothing, rather than something random.
 ACTOR_TERM_SCALE = 0.1
 CRITIC_TERM_SCALE = 1.0
+
+
+@dataclass(frozen=True)
+class Background:
+    """Facts that no rule can derive, as edges between constants: what a network may know of a constant beforehand.
+
+    Facts of predicates that head a rule are left out: a training query is one of them, and would tell its own answer.
+    """
+
+    digest: str  # of the edges; equal digests compare equal, so that trainers do
+    n_relations: int
+    senders: np.ndarray = field(compare=False)  # [E] int32 terms
+    receivers: np.ndarray = field(compare=False)  # [E] int32 terms
+    relations: np.ndarray = field(compare=False)  # [E] int32, one for each predicate and direction
+    weights: np.ndarray = field(compare=False)  # [E] float32, 1 / edges of the receiver in the relation
 
 
 def gather_sum(table: jax.Array, kernel: jax.Array, ids: jax.Array) -> jax.Array:
@@ -118,6 +135,8 @@ class _ProofActorCritic(nn.Module):
     activation: str = "tanh"
     residual_layers: int = 0
     separate_critic: bool = True
+    background: Background | None = None
+    fact_layers: int = 0
 
     def setup(self) -> None:
         sizes = (self.n_predicates, self.n_terms, self.embedding_size)
@@ -145,12 +164,33 @@ class _ProofActorCritic(nn.Module):
 
 
 class ProofActions(_ProofActorCritic):
-    """Scores each action by its kind (a fact, a rule, `end`) and the constants it binds."""
+    """Scores each action by its kind (a fact, a rule, `end`) and the constants it binds.
+
+    With `fact_layers`, what is known of a constant to be bound gains, layer by layer, the embeddings of the constants
+    its background facts relate it to: ``e_c <- e_c + sum_r mean_{r(c, b)} w_r * e_b``, a linear, diagonal relational
+    graph convolution after Schlichtkrull et al. (2018). The goals keep their own embeddings: what the background says
+    of a query's subject tells training queries from others.
+    """
+
+    def setup(self) -> None:
+        super().setup()
+        if self.background is not None:
+            shape = (self.fact_layers, self.background.n_relations, self.embedding_size)
+            self.relations = self.param("relations", nn.initializers.ones, shape)
+
+    def described_terms(self) -> jax.Array:
+        """Embeddings of all terms with their background facts, [n_terms, embedding_size]."""
+        terms, edges = self.actor.atoms.terms, self.background
+        if edges is not None:
+            for relations in self.relations:
+                messages = terms[edges.senders] * relations[edges.relations] * edges.weights[:, None]
+                terms = terms + jax.ops.segment_sum(messages, edges.receivers, self.n_terms)
+        return terms
 
     def score(self, wanted: jax.Array, observation: Observation) -> jax.Array:
         kind, constants = observation["action_kind"], observation["action_constants"]
         known = (jnp.arange(self.n_terms) > 0)[:, None]
-        keys = jnp.concatenate([nn.tanh(self.action(self.actor.atoms.terms)) * known, self.kinds])
+        keys = jnp.concatenate([nn.tanh(self.action(self.described_terms())) * known, self.kinds])
         ids = jnp.concatenate([constants, self.n_terms + kind[..., None]], axis=-1)  # [n, G, 3]
         if self.n_terms <= 32 * kind.shape[1]:
             # Scores of the whole vocabulary, then scalars gathered: many times cheaper than gathering rows.
