@@ -256,13 +256,13 @@ def background_facts(kb: KnowledgeBase) -> Background | None:
     key = relations.astype(np.int64) * (len(kb.constants) + 1) + receivers
     _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
     order = np.argsort(receivers, kind="stable")
-    senders, receivers, relations = (x[order].astype(np.int32) for x in (senders, receivers, relations))
+    edges = [x[order].astype(np.int32) for x in (senders, receivers, relations)]
     return Background(
-        digest=hashlib.sha256(senders.tobytes() + receivers.tobytes() + relations.tobytes()).hexdigest(),
+        digest=hashlib.sha256(b"".join(x.tobytes() for x in edges)).hexdigest(),
         n_relations=int(relations.max()) + 1,
-        senders=senders,
-        receivers=receivers,
-        relations=relations,
+        senders=edges[0],
+        receivers=edges[1],
+        relations=edges[2],
         weights=(1.0 / counts[group])[order].astype(np.float32),
     )
 

@@ -127,7 +127,7 @@ def show_proof(proof: Json) -> None:
         if step["resolvent"]:
             table.add_row("", Text(f"to prove: {', '.join(step['resolvent'])}", "dim"), "")
     console.print(table)
-    steps = f"{len(proof['steps'])} step{'' if len(proof['steps']) == 1 else 's'}"
+    steps = _count(len(proof["steps"]), "step")
     if proof["proved"]:
         console.print(f"proved in {steps}, with probability {probability:.3g}")
     else:
@@ -152,7 +152,8 @@ def show_environments(rows: list[Json]) -> None:
 def show_data_check(found: Json) -> None:
     """Counts of a data set in one line, and its warnings."""
     queries = ", ".join(f"{count} {split}" for split, count in found["queries"].items())
-    say(f"{found['name']}: {found['facts']} facts, {len(found['rules'])} rules, queries: {queries}", sys.stdout)
+    counts = f"{_count(found['facts'], 'fact')}, {_count(len(found['rules']), 'rule')}"
+    say(f"{found['name']}: {counts}, queries: {queries}", sys.stdout)
     for text in found["warnings"]:
         say(f"warning: {text}", sys.stdout)
     if not found["warnings"]:
@@ -227,6 +228,10 @@ def _pairs(values: dict[str, str]) -> Table:
 
 def _number(value: float | None, form: str = ".3f") -> str:
     return "–" if value is None else f"{value:{form}}"
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"
 
 
 def _mrr(result: Json) -> str:

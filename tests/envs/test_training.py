@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,9 +26,16 @@ IDS = [
     *("GaussianBandit-misc", "Reacher-misc", "Swimmer-misc", "Pong-misc", "FrozenLake-misc"),
     *(f"Proof-{name}" for name in datasets.BUILTIN),
 ]
-# One of each family, between them discrete and continuous, always truncating and always terminating, one-hot and image.
-FAMILIES = ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "Catch-bsuite", "FrozenLake-misc", "Proof-countries_s1"]
+# Classic control, discrete and continuous, MinAtar, bsuite, misc; a proof task trains in tests/test_learning.py.
+FAMILIES = ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "Catch-bsuite", "FrozenLake-misc"]
 N_UPDATES = 2
+# Undefined, and NaN, in an update with nothing to take the mean of; all other metrics are always finite.
+NULLABLE = {
+    *("explained_variance", "episode_return_mean", "episode_length_mean", "truncated_fraction", "entropy_normalized"),
+    *("proved_positive", "proved_negative", "proof_length_mean", "overflow_fraction"),
+}
+# Programs that run for milliseconds: compile them quickly rather than well.
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def build(env_id: str) -> Experiment:
@@ -44,8 +52,8 @@ def train(env_id: str) -> tuple[ppo.TrainState, ppo.TrainState, dict[str, np.nda
     """The first state, the last one, and the metrics [N_UPDATES] of a run."""
     built = build(env_id)
     hyperparams = built.config.hyperparams
-    first = jax.jit(lambda key: ppo.init(built.trainer, key, hyperparams))(jax.random.key(0))
-    update = jax.jit(lambda state: ppo.update(built.trainer, state))
+    first = quick_jit(lambda key: ppo.init(built.trainer, key, hyperparams))(jax.random.key(0))
+    update = quick_jit(lambda state: ppo.update(built.trainer, state))
     state, metrics = first, []
     for _ in range(N_UPDATES):
         state, these = update(state)
@@ -67,7 +75,7 @@ def test_an_update_is_traced(env_id: str) -> None:
     after, metrics = jax.eval_shape(lambda state: ppo.update(trainer, state), state)
     assert types(after) == types(state)
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(after))
-    assert set(types(metrics).values()) == {((), jnp.float32, False)}
+    assert {(leaf.shape, leaf.dtype) for leaf in metrics.values()} == {((), np.dtype("float32"))}
     distribution, value = jax.eval_shape(trainer.forward, state.params, state.observation)
     continuous = isinstance(trainer.env.action_space, Box)
     assert isinstance(distribution, DiagonalGaussian if continuous else Categorical)
@@ -79,7 +87,7 @@ def check_training(env_id: str) -> None:
     assert last.step == N_UPDATES
     for name, values in metrics.items():
         assert values.shape == (N_UPDATES,)
-        assert np.isfinite(values).all(), (name, values)
+        assert np.isfinite(values).all() or name in NULLABLE, (name, values)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.params))
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), first.params, last.params)
     assert any(jax.tree.leaves(moved))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -234,6 +235,7 @@ def in_batches(function: Callable[..., Any], arguments: Any, batch: int) -> Any:
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:n], *parts)
 
 
+@partial(jax.jit, static_argnums=0)
 def _start(env: ProofEnv, params: ProofParams, queries: jax.Array) -> ProofState:
     labels = jnp.zeros(len(queries), bool)  # no rewards here, so labels do not matter
     return jax.vmap(env.start, in_axes=(None, 0, 0))(params, queries, labels)
