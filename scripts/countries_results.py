@@ -1,6 +1,6 @@
 """Train the Countries experiments that docs/results.md reports, and print its tables.
 
-    python scripts/countries_results.py [--runs runs/results] [--seeds 20] [--clean-seeds 5] [--splits 10] [--split-seeds 3]
+    python scripts/countries_results.py [--runs runs/results] [--seeds 20] [--splits 10] …
 
 Each run is an ordinary run folder; finished ones are not repeated. Tables: the published benchmark, resampled splits
 by the same construction, and the clean benchmark (without locatedInCR(palestine,asia)).

@@ -20,7 +20,7 @@ ROWS = (
     ("checkpoint", "metrics"),
     ("experiment", "runner", "sweep", "distributed"),
     ("analysis",),
-    ("cli", "__main__"),
+    ("present", "cli", "__main__"),
 )
 PACKAGES = {
     "networks": ("mlp", "proof"),

@@ -41,6 +41,7 @@ LIVE = (
     ("entropy_normalized", "entropy", ".2f"),
     ("valid", "valid", ".3g"),
 )
+_WARN = partial(warnings.warn, stacklevel=2)
 
 
 def use_compilation_cache() -> None:
@@ -71,10 +72,6 @@ def run_chunk(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> tupl
         return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
 
     return jax.lax.fori_loop(0, n, body, (state, buffers))
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=3)
 
 
 @dataclass
@@ -111,7 +108,7 @@ def train(
     *,
     overwrite: bool = False,
     progress: bool = True,
-    warn: Callable[[str], None] = _warn,
+    warn: Callable[[str], None] = _WARN,
 ) -> dict[str, Any]:
     """Train, evaluate and write a complete run folder; returns its summary.
 
@@ -129,10 +126,12 @@ def train(
     folder = Path(folder)
     _check_folder(folder, overwrite)
     metrics.check_extras(config.run.tensorboard, config.run.wandb)
-    experiment = build(config)
+    experiment, settings = build(config), config.settings
+    for split in ("valid", "test"):
+        if experiment.dataset and not len(experiment.dataset.queries[split]):
+            raise PPOJaxError(f"data set {experiment.dataset.name!r} has no {split} queries; put some in {split}.txt")
     for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
         warn(text)
-    settings = config.settings
     summary: dict[str, Any] = {
         "status": "running",
         "env_id": config.task.env_id or config.task.dataset,
@@ -384,11 +383,9 @@ def _version(name: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    command: Callable[..., Any] = subprocess.run
+    command = ["git", "rev-parse", "HEAD"]
     try:
-        result = command(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5
-        )
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
