@@ -64,7 +64,7 @@ def main() -> None:
     axes[1].set_title("greedy MRR on valid", loc="left")
     axes[1].set_xlabel("thousand environment steps")
     axes[1].set_ylim(0.4, 1.02)
-    axes[1].legend(frameon=False, loc="lower right")
+    axes[1].legend(frameon=False, loc=(0.35, 0.4))
 
     draw(
         axes[2],

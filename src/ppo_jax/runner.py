@@ -330,8 +330,7 @@ def prove(experiment: Experiment, params: PolicyParams, query: str) -> tuple[lis
         return steps, True, ""
     if len(steps) >= env.max_depth and steps[-1].action != "end":
         return steps, False, f"the depth limit of {env.max_depth} steps"
-    # A forced action has probability 1 exactly; a choice reaches it only where the others round to nothing.
-    forced = steps[-1].probability == 1.0
+    forced = found.choices[0][len(steps) - 1] == 1
     return steps, False, "no action but `end` was left" if forced else "the agent chose to give up"
 
 

@@ -26,8 +26,8 @@ IDS = [
     *("GaussianBandit-misc", "Reacher-misc", "Swimmer-misc", "Pong-misc", "FrozenLake-misc"),
     *(f"Proof-{name}" for name in datasets.BUILTIN),
 ]
-# Classic control, discrete and continuous, MinAtar, bsuite, misc; a proof task trains in tests/test_learning.py.
-FAMILIES = ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "Catch-bsuite", "FrozenLake-misc"]
+# Classic control, discrete and continuous, MinAtar, bsuite, misc, proofs.
+FAMILIES = ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "Catch-bsuite", "FrozenLake-misc", "Proof-countries_s1"]
 N_UPDATES = 2
 # Undefined, and NaN, in an update with nothing to take the mean of; all other metrics are always finite.
 NULLABLE = {

@@ -108,6 +108,7 @@ class GreedyProofs(NamedTuple):
     log_probs: jax.Array  # [M, D] of each action, 0 after the end
     kinds: jax.Array  # [M, D] int32 kind of each action, 0 after the end
     constants: jax.Array  # [M, D, 2] int32 constants it binds
+    choices: jax.Array  # [M, D] int32 actions that were open, 0 after the end
 
 
 def prove_greedily(
@@ -132,15 +133,16 @@ def prove_greedily(
         action = jnp.argmax(choice, axis=-1)
         pick = lambda x: jax.vmap(lambda row, i: row[i])(x, action)  # noqa: E731
         log_prob, kind, constants = pick(log_probs), pick(state.action_kind), pick(state.action_constants)
-        record = (jnp.where(open_, log_prob, 0.0), jnp.where(open_, kind, 0), constants * open_[:, None])
+        n_open = jnp.sum(state.action_mask, axis=-1)
+        record = (jnp.where(open_, log_prob, 0.0), jnp.where(open_, kind, 0), constants * open_[:, None], n_open)
         state, now = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)
         state = state._replace(action_mask=state.action_mask & open_[:, None])
         return (state, proved | (now & open_)), record
 
     start = _start(env, params, queries)
     (_, proved), record = jax.lax.scan(body, (start, jnp.zeros(len(queries), bool)), length=env.max_depth)
-    log_probs, kinds, constants = (jnp.swapaxes(x, 0, 1) for x in record)
-    return GreedyProofs(jnp.where(proved, jnp.sum(log_probs, axis=1), -jnp.inf), proved, log_probs, kinds, constants)
+    log_probs, *details = (jnp.swapaxes(x, 0, 1) for x in record)
+    return GreedyProofs(jnp.where(proved, jnp.sum(log_probs, axis=1), -jnp.inf), proved, log_probs, *details)
 
 
 class MarginalProofs(NamedTuple):
@@ -226,7 +228,10 @@ def prove_marginally(
 
 
 def in_batches(function: Callable[..., Any], arguments: Any, batch: int) -> Any:
-    """Apply a jitted function to arrays [n, ...] in calls of exactly `batch` rows; the last is padded by its end."""
+    """Apply a jitted function to arrays [n, ...], n >= 1, in calls of exactly `batch` rows.
+
+    The last call is padded by its last row.
+    """
     n = len(jax.tree.leaves(arguments)[0])
     parts = []
     for begin in range(0, n, batch):
