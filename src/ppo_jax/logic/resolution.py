@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -30,6 +31,7 @@ def successors(index: Index, sizes: Sizes, resolvent: jax.Array, root: jax.Array
         resolvent: [A, 3] int32, zero rows after its atoms; all zero (proved) has no successors.
         root: [3] int32, the query being proved, which is never used as a fact.
     """
+    chex.assert_shape([resolvent, root], [(sizes.max_atoms, 3), (3,)])
     leftmost, rest = resolvent[0], resolvent[1:]
     facts, fact_valid, cut = _match_facts(index, sizes, leftmost, root)
     rules, rule_valid, rule_atoms = _match_rules(index, sizes, leftmost, rest)
