@@ -172,9 +172,9 @@ def test_a_reader_that_has_enough_ends_it_quietly():
 def test_results_stand_beside_their_baselines_in_eighty_columns(places, trained_places):
     code, out, err = trained_places[1]
     assert code == 0
-    assert [line.split(":")[:2] for line in err.splitlines()] == [
-        ["warning", " 1 training facts are also valid queries"],
-        ["warning", " 1 valid queries are also test queries"],
+    assert [line.split(",")[0] for line in err.splitlines()] == [
+        "warning: training facts that are also valid queries: 1",
+        "warning: valid queries that are also test queries: 1",
     ]
     assert max(map(len, out.splitlines())) <= 80
     summary = read_summary(places)
@@ -340,7 +340,7 @@ def test_data_is_built_checked_and_described(tmp_path):
 
 
 def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace):
-    assert "warning: 1 valid queries are also test queries" in succeed("data", "check", workplace / "data")
+    assert "warning: valid queries that are also test queries: 1" in succeed("data", "check", workplace / "data")
     found = json.loads(succeed("data", "describe", workplace / "data", "--json"))
     assert (found["facts"], found["train_positives_searched"]) == (17, 5)
     # All but none: each of a, b, d, x, y has a neighbour whose island is known without it.
@@ -403,10 +403,10 @@ def test_overlapping_splits_are_counted_and_training_goes_on_without_them(workpl
     result = call("train", workplace / "places.toml", "--run-dir", tmp_path / "run", "--set", f"dataset={data}")
     assert result.code == 130
     warnings = [line for line in result.err.splitlines() if line.startswith("warning: ")]
-    assert [warning.split(":")[1] for warning in warnings] == [
-        " 2 training facts are also valid queries",
-        " 1 training facts are also test queries",
-        " 1 valid queries are also test queries",
+    assert [warning.split(",")[0] for warning in warnings] == [
+        "warning: training facts that are also valid queries: 2",
+        "warning: training facts that are also test queries: 1",
+        "warning: valid queries that are also test queries: 1",
     ]
     kb, queries = seen[0].dataset.kb, seen[0].dataset.queries["train"]
     assert {kb.format_atom(query) for query in queries} == {"in(d,n)", "in(e,n)", "in(x,s)", "in(y,s)"}

@@ -18,7 +18,7 @@ ROWS = (
     ("normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
     ("checkpoint", "metrics"),
-    ("experiment", "runner", "sweep", "distributed"),
+    ("experiment", "run_folder", "runner", "sweep", "distributed"),
     ("analysis",),
     ("present", "cli", "__main__"),
 )
@@ -62,6 +62,7 @@ BANS = {
     "checkpoint": {"ppo_jax.ppo", "ppo_jax.envs"},
     "metrics": {"ppo_jax.ppo", "ppo_jax.envs"},
     "experiment": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "run_folder": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "runner": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "sweep": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "distributed": {"ppo_jax.cli", "ppo_jax.analysis.report"},

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -228,6 +228,24 @@ def test_the_state_keeps_its_types(walk: Any) -> None:
     """A weak type that an update made strong would compile the second chunk of a run anew."""
     before = jax.eval_shape(ppo.init, walk[0], KEY, walk[1])
     assert jax.eval_shape(ppo.update, walk[0], before)[0] == before
+
+
+@dataclass(frozen=True)
+class WeaklyTyped(toys.Probe):
+    """Starts with a number as Python has it, and goes on with strong ones."""
+
+    def start(self, key: jax.Array) -> jax.Array:
+        return jnp.where(jax.random.bernoulli(key, shape=(1,)), 1.0, 2.0)
+
+
+def test_weak_types_of_an_environment_end_at_the_start() -> None:
+    trainer, hp = toys.build(WeaklyTyped(), **WALK)
+    assert WeaklyTyped().reset(KEY, ())[0].weak_type
+    state = ppo.init(trainer, KEY, hp)
+    assert not any(x.weak_type for x in jax.tree.leaves((state.observation, state.env_state)))
+    update = jax.jit(lambda state: ppo.update(trainer, state)[0])
+    update(update(state))
+    assert update._cache_size() == 1
 
 
 def test_no_host_callback_in_the_update(walk: Any) -> None:

@@ -53,6 +53,12 @@ def test_warmup_rises_linearly_from_zero_and_multiplies() -> None:
     assert value(warm, 0.2) == value(schedule("linear"), 0.2)
 
 
+def test_warmup_counts_the_update_at_hand() -> None:
+    warm = schedule("constant", warmup=0.2)
+    levels = [float(schedules.value(warm, jnp.float32(done), jnp.float32(0.05))) for done in (0.0, 0.05, 0.15, 0.2)]
+    np.testing.assert_allclose(levels, [INIT / 4, INIT / 2, INIT, INIT], rtol=1e-5)
+
+
 @given(st.sampled_from(SCHEDULE_SHAPES), st.floats(0, 1, width=32), st.floats(0, 1, width=32))
 def test_monotone_within_its_ends(shape: str, earlier: float, later: float) -> None:
     earlier, later = sorted((earlier, later))

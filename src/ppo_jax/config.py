@@ -20,6 +20,7 @@ from ppo_jax.parsing import convert, nearest, nearest_divisors, parse_assignment
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
+    "SCHEDULED",
     "SCHEDULE_SHAPES",
     "SECTIONS",
     "Config",
@@ -261,7 +262,7 @@ class Config:
                 f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
             )
-        for name in _SCHEDULED:
+        for name in SCHEDULED:
             schedule = getattr(ppo, name)
             if isinstance(schedule, ScheduleConfig) and schedule.end <= schedule.start:
                 raise PPOJaxError(f"ppo.{name}: end = {schedule.end} must lie after start = {schedule.start}")
@@ -324,7 +325,7 @@ class Config:
             table = tables[_section_of(name, f"--set {key}")]
             if not inner:
                 table[name] = new
-            elif name in _SCHEDULED and len(inner) == 1:
+            elif name in SCHEDULED and len(inner) == 1:
                 old = table.get(name, {})
                 table[name] = (old if isinstance(old, dict) else {"init": old, "final": old}) | {inner[0]: new}
             else:
@@ -350,7 +351,7 @@ SECTIONS: dict[str, type] = {
     "evaluation": EvaluationConfig,
     "run": RunConfig,
 }
-_SCHEDULED = ("learning_rate", "critic_learning_rate", "clip_range", "ent_coef")
+SCHEDULED = ("learning_rate", "critic_learning_rate", "clip_range", "ent_coef")
 _FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in SECTIONS.items()}
 _OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
 

@@ -87,9 +87,16 @@ class Experiment:
         evaluation = self.config.evaluation
         return protocol.ProofJudge(self.env, self.policy, evaluation.beam_width, evaluation.mask_end)
 
+    def require_queries(self) -> None:
+        """Raise `PPOJaxError` where a split that a proof task is judged on is empty."""
+        for split in ("valid", "test"):
+            if self.dataset and not len(self.dataset.queries[split]):
+                raise PPOJaxError(f"data set {self.dataset.name!r} has no {split} queries; put some in {split}.txt")
+
     def candidates(self, split: str) -> Candidates:
         """The queries of a split with their corruptions, as the configuration asks."""
         assert isinstance(self.env, ProofEnv) and self.env.dataset is not None
+        self.require_queries()
         evaluation = self.config.evaluation
         return candidates(self.env.dataset, split, self.env.corrupt, evaluation.n_corruptions, evaluation.n_queries)
 

@@ -18,8 +18,8 @@ import optax
 from flax import linen as nn
 
 from ppo_jax import normalization, schedules
-from ppo_jax.config import Hyperparams, Settings
-from ppo_jax.diagnostics import masked_mean, rollout_metrics
+from ppo_jax.config import SCHEDULED, Hyperparams, Settings
+from ppo_jax.diagnostics import rollout_metrics
 from ppo_jax.distributions import Distribution
 from ppo_jax.normalization import Moments
 from ppo_jax.optimizer import adam, gradient_step
@@ -31,8 +31,8 @@ PyTree = Any
 Metrics = dict[str, jax.Array]
 # Of one minibatch; an update reports their means over the minibatches applied.
 MINIBATCH_METRICS = (
-    *("policy_loss", "value_loss", "entropy", "entropy_normalized", "approx_kl", "clip_fraction"),
-    *("value_clip_fraction", "grad_norm", "grad_clip_fraction"),
+    *("policy_loss", "value_loss", "entropy", "entropy_normalized", "free_fraction", "approx_kl"),
+    *("clip_fraction", "value_clip_fraction", "grad_norm", "grad_clip_fraction"),
 )
 
 
@@ -212,7 +212,8 @@ def loss(
         "policy_loss": policy_loss,
         "value_loss": value_loss,
         "entropy": entropy_mean,
-        "entropy_normalized": masked_mean(entropy / jnp.where(free, max_entropy, 1.0), free),
+        "entropy_normalized": jnp.mean(entropy / jnp.where(free, max_entropy, 1.0) * free),
+        "free_fraction": jnp.mean(free),
         "approx_kl": jnp.mean(ratio - 1.0 - log_ratio),
         "clip_fraction": jnp.mean(jnp.abs(ratio - 1.0) > clip_range),
         "value_clip_fraction": jnp.mean(jnp.abs(change) > clip_range_vf),
@@ -264,8 +265,7 @@ def update_epochs(
         grads, metrics = jax.grad(loss, has_aux=True)(carry.params, *arguments)
         stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hp.target_kl)
         *moved, norms = gradient_step(trainer.optimizer, carry.params, carry.opt_state, grads, *rates)
-        old = (carry.params, carry.opt_state)
-        params, opt_state = jax.tree.map(lambda a, b: jnp.where(stopped, b, a), tuple(moved), old)
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(stopped, b, a), tuple(moved), tuple(carry[:2]))
         sums = jax.tree.map(lambda total, x: total + jnp.where(stopped, 0.0, x), carry.sums, metrics | norms)
         applied = carry.applied + ~stopped
         return carry._replace(params=params, opt_state=opt_state, stopped=stopped, applied=applied, sums=sums), None
@@ -284,6 +284,7 @@ def update_epochs(
     )
     counts = {"epochs_completed": end.completed, "minibatches_applied": end.applied, "early_stopped": end.stopped}
     metrics = {name: total / end.applied for name, total in end.sums.items()}
+    metrics["entropy_normalized"] /= metrics.pop("free_fraction")  # over states with a choice; NaN where none had one
     return end.params, end.opt_state, metrics | {name: x.astype(jnp.float32) for name, x in counts.items()}
 
 
@@ -319,17 +320,16 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         state = state._replace(value_moments=normalization.update_moments(state.value_moments, returns))
         targets = normalization.normalize(state.value_moments, returns)
     metrics["value_unit"] = reward_scale * jnp.sqrt(state.value_moments.var)
-    t = transitions
-    batch = Batch(t.observation, t.action, t.log_prob, t.value, advantages, targets)
+    batch = Batch(*transitions[:4], advantages, targets)
     return state, jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch), metrics
 
 
 def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
     """One rollout and the epochs on it. Returns the next state and this update's metrics, all float32 []."""
     settings, hp = trainer.settings, state.hyperparams
-    progress = state.step.astype(jnp.float32) * settings.rollout_size / hp.total_timesteps
-    names = ("learning_rate", "critic_learning_rate", "ent_coef", "clip_range")
-    scheduled = {name: schedules.value(getattr(hp, name), progress) for name in names}
+    share = settings.rollout_size / hp.total_timesteps
+    progress = state.step.astype(jnp.float32) * share
+    scheduled = {name: schedules.value(getattr(hp, name), progress, share) for name in SCHEDULED}
 
     state, transitions, raw_observations = rollout(trainer, state)
     state, batch, metrics = make_batch(trainer, state, transitions)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import shutil
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import checkpoint, metrics, ppo
+from ppo_jax import checkpoint, metrics, ppo, run_folder
 from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
@@ -29,12 +24,11 @@ from ppo_jax.evaluation.proofs import Candidates, uniform_policy
 from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["baselines", "holds_run", "load", "prove", "run_chunk", "train", "use_compilation_cache"]
+__all__ = ["baselines", "load", "prove", "run_chunk", "train", "use_compilation_cache"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
-VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
 LIVE = (
     ("episode_return_mean", "return", ".4g"),
     ("explained_variance", "expl.var", ".2f"),
@@ -124,12 +118,13 @@ def train(
         KeyboardInterrupt: after the summary was written with status ``interrupted``.
     """
     folder = Path(folder)
-    _check_folder(folder, overwrite)
+    run_folder.check_folder(folder, overwrite)
     metrics.check_extras(config.run.tensorboard, config.run.wandb)
+    if config.task.dataset and Path(config.task.dataset).is_dir():
+        # The run says where its data lie, so that it can be read from another working directory.
+        config = config.override({"dataset": str(Path(config.task.dataset).absolute())})
     experiment, settings = build(config), config.settings
-    for split in ("valid", "test"):
-        if experiment.dataset and not len(experiment.dataset.queries[split]):
-            raise PPOJaxError(f"data set {experiment.dataset.name!r} has no {split} queries; put some in {split}.txt")
+    experiment.require_queries()
     for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
         warn(text)
     summary: dict[str, Any] = {
@@ -139,11 +134,11 @@ def train(
         "env_steps": 0,
         "updates": 0,
     }
-    _make_folder(folder)
-    _write_summary(folder, summary)
+    run_folder.make_folder(folder)
+    run_folder.write_summary(folder, summary)
     writers: list[metrics.Writer] = []
     try:
-        _prepare(folder, experiment)
+        run_folder.prepare(folder, experiment)
         writers.append(metrics.JSONLines(folder / "metrics.jsonl"))
         if config.run.tensorboard:
             writers.append(metrics.TensorBoard(folder / "tensorboard"))
@@ -160,7 +155,7 @@ def train(
     finally:
         for writer in writers:
             writer.close()
-        _write_summary(folder, summary)
+        run_folder.write_summary(folder, summary)
     return summary
 
 
@@ -332,63 +327,3 @@ def prove(experiment: Experiment, params: PolicyParams, query: str) -> tuple[lis
         return steps, False, f"the depth limit of {env.max_depth} steps"
     forced = found.choices[0][len(steps) - 1] == 1
     return steps, False, "no action but `end` was left" if forced else "the agent chose to give up"
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a run, complete or not, was written to `folder`."""
-    return (folder / "summary.json").is_file()
-
-
-def _check_folder(folder: Path, overwrite: bool) -> None:
-    """Make sure that writing a run to `folder` loses nothing; creates nothing yet."""
-    if holds_run(folder):
-        if not overwrite:
-            raise PPOJaxError(f"{folder}: already holds a run; choose another --run-dir, or --overwrite to replace it")
-    elif folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
-        raise PPOJaxError(f"{folder}: is in use by something else than a run; choose another --run-dir")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PPOJaxError(f"{folder}: cannot be written: {error.strerror}; choose another --run-dir") from None
-
-
-def _prepare(folder: Path, experiment: Experiment) -> None:
-    """Clear what an earlier run left, and record what this one is."""
-    for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl", "queries.jsonl"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("checkpoints", "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    metrics.write_atomically(folder / "config.toml", experiment.config.to_toml())
-    environment = {
-        "versions": {name: _version(name) for name in VERSIONED},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
-        "cores": os.cpu_count(),
-        "git_commit": _git_commit(),
-        "dataset_sha256": getattr(experiment.dataset, "sha256", None),
-    }
-    metrics.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None
-
-
-def _write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    metrics.write_atomically(folder / "summary.json", json.dumps(metrics.to_json(summary), indent=2) + "\n")

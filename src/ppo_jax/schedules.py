@@ -22,7 +22,7 @@ def constant(level: float | jax.Array) -> Schedule:
     return Schedule(init=level, final=level, shape=SCHEDULE_SHAPES.index("constant"))
 
 
-def value(schedule: Schedule, progress: jax.Array) -> jax.Array:
+def value(schedule: Schedule, progress: jax.Array, update: jax.Array | float = 0.0) -> jax.Array:
     """Value at `progress` (fraction of environment steps done, []), in the unit of the scheduled setting.
 
     With u the progress rescaled to [0, 1] between `start` and `end`::
@@ -32,7 +32,8 @@ def value(schedule: Schedule, progress: jax.Array) -> jax.Array:
         exponential  init (final / init)^u
         logarithmic  final + (init - final) (1 - log10(1 + 9 u))
 
-    `warmup` is the fraction of training over which the value first rises linearly from zero.
+    `warmup` is the fraction of training over which the value first rises linearly. It counts the update at hand, of
+    the size `update` (a fraction of training too), so that the first one does not run at zero.
     """
     init, final, shape, start, end, warmup = (jnp.asarray(x, jnp.float32) for x in schedule)
     u = jnp.clip((progress - start) / jnp.maximum(end - start, 1e-8), 0.0, 1.0)
@@ -50,4 +51,4 @@ def value(schedule: Schedule, progress: jax.Array) -> jax.Array:
     level = jnp.stack([values[name] for name in SCHEDULE_SHAPES])[shape.astype(jnp.int32)]
     # A blend of init and final may miss init by a rounding; the first update has exactly init.
     level = jnp.where(u == 0.0, init, level)
-    return level * jnp.where(warmup > 0.0, jnp.minimum(progress / jnp.maximum(warmup, 1e-8), 1.0), 1.0)
+    return level * jnp.where(warmup > 0.0, jnp.minimum((progress + update) / jnp.maximum(warmup, 1e-8), 1.0), 1.0)

@@ -209,11 +209,11 @@ def test_overlapping_training_facts_are_left_out_and_counted_once():
     assert atoms(dataset) == atoms(dataset, "train") == {"l(c,f)"}
     assert len(dataset.queries["valid"]) == 3
     assert [warning.split(" and ")[0] for warning in dataset.warnings] == [
-        "1 training facts are also valid queries: left out of the facts",
-        "2 training facts are also test queries: left out of the facts",
-        "1 valid queries are also test queries: kept in both, so valid is not independent of test",
+        "training facts that are also valid queries: 1, left out of the training data",
+        "training facts that are also test queries: 2, left out of the training data",
+        "valid queries that are also test queries: 1, in both: valid is not independent of test",
         "rules.txt:1: the predicate n has no facts",
-        "1 test queries have a predicate that heads no rule",
+        "test queries whose predicate heads no rule, so that none can be proved: 1 (n)",
     ]
 
 

@@ -52,8 +52,12 @@ class EpisodeStatistics:
         return self.env.default_params
 
     def reset(self, key: Any, params: PyTree) -> tuple[PyTree, EpisodeStatisticsState]:
-        """Return ``(observation, state)`` of a fresh episode."""
-        observation, env_state = self.env.reset(key, params)
+        """Return ``(observation, state)`` of a fresh episode, strongly typed.
+
+        A weak type (of ``jnp.where(x, 1.0, 0.0)``, say) would become a strong one in the first compiled update, and
+        the second would compile anew.
+        """
+        observation, env_state = _strongly_typed(self.env.reset(key, params))
         return observation, EpisodeStatisticsState(env_state, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32))
 
     def step(self, key: Any, state: EpisodeStatisticsState, action: Any, params: PyTree) -> EnvStep:
@@ -75,3 +79,7 @@ class EpisodeStatistics:
                 "episode_length": finished_length,
             },
         )
+
+
+def _strongly_typed(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)), tree)

@@ -292,9 +292,9 @@ def _warnings(
     found = []
     for split in ("valid", "test"):
         if count := overlaps[f"train/{split}"]:
-            found.append(f"{count} training facts are also {split} queries: left out of the facts and training queries")
+            found.append(f"training facts that are also {split} queries: {count}, left out of the training data")
     if count := overlaps["valid/test"]:
-        found.append(f"{count} valid queries are also test queries: kept in both, so valid is not independent of test")
+        found.append(f"valid queries that are also test queries: {count}, in both: valid is not independent of test")
     for predicate, rule in underivable_predicates(kb).items():
         found.append(
             f"{rule.source}: the predicate {kb.predicates[predicate - 1]} has no facts and no rule that could derive "
@@ -305,7 +305,7 @@ def _warnings(
         if len(headless):
             names = ", ".join(kb.predicates[predicate - 1] for predicate in np.unique(headless[:, 0]))
             found.append(
-                f"{len(headless)} {split} queries have a predicate that heads no rule and cannot be proved: {names}"
+                f"{split} queries whose predicate heads no rule, so that none can be proved: {len(headless)} ({names})"
             )
     return found
 
