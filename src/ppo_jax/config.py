@@ -141,6 +141,8 @@ class TaskConfig:
     """Where some successor is a proof, it is the one valid action."""
     prune_visited: bool = True
     """Leave out successors visited before in the episode."""
+    fact_dropout: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    """Share of the facts of predicates with rules that a training episode does without; evaluation has all."""
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,7 @@ def make_environment(config: Config) -> Environment:
             end_action=task.end_action,
             collapse_proved=task.collapse_proved,
             prune_visited=task.prune_visited,
+            fact_dropout=task.fact_dropout,
             observe_successors=config.network.network != "proof_actions" and config.network.network != "auto",
         )
     if ":" in name:

@@ -340,6 +340,26 @@ def test_the_phase_of_a_first_episode_is_random(countries: ProofEnv) -> None:
     np.testing.assert_array_equal(label, counter == 1)
 
 
+def test_an_episode_keeps_its_hidden_facts_and_judging_hides_none(countries: ProofEnv) -> None:
+    env, params, n = replace(countries, fact_dropout=0.4), countries.default_params, 16
+    _, states = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), n), params)
+    assert len(set(states.salt.tolist())) == n and (states.salt > 0).all()
+    rng, salts = np.random.default_rng(0), [states.salt]
+    ends = []
+    for step in range(12):
+        actions = random_actions(rng, states.action_mask)
+        found = step_all(env, jax.random.split(jax.random.key(step + 1), n), states, actions, params)
+        states = found.state
+        salts.append(states.salt)
+        ends.append(found.terminated)
+    changed = np.diff(np.array(salts, np.int64), axis=0) != 0
+    np.testing.assert_array_equal(changed, np.array(ends))
+    assert changed.any() and not changed.all()
+    for query in countries.dataset.queries["train"][:5]:
+        judged, plain = (e.start(params, jnp.asarray(query), jnp.asarray(True)) for e in (env, countries))
+        jax.tree.map(np.testing.assert_array_equal, judged, plain)
+
+
 def test_what_a_step_returns_has_the_types_of_a_reset(countries: ProofEnv) -> None:
     key, params = jax.random.key(0), countries.default_params
     typed = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)  # noqa: E731

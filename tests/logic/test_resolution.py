@@ -37,19 +37,30 @@ BUCKET_WIDTH = 8  # the one size that depends on the facts alone; all programs g
 Case = tuple[Resolvent, Atom]  # state, root query
 
 
+SHARE = 0.5  # of the facts hidden by a salt that is not 0
+
+
 @partial(jax.jit, static_argnums=1)
-def batched_successors(index: Index, sizes: Sizes, resolvents: jax.Array, roots: jax.Array) -> resolution.Successors:
-    return jax.vmap(lambda resolvent, root: resolution.successors(index, sizes, resolvent, root))(resolvents, roots)
+def batched_successors(
+    index: Index, sizes: Sizes, resolvents: jax.Array, roots: jax.Array, salt: jax.Array
+) -> resolution.Successors:
+    hidden = partial(resolution.dropped_out, index, sizes, salt=salt, share=SHARE)
+    return jax.vmap(lambda resolvent, root: resolution.successors(index, sizes, resolvent, root, hidden))(
+        resolvents, roots
+    )
 
 
-def in_jax(index: Index, sizes: Sizes, cases: Sequence[Case], batch: int) -> list[tuple[list[Action], int]]:
+def in_jax(
+    index: Index, sizes: Sizes, cases: Sequence[Case], batch: int, salt: int = 0
+) -> list[tuple[list[Action], int]]:
     """The JAX successors of each case, read back into the terms of the reference."""
     resolvents = np.zeros((batch, sizes.max_atoms, 3), np.int32)
     roots = np.zeros((batch, 3), np.int32)
     for i, (state, root) in enumerate(cases):
         resolvents[i, : len(state)] = np.array(state).reshape(-1, 3)
         roots[i] = root
-    found = jax.tree.map(np.asarray, batched_successors(index, sizes, jnp.asarray(resolvents), jnp.asarray(roots)))
+    arrays = (jnp.asarray(resolvents), jnp.asarray(roots), jnp.uint32(salt))
+    found = jax.tree.map(np.asarray, batched_successors(index, sizes, *arrays))
     fields = (found.kind, found.constants, found.resolvents, found.length)
     for field in fields:
         assert not field[~found.valid].any()  # invalid slots hold zeros
@@ -106,6 +117,38 @@ def test_random_programs_have_the_successors_of_the_reference() -> None:
     assert seen["states"] > 2000
     for case in ("dropped", "fact", "rule", "proof", "one variable twice", "two free variables", "root again"):
         assert seen[case] > 20, (case, seen)
+
+
+def test_hidden_facts_are_as_if_they_were_not_there() -> None:
+    n_hidden = n_changed = 0
+    for seed in range(14):
+        kb = random_kb(seed, n_facts=12)
+        index, salt = padded_index(kb, SIZES), 2 * seed + 1
+        hidden = np.asarray(resolution.dropped_out(index, SIZES, jnp.asarray(kb.facts), jnp.uint32(salt), SHARE))
+        heads = {rule.head[0] for rule in kb.rules}
+        assert all(fact[0] in heads for fact in kb.facts[hidden].tolist())
+        rest = as_program(replace(kb, facts=kb.facts[~hidden]))
+        cases = cases_of(kb, random_queries(kb, seed, 20), SIZES.max_atoms, per_query=25)[:N_STATES]
+        for (state, root), (actions, dropped) in zip(cases, in_jax(index, SIZES, cases, N_STATES, salt), strict=True):
+            assert (actions, dropped) == successors(rest, state, root, SIZES.max_atoms), (seed, state, root)
+            n_changed += (actions, dropped) != successors(as_program(kb), state, root, SIZES.max_atoms)
+        n_hidden += hidden.sum()
+    assert n_hidden > 15
+    assert n_changed > 100
+
+
+def test_each_salt_hides_its_own_share_of_the_facts_with_rules() -> None:
+    dataset = datasets.load("countries_s3")
+    index, sizes, _ = build_index(dataset.kb, {rule.head[0] for rule in dataset.kb.rules})
+    facts = jnp.asarray(dataset.kb.facts)
+    hidden = np.array(
+        [resolution.dropped_out(index, sizes, facts, jnp.uint32(salt), 0.3) for salt in (0, 1, 12345, 2**32 - 1)]
+    )
+    derivable = dataset.kb.facts[:, 0] == dataset.kb.rules[0].head[0]
+    assert not hidden[0].any() and not hidden[:, ~derivable].any()
+    np.testing.assert_allclose(hidden[1:, derivable].mean(axis=1), 0.3, atol=0.1)
+    agreement = np.corrcoef(hidden[1:, derivable])
+    assert np.abs(agreement - np.eye(3)).max() < 0.25
 
 
 def test_a_cap_on_the_facts_keeps_the_first_of_them_and_counts_the_rest() -> None:

@@ -6,6 +6,7 @@ Pure functions with gymnax's signatures. docs/proof_mdp.md is the specification.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, cast
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
 from ppo_jax.logic.index import HASH_FACTORS, Index, QueryTable, Sizes, build_index, build_queries
-from ppo_jax.logic.resolution import successors
+from ppo_jax.logic.resolution import dropped_out, successors
 from ppo_jax.logic.sampling import Corruption, sample_query
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
@@ -48,6 +49,7 @@ class ProofState(NamedTuple):
     depth: jax.Array  # [] int32, steps taken
     visited: jax.Array  # [max_depth + 1, 2] uint32, hashes of the states of this episode
     counter: jax.Array  # [] int32, queries drawn
+    salt: jax.Array  # [] uint32, decides which facts this episode is without; 0: it has all
     successors: jax.Array  # [G, A, 3] int32, without `end`
     action_kind: jax.Array  # [G + 1] int32
     action_constants: jax.Array  # [G + 1, 2] int32
@@ -67,6 +69,7 @@ class ProofEnv:
     end_action: bool = True
     collapse_proved: bool = True
     prune_visited: bool = True
+    fact_dropout: float = 0.0
     observe_successors: bool = False
     default_params: ProofParams | None = field(default=None, compare=False, repr=False)
     dataset: Dataset | None = field(default=None, compare=False, repr=False)
@@ -87,15 +90,21 @@ class ProofEnv:
         phase_key, query_key = jax.random.split(key)
         counter = jax.random.randint(phase_key, (), 0, 1 + self.negative_ratio)
         query, label = self._sample(query_key, params, counter)
-        state = self.start(params, query, label)._replace(counter=counter + 1)
+        state = self.start(params, query, label, self._salt(query_key))._replace(counter=counter + 1)
         return self.observe(state), state
 
-    def start(self, params: ProofParams, query: jax.Array, label: jax.Array) -> ProofState:
-        """The first state of the proof of `query` [3]; `label` [] bool decides only the reward."""
+    def start(
+        self, params: ProofParams, query: jax.Array, label: jax.Array, salt: jax.Array | None = None
+    ) -> ProofState:
+        """The first state of the proof of `query` [3]; `label` [] bool decides only the reward.
+
+        Without `salt` no fact is hidden: that is how a policy is judged.
+        """
         resolvent = jnp.zeros((self.sizes.max_atoms, 3), jnp.int32).at[0].set(query)
         zero = jnp.zeros((), jnp.int32)
         visited = jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
-        return self._derive(params, resolvent, query, label, zero, visited, zero)
+        salt = jnp.zeros((), jnp.uint32) if salt is None else salt
+        return self._derive(params, resolvent, query, label, zero, visited, zero, salt)
 
     def step(self, key: jax.Array, state: ProofState, action: jax.Array, params: ProofParams) -> EnvStep:
         """Move to a successor or give up; a finished episode is followed by a fresh query."""
@@ -114,6 +123,7 @@ class ProofEnv:
             jnp.where(done, 0, depth),
             jnp.where(done, jnp.zeros_like(state.visited), state.visited),
             jnp.where(done, state.counter + 1, state.counter),
+            jnp.where(done, self._salt(key), state.salt),
         )
         n_valid = jnp.sum(state.action_mask)
         n_found = jnp.sum(state.action_mask[:-1]) + state.dropped
@@ -137,7 +147,8 @@ class ProofEnv:
         """
         moved, end = self._move(state, action)
         depth = state.depth + 1
-        state_after = self._derive(params, moved, state.root, state.label, depth, state.visited, state.counter)
+        kept = (state.root, state.label, depth, state.visited, state.counter, state.salt)
+        state_after = self._derive(params, moved, *kept)
         proved = _is_empty(moved) & ~end
         over = proved | end | (depth >= self.max_depth)
         return state_after._replace(action_mask=state_after.action_mask & ~over), proved
@@ -158,6 +169,11 @@ class ProofEnv:
 
     def _sample(self, key: jax.Array, params: ProofParams, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
         return sample_query(key, params.facts, self.sizes, params.queries, counter, self.negative_ratio, self.corrupt)
+
+    def _salt(self, key: jax.Array) -> jax.Array:
+        if not self.fact_dropout:
+            return jnp.zeros((), jnp.uint32)
+        return jax.random.bits(jax.random.fold_in(key, 1), (), jnp.uint32) | 1  # not 0, which hides nothing
 
     def _move(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         # An action that is not open gives up too: its slot is empty, and an empty resolvent would be a proof.
@@ -187,10 +203,12 @@ class ProofEnv:
         depth: jax.Array,
         visited: jax.Array,
         counter: jax.Array,
+        salt: jax.Array,
     ) -> ProofState:
         """The state at `resolvent` with the actions open there; `visited` gains it."""
         visited = jax.lax.dynamic_update_index_in_dim(visited, state_hash(resolvent), depth, 0)
-        found = successors(params.facts, self.sizes, resolvent, root)
+        hidden = partial(dropped_out, params.facts, self.sizes, salt=salt, share=self.fact_dropout)
+        found = successors(params.facts, self.sizes, resolvent, root, hidden if self.fact_dropout else None)
         valid = found.valid
         if self.prune_visited:
             hashes = state_hash(found.resolvents)  # [G, 2]
@@ -213,6 +231,7 @@ class ProofEnv:
             depth=depth,
             visited=visited,
             counter=counter,
+            salt=salt,
             successors=hide(found.resolvents),
             action_kind=jnp.append(hide(found.kind), end_kind),
             action_constants=jnp.concatenate([hide(found.constants), jnp.zeros((1, 2), jnp.int32)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -10,7 +11,9 @@ import jax.numpy as jnp
 
 from ppo_jax.logic.index import Index, Sizes, hash_pairs
 
-__all__ = ["Successors", "is_fact", "matching_row", "successors"]
+__all__ = ["Hidden", "Successors", "dropped_out", "is_fact", "matching_row", "successors"]
+
+Hidden = Callable[[jax.Array], jax.Array]  # atoms [..., 3] -> whether they may not be used as facts [...] bool
 
 
 class Successors(NamedTuple):
@@ -24,20 +27,26 @@ class Successors(NamedTuple):
     dropped: jax.Array  # [] int32: successors lost for want of room (atoms or slots)
 
 
-def successors(index: Index, sizes: Sizes, resolvent: jax.Array, root: jax.Array) -> Successors:
+def successors(
+    index: Index, sizes: Sizes, resolvent: jax.Array, root: jax.Array, hidden: Hidden | None = None
+) -> Successors:
     """Resolve the leftmost atom with every fact and every rule.
 
     Args:
         resolvent: [A, 3] int32, zero rows after its atoms; all zero (proved) has no successors.
         root: [3] int32, the query being proved, which is never used as a fact.
+        hidden: which further facts are as if the knowledge base did not hold them; None: none.
     """
     chex.assert_shape([resolvent, root], [(sizes.max_atoms, 3), (3,)])
     leftmost, rest = resolvent[0], resolvent[1:]
     facts, fact_valid, cut = _match_facts(index, sizes, leftmost, root)
+    if hidden is not None:
+        predicates = jnp.broadcast_to(leftmost[:1], (sizes.max_facts, 1))
+        fact_valid &= ~hidden(jnp.concatenate([predicates, facts], axis=-1))
     rules, rule_valid, rule_atoms = _match_rules(index, sizes, leftmost, rest)
     fact_atoms = _bind(rest, leftmost[1:], facts, sizes)
 
-    parts = [_normal_form(index, sizes, atoms, root) for atoms in (fact_atoms, rule_atoms)]
+    parts = [_normal_form(index, sizes, atoms, root, hidden) for atoms in (fact_atoms, rule_atoms)]
     resolvents = jnp.concatenate([part[0] for part in parts])
     length = jnp.concatenate([part[1] for part in parts])
     valid = jnp.concatenate([fact_valid, rule_valid])
@@ -64,6 +73,17 @@ def is_fact(index: Index, sizes: Sizes, atoms: jax.Array) -> jax.Array:
     bucket = hash_pairs(key.astype(jnp.uint32), atoms[..., 2].astype(jnp.uint32)) & (index.buckets.shape[0] - 1)
     entries = index.buckets[bucket]  # [..., W, 2]
     return jnp.any((entries[..., 0] == key[..., None]) & (entries[..., 1] == atoms[..., 2, None]), axis=-1)
+
+
+def dropped_out(index: Index, sizes: Sizes, atoms: jax.Array, salt: jax.Array, share: float) -> jax.Array:
+    """Whether atoms [..., 3] are among the `share` of facts that `salt` [] uint32 hides, [...] bool; salt 0: none.
+
+    Each atom of a predicate that heads a rule has an independent chance, by a hash; other atoms stay.
+    """
+    mixed = hash_pairs(atoms[..., 0].astype(jnp.uint32) ^ salt, atoms[..., 1].astype(jnp.uint32))
+    mixed = hash_pairs(mixed ^ salt, atoms[..., 2].astype(jnp.uint32))
+    derivable = index.rules_of[atoms[..., 0], 0] > 0
+    return derivable & (salt > 0) & (mixed < jnp.uint32(round(share * (2**32 - 1))))
 
 
 def matching_row(index: Index, sizes: Sizes, predicate: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
@@ -137,7 +157,9 @@ def _expand(x: jax.Array, like: jax.Array) -> jax.Array:
     return x.reshape(x.shape + (1,) * (like.ndim - x.ndim))
 
 
-def _normal_form(index: Index, sizes: Sizes, atoms: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _normal_form(
+    index: Index, sizes: Sizes, atoms: jax.Array, root: jax.Array, hidden: Hidden | None
+) -> tuple[jax.Array, jax.Array]:
     """Delete known facts, close the gaps and renumber the variables of n states.
 
     Args:
@@ -148,6 +170,8 @@ def _normal_form(index: Index, sizes: Sizes, atoms: jax.Array, root: jax.Array) 
     """
     ground = jnp.all(atoms[..., 1:] <= sizes.n_constants, axis=-1)
     known = ground & is_fact(index, sizes, atoms) & jnp.any(atoms != root[None, None], axis=-1)
+    if hidden is not None:
+        known &= ~hidden(atoms)
     keep = (atoms[..., 0] > 0) & ~known
     place = jnp.cumsum(keep, axis=-1) - 1  # [n, m]
     # A one-hot sum, since a scatter is slow on every backend at these sizes.

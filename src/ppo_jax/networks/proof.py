@@ -91,16 +91,20 @@ class AtomLayer(nn.Module):
 
 
 class StateEncoder(nn.Module):
-    """Resolvent, depth and, where asked, the root query to one vector."""
+    """Resolvent and depth to one vector; for a critic also the root query and how many actions of each kind are open.
+
+    A lone fact without `end` beside it is a proof at hand, which the resolvent alone does not show.
+    """
 
     n_predicates: int
     n_terms: int
+    n_kinds: int
     embedding_size: int
     hidden_sizes: Sequence[int]
     activation: str
     residual_layers: int
     term_scale: float
-    sees_query: bool
+    for_critic: bool
 
     def setup(self) -> None:
         self.atoms = AtomLayer(
@@ -109,19 +113,23 @@ class StateEncoder(nn.Module):
             self.embedding_size,
             self.hidden_sizes[0],
             self.term_scale,
-            n_roles=3 if self.sees_query else 2,
+            n_roles=3 if self.for_critic else 2,
         )
         self.depth = dense(self.hidden_sizes[0], 1.0, use_bias=False)
+        if self.for_critic:
+            self.open_actions = dense(self.hidden_sizes[0], 2**0.5, use_bias=False)
         self.trunk = MLP(self.hidden_sizes[1:], self.activation, self.residual_layers)
 
     def __call__(self, observation: Observation) -> jax.Array:
         """Map an observation of n states to [n, hidden_sizes[-1]]."""
         goals = observation["goals"]
         roles = [goals[:, :1], goals[:, 1:]]
-        if self.sees_query:
+        features = self.depth(observation["depth"][:, None].astype(jnp.float32) / 20.0)
+        if self.for_critic:
             roles.append(observation["query"][:, None])
-        depth = observation["depth"][:, None].astype(jnp.float32) / 20.0
-        return self.trunk(ACTIVATIONS[self.activation](self.atoms(*roles) + self.depth(depth)))
+            kinds = jax.nn.one_hot(observation["action_kind"] - 1, self.n_kinds - 1)  # padding is -1: all zero
+            features = features + self.open_actions(jnp.log1p(jnp.sum(kinds, axis=1)))
+        return self.trunk(ACTIVATIONS[self.activation](self.atoms(*roles) + features))
 
 
 class _ProofActorCritic(nn.Module):
@@ -139,11 +147,11 @@ class _ProofActorCritic(nn.Module):
     fact_layers: int = 0
 
     def setup(self) -> None:
-        sizes = (self.n_predicates, self.n_terms, self.embedding_size)
+        sizes = (self.n_predicates, self.n_terms, self.n_kinds, self.embedding_size)
         trunk = (self.hidden_sizes, self.activation, self.residual_layers)
-        self.actor = StateEncoder(*sizes, *trunk, ACTOR_TERM_SCALE, sees_query=not self.separate_critic)
+        self.actor = StateEncoder(*sizes, *trunk, ACTOR_TERM_SCALE, for_critic=not self.separate_critic)
         if self.separate_critic:
-            self.critic = StateEncoder(*sizes, *trunk, CRITIC_TERM_SCALE, sees_query=True)
+            self.critic = StateEncoder(*sizes, *trunk, CRITIC_TERM_SCALE, for_critic=True)
         self.critic_head = dense(1, 1.0)
         self.actor_head = dense(self.embedding_size, 0.01)
         self.action = dense(self.embedding_size, 1.0)
