@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from ppo_jax import normalization, ppo
-from ppo_jax.config import Config, Hyperparams
+from ppo_jax.config import Config
 from ppo_jax.envs import gymnax as gymnax_envs
 from ppo_jax.envs import proof
 from ppo_jax.envs.proof import ProofEnv
@@ -78,7 +78,11 @@ class Experiment:
 
     def untrained(self, seed: int) -> PolicyParams:
         """A policy with fresh parameters."""
-        return _fresh_params(self.trainer, jax.random.key(seed), self.config.hyperparams)
+        return policy_params(self.trainer, self.initial_state(seed))
+
+    def initial_state(self, seed: int) -> ppo.TrainState:
+        """A training state with fresh parameters and environments."""
+        return _init(self.trainer, jax.random.key(seed), self.config.hyperparams)
 
     @cached_property
     def judge(self) -> protocol.ProofJudge:
@@ -154,9 +158,7 @@ class Experiment:
         return play
 
 
-@jax.jit
-def _fresh_params(trainer: ppo.Trainer, key: jax.Array, hyperparams: Hyperparams) -> PolicyParams:
-    return policy_params(trainer, ppo.init(trainer, key, hyperparams))
+_init = jax.jit(ppo.init)
 
 
 def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:

@@ -170,7 +170,7 @@ def _train_loop(
     settings, interval = config.settings, config.evaluation.eval_interval or config.settings.n_updates
     best, done, train_seconds, n = _Best(), 0, 0.0, 1
     begin = time.perf_counter()
-    state = jax.jit(ppo.init)(trainer, jax.random.key(config.run.seed), config.hyperparams)
+    state = experiment.initial_state(config.run.seed)
     chunk = run_chunk.lower(trainer, state, n).compile()
     summary["compile_seconds"] = time.perf_counter() - begin
     evals, timing = metrics.JSONLines(folder / "eval.jsonl"), metrics.JSONLines(folder / "timing.jsonl")
