@@ -20,14 +20,17 @@ ROWS = (
     ("checkpoint", "metrics"),
     ("experiment", "run_folder", "runner", "sweep", "distributed"),
     ("analysis",),
-    ("present", "cli", "__main__"),
+    ("present", "present_analysis", "cli_shared", "cli_analysis", "cli", "__main__"),
 )
 PACKAGES = {
     "networks": ("mlp", "proof"),
     "logic": ("kb", "countries", "datasets", "index", "resolution", "sampling"),
     "envs": ("proof", "gymnax", "wrappers"),
     "evaluation": ("episodes", "ranking", "search", "proofs", "explain", "protocol"),
-    "analysis": ("diagnose", "validate", "compare", "statistics", "report"),
+    "analysis": (
+        *("logs", "view", "rules_critic", "rules_policy", "rules_task", "diagnose"),
+        *("statistics", "validate", "compare", "reading", "figures", "trees", "document", "report"),
+    ),
 }
 ORDER = [
     module
@@ -68,6 +71,8 @@ BANS = {
     "distributed": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "analysis": JAX | {"ppo_jax.ppo", "ppo_jax.envs"},
     "cli": NUMERICS,
+    "cli_shared": NUMERICS,
+    "cli_analysis": NUMERICS,
 }
 
 MAX_LINES = 400

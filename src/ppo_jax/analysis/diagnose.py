@@ -1,0 +1,257 @@
+"""Diagnosis: all rules on one run, weighed against each other, and the changed configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tomlkit
+
+from ppo_jax.analysis import rules_critic as critic
+from ppo_jax.analysis import rules_policy as policy
+from ppo_jax.analysis import rules_task as task
+from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.view import View
+from ppo_jax.config import SECTIONS, from_dict
+from ppo_jax.parsing import nearest_divisors
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["CAUSES", "EXCLUDES", "RULES", "SEVERITIES", "Diagnosis", "Finding", "Unjudged", "diagnose", "fix"]
+
+SEVERITIES = ("info", "warning", "error")
+
+# Within one severity and one depth of explanation, earlier rules are reported first.
+RULES = (
+    critic.non_finite,
+    task.data_leak,
+    critic.advantages_degenerate,
+    critic.reward_scale,
+    critic.horizon_too_short,
+    policy.lr_too_high,
+    policy.lr_too_low,
+    policy.entropy_bonus_dominates,
+    policy.too_many_epochs,
+    policy.batch_exceeds_rollout,
+    policy.rollout_shorter_than_episode,
+    policy.kl_target_unreachable,
+    policy.kl_early_stops,
+    policy.entropy_collapse,
+    policy.entropy_stuck,
+    policy.clip_fraction_high,
+    critic.value_clip_saturated,
+    critic.truncation_dominates,
+    critic.critic_worse_than_mean,
+    critic.critic_uninformative,
+    critic.value_loss_high,
+    critic.critic_memorises,
+    task.overfitting,
+    task.beaten_by_baseline,
+    task.successors_overflow,
+    task.seed_outlier,
+    critic.returns_degenerate,
+    critic.gradient_always_clipped,
+    task.action_space_forced,
+    policy.no_entropy_schedule,
+    policy.no_lr_schedule,
+    task.plateau,
+    task.still_improving,
+)
+
+_STEPS = ("lr-too-high", "too-many-epochs", "kl-target-unreachable", "kl-early-stops")
+_CRITIC = ("non-finite", "reward-scale", *_STEPS, "batch-exceeds-rollout", "value-clip-saturated", "lr-too-low")
+_POLICY = ("non-finite", "advantages-degenerate", "lr-too-high", "lr-too-low", "entropy-bonus-dominates")
+# Effect -> what explains it where both are found. Without cycles.
+CAUSES: Mapping[str, tuple[str, ...]] = {
+    "non-finite": ("lr-too-high",),
+    "lr-too-low": ("reward-scale", "batch-exceeds-rollout"),
+    "kl-target-unreachable": ("lr-too-high",),
+    "kl-early-stops": ("lr-too-high", "too-many-epochs", "kl-target-unreachable"),
+    "clip-fraction-high": ("lr-too-high", "too-many-epochs"),
+    "gradient-always-clipped": ("reward-scale", "lr-too-high"),
+    "value-clip-saturated": ("reward-scale",),
+    "entropy-collapse": ("non-finite", "lr-too-high", "too-many-epochs", "reward-scale"),
+    "entropy-stuck": (*_POLICY, "reward-scale", "horizon-too-short", "kl-target-unreachable"),
+    "critic-worse-than-mean": _CRITIC,
+    "critic-uninformative": _CRITIC,
+    "value-loss-high": (*_CRITIC, "critic-worse-than-mean"),
+    "returns-degenerate": (*_POLICY, "entropy-collapse", "horizon-too-short"),
+    "overfitting": ("data-leak", "too-many-epochs"),
+    "plateau": ("entropy-collapse", "horizon-too-short", "kl-target-unreachable", "returns-degenerate"),
+    "beaten-by-baseline": (
+        *_POLICY,
+        "horizon-too-short",
+        "entropy-collapse",
+        "overfitting",
+        "critic-memorises",
+        "successors-overflow",
+    ),
+    "seed-outlier": ("non-finite", "entropy-collapse", "critic-worse-than-mean"),
+}
+# Finding -> those it rules out: they would contradict it, or mean nothing beside it.
+EXCLUDES: Mapping[str, tuple[str, ...]] = {
+    "returns-degenerate": ("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "critic-memorises"),
+    "advantages-degenerate": ("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "lr-too-low"),
+    "critic-worse-than-mean": ("critic-uninformative",),
+    "lr-too-high": ("lr-too-low",),
+    "kl-target-unreachable": ("lr-too-low",),
+    "entropy-bonus-dominates": ("lr-too-low",),
+    "entropy-collapse": ("entropy-stuck", "entropy-bonus-dominates"),
+    "plateau": ("still-improving",),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that fired on a run."""
+
+    id: str
+    severity: str  # "error", "warning" or "info"
+    evidence: str  # what was seen: numbers and updates
+    cause: str
+    advice: str
+    confidence: float  # 0 to 1
+    because_of: tuple[str, ...]  # ids of the findings that explain this one
+    source: str
+    changes: Mapping[str, Any]  # configuration keys -> new values; None: unset
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data, without `changes`."""
+        values = dataclasses.asdict(self) | {"because_of": list(self.because_of)}
+        del values["changes"]
+        return values
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A rule that could not be judged."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a run: by severity, root causes first."""
+
+    findings: tuple[Finding, ...]
+    unjudged: tuple[Unjudged, ...]
+
+    @property
+    def has_error(self) -> bool:
+        """Whether a finding says not to trust the run."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "findings": [finding.to_dict() for finding in self.findings],
+            "unjudged": [dataclasses.asdict(one) for one in self.unjudged],
+        }
+
+
+def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
+    """Judge a run by every rule.
+
+    Args:
+        log: the run.
+        others: further seeds of the same experiment, for `seed-outlier`.
+    """
+    view = View(log, others)
+    found: dict[str, Finding] = {}
+    unjudged = []
+    for rule in RULES:
+        if why := rule.lacks(view):
+            unjudged.append(Unjudged(rule.id, why))
+        elif hit := rule.check(view):
+            found[rule.id] = Finding(
+                id=rule.id,
+                severity=hit.severity or rule.severity,
+                evidence=hit.evidence,
+                cause=rule.cause,
+                advice=rule.advice,
+                confidence=hit.confidence or rule.confidence,
+                because_of=(),
+                source=rule.source,
+                changes=hit.changes,
+            )
+    for winner, losers in EXCLUDES.items():
+        if winner in found:
+            for loser in losers:
+                found.pop(loser, None)
+    return Diagnosis(_in_order(found), tuple(unjudged))
+
+
+def _in_order(found: dict[str, Finding]) -> tuple[Finding, ...]:
+    """Link findings to their causes, which are as severe as what they explain, and sort them."""
+    causes = {id: tuple(c for c in CAUSES.get(id, ()) if c in found) for id in found}
+    rank = {id: SEVERITIES.index(finding.severity) for id, finding in found.items()}
+    depth = dict.fromkeys(found, 0)
+    for _ in found:  # as many rounds as the longest chain could need
+        for id in found:
+            for cause in causes[id]:
+                rank[cause] = max(rank[cause], rank[id])
+                depth[id] = max(depth[id], depth[cause] + 1)
+    place = {rule.id: i for i, rule in enumerate(RULES)}
+    taken: set[str] = set()
+    findings = []
+    for id in sorted(found, key=lambda id: (-rank[id], depth[id], place[id])):
+        # Two findings may want one setting changed: the more important one decides.
+        changes = {key: value for key, value in found[id].changes.items() if key not in taken}
+        taken |= changes.keys()
+        findings.append(
+            dataclasses.replace(found[id], severity=SEVERITIES[rank[id]], because_of=causes[id], changes=changes)
+        )
+    return tuple(findings)
+
+
+def fix(log: RunLog, diagnosis: Diagnosis) -> str:
+    """The configuration of a run with the changes its findings ask for, as TOML with a comment at each.
+
+    Raises:
+        PPOJaxError: the log is not that of a ppo_jax run, or its configuration is unusable.
+    """
+    if log.kind != "ppo_jax" or not any(value is not None for value in log.settings.values()):
+        raise PPOJaxError(f"{log.name}: --fix needs the config.toml of a ppo_jax run")
+    changes = {key: (value, finding.id) for finding in diagnosis.findings for key, value in finding.changes.items()}
+    sizes = {key: changes.get(key, (log.settings[key],))[0] for key in ("n_envs", "n_steps", "batch_size")}
+    rollout = sizes["n_envs"] * sizes["n_steps"]
+    if rollout % sizes["batch_size"] and sizes["batch_size"] < rollout:
+        near = nearest_divisors((sizes["n_envs"], sizes["n_steps"]), sizes["batch_size"])
+        changes["batch_size"] = (max(near), "it must divide the new rollout")
+    settings = dict(log.settings) | {key: value for key, (value, _) in changes.items()}
+    owner = {f.name: section for section, cls in SECTIONS.items() for f in dataclasses.fields(cls)}
+    config = from_dict(_nested(settings.items(), owner), place=log.name)
+    document = tomlkit.parse(config.to_toml())
+    document.add(tomlkit.nl())
+    lines = document.as_string().rstrip().splitlines()
+    return "\n".join([f"# {log.name}, changed as its diagnosis asks", *_commented(lines, changes, log.settings)]) + "\n"
+
+
+def _commented(lines: list[str], changes: Mapping[str, tuple[Any, str]], old: Mapping[str, Any]) -> list[str]:
+    """Each changed line with what it was and why; settings that were unset stand in the last lines."""
+    out, told = [], set()
+    for line in lines:
+        key = line.split("=")[0].strip()
+        if key in changes:
+            told.add(key)
+            line += f"  # was {_toml(old[key])}: {changes[key][1]}"
+        out.append(line)
+    return out + [
+        f"# {key} is unset, was {_toml(old[key])}: {why}" for key, (_, why) in changes.items() if key not in told
+    ]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{k} = {v}" for k, v in value.items() if k in ("init", "final")) + " }"
+    return "unset" if value is None else tomlkit.item(value).as_string()
+
+
+def _nested(settings: Iterable[tuple[str, Any]], owner: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for key, value in settings:
+        if key in owner and value is not None:
+            tables.setdefault(owner[key], {})[key] = value
+    return tables

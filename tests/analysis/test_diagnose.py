@@ -1,0 +1,183 @@
+"""Weighing findings against each other, the changed configuration, and logs of any shape."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ppo_jax.analysis.diagnose import CAUSES, EXCLUDES, RULES, SEVERITIES, diagnose, fix
+from ppo_jax.analysis.logs import RunLog, read_sb3
+from ppo_jax.config import Config, PPOConfig, TaskConfig, from_dict
+from ppo_jax.types import PPOJaxError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+IDS = [rule.id for rule in RULES]
+COLUMNS = sorted({name for rule in RULES for group in rule.columns for name in group.split("|")} - {"update"})
+
+
+def flat(config: Config) -> dict:
+    tables = config.to_dict()
+    unset = {"clip_range_vf": None, "critic_learning_rate": None, "target_kl": None}
+    return unset | {key: value for table in tables.values() for key, value in table.items()}
+
+
+def run(config: Config | None = None, n=50, **columns) -> RunLog:
+    config = config or Config(TaskConfig("CartPole-v1"), PPOConfig(n_envs=8, n_steps=128, batch_size=256))
+    series = {"update": np.arange(1.0, n + 1), "env_steps": 1024.0 * np.arange(1, n + 1)}
+    series |= {name: np.broadcast_to(np.asarray(x, float), n) for name, x in columns.items()}
+    return RunLog("run", "ppo_jax", flat(config), series)
+
+
+def ids(log: RunLog) -> list[str]:
+    return [finding.id for finding in diagnose(log).findings]
+
+
+def broken(**changes) -> RunLog:
+    """20 epochs, most of them lost to the KL limit, and a critic that follows neither."""
+    settings = {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 20, "target_kl": 0.01, **changes}
+    return run(
+        Config(TaskConfig("CartPole-v1"), PPOConfig(**settings)),
+        explained_variance=-5.0,
+        early_stopped=1.0,
+        epochs_completed=4.0,
+        approx_kl=0.01,
+        clip_fraction=0.1,
+    )
+
+
+def test_the_tables_name_known_rules_and_causes_have_no_cycle():
+    assert {*CAUSES, *(c for causes in CAUSES.values() for c in causes)} <= set(IDS)
+    assert {*EXCLUDES, *(x for losers in EXCLUDES.values() for x in losers)} <= set(IDS)
+
+    def reaches(effect, goal):
+        return any(cause == goal or reaches(cause, goal) for cause in CAUSES.get(effect, ()))
+
+    assert not [id for id in IDS if reaches(id, id)]
+
+
+def test_root_causes_come_first_and_are_as_severe_as_what_they_explain():
+    findings = {finding.id: finding for finding in diagnose(broken()).findings}
+    assert list(findings)[:3] == ["too-many-epochs", "kl-early-stops", "critic-worse-than-mean"]
+    assert findings["critic-worse-than-mean"].because_of == ("too-many-epochs", "kl-early-stops")
+    assert findings["kl-early-stops"].because_of == ("too-many-epochs",)
+    assert findings["too-many-epochs"].because_of == ()
+    mild = {f.id: f for f in diagnose(run(Config(TaskConfig("A"), PPOConfig(n_epochs=11)))).findings}
+    assert mild["too-many-epochs"].severity == "warning"
+
+
+def test_degenerate_returns_acquit_the_critic():
+    columns = {"explained_variance": -5.0, "value_loss": 2.0, "returns_std": 1.0}
+    assert {"critic-worse-than-mean", "value-loss-high"} <= set(ids(run(**columns)))
+    solved = ids(run(**columns, returns_degenerate=1.0))
+    assert "returns-degenerate" in solved
+    assert not {"critic-worse-than-mean", "critic-uninformative", "value-loss-high"} & set(solved)
+
+
+def test_the_most_important_finding_decides_on_a_setting_that_two_want_changed():
+    log = run(
+        Config(TaskConfig("CartPole-v1"), PPOConfig(learning_rate=0.1)), approx_kl=0.5, clip_fraction=0.5
+    )  # lr-too-high and no-lr-schedule both change learning_rate
+    changed = [finding for finding in diagnose(log).findings if "learning_rate" in finding.changes]
+    assert [finding.id for finding in changed] == ["lr-too-high"]
+    assert changed[0].changes["learning_rate"]["init"] == 3e-4
+
+
+def test_json_has_the_documented_keys():
+    found = json.loads(json.dumps(diagnose(broken()).to_dict(), allow_nan=False))
+    assert set(found) == {"findings", "unjudged"}
+    keys = {"id", "severity", "evidence", "cause", "advice", "confidence", "because_of", "source"}
+    assert all(set(finding) == keys for finding in found["findings"])
+    assert all(set(one) == {"id", "why"} for one in found["unjudged"])
+    assert len(found["findings"]) + len(found["unjudged"]) <= len(RULES)
+
+
+def test_fix_changes_what_the_findings_ask_for_and_says_so_at_each_line():
+    log = broken(batch_size=4096)
+    diagnosis = diagnose(log)
+    text = fix(log, diagnosis)
+    config = from_dict(tomllib.loads(text))
+    wanted = {key: value for finding in diagnosis.findings for key, value in finding.changes.items()}
+    assert config.ppo.n_epochs == wanted["n_epochs"] == 5
+    assert config.ppo.batch_size == wanted["batch_size"] == 256
+    assert config.ppo.learning_rate.init == 3e-4
+    assert re.search(r"n_epochs = 5 +# was 20: too-many-epochs", text)
+    assert re.search(r"batch_size = 256 +# was 4096: batch-exceeds-rollout", text)
+    unchanged = from_dict({"task": {"env_id": "CartPole-v1"}}).ppo
+    assert config.ppo.gamma == unchanged.gamma
+    again = RunLog("again", "ppo_jax", flat(config), {"update": np.zeros(0), "env_steps": np.zeros(0)})
+    assert "batch-exceeds-rollout" not in ids(again)
+    assert "too-many-epochs" not in ids(again)
+
+
+def test_fix_keeps_the_batch_a_divisor_of_the_rollout_and_mentions_what_it_unsets():
+    settings = PPOConfig(n_envs=6, n_steps=4, batch_size=24, clip_range_vf=0.1)
+    log = run(Config(TaskConfig("A"), settings), episode_length_mean=100.0, value_clip_fraction=0.9)
+    text = fix(log, diagnose(log))
+    config = from_dict(tomllib.loads(text))
+    assert config.ppo.n_steps == 64
+    assert (config.ppo.n_envs * config.ppo.n_steps) % config.ppo.batch_size == 0
+    assert config.ppo.clip_range_vf is None
+    assert "# clip_range_vf is unset, was 0.1: value-clip-saturated" in text
+
+
+def test_fix_needs_a_configuration():
+    log = read_sb3(REPOSITORY / "tests" / "golden" / "sb3_tight_kl.csv")
+    with pytest.raises(PPOJaxError, match=r"--fix needs the config\.toml of a ppo_jax run"):
+        fix(log, diagnose(log))
+
+
+def test_the_document_lists_the_rules_with_their_thresholds_and_sources():
+    text = (REPOSITORY / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (.+?) \|", text, re.MULTILINE)
+    assert [row[0] for row in listed] == IDS
+    by_id = {rule.id: rule for rule in RULES}
+    for id, severity, threshold in listed:
+        assert severity == by_id[id].severity
+        assert threshold == by_id[id].threshold
+        assert by_id[id].source in text
+
+
+SERIES = st.lists(
+    st.one_of(st.floats(-1e6, 1e6), st.floats(0, 1), st.just(0.0), st.just(float("nan"))), min_size=8, max_size=8
+)
+# Both sides of these would be advice to raise and to lower the same setting, or two readings of one number.
+OPPOSED = [
+    ("lr-too-high", "lr-too-low"),
+    ("entropy-collapse", "entropy-stuck"),
+    ("entropy-collapse", "entropy-bonus-dominates"),
+    ("plateau", "still-improving"),
+    ("critic-worse-than-mean", "critic-uninformative"),
+    ("returns-degenerate", "critic-worse-than-mean"),
+    ("returns-degenerate", "critic-uninformative"),
+    ("kl-target-unreachable", "lr-too-low"),
+]
+
+
+@given(
+    st.integers(0, 8),
+    st.dictionaries(st.sampled_from(COLUMNS), SERIES),
+    st.sets(st.sampled_from(PPOConfig.__match_args__)),
+)
+def test_any_series_and_any_subset_of_columns_is_read_without_contradiction(n, columns, unknown):
+    log = run(None, n, **{name: np.array(values)[:n] for name, values in columns.items()})
+    settings = {key: value for key, value in log.settings.items() if key not in unknown}
+    diagnosis = diagnose(RunLog("run", "ppo_jax", settings, log.columns))
+    found = [finding.id for finding in diagnosis.findings]
+    assert not [pair for pair in OPPOSED if set(pair) <= set(found)]
+    changed = [key for finding in diagnosis.findings for key in finding.changes]
+    assert len(changed) == len(set(changed))
+    ranks = [SEVERITIES.index(finding.severity) for finding in diagnosis.findings]
+    assert ranks == sorted(ranks, reverse=True)
+    for finding in diagnosis.findings:
+        assert all(found.index(cause) < found.index(finding.id) for cause in finding.because_of)
+        assert not re.search(r"\bnan\b", finding.evidence)
+    assert not {finding.id for finding in diagnosis.findings} & {one.id for one in diagnosis.unjudged}
+    if not unknown:
+        from_dict(tomllib.loads(fix(log, diagnosis)))
