@@ -4,13 +4,19 @@ RUN := runs/countries_s3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-all lint format clean
+.PHONY: help train validate report test test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: .venv/.installed  ## train on Countries S3 and print the test results beside the baselines
 	$(BIN)/ppo-jax train experiments/countries_s3.toml --run-dir $(RUN) --reuse
+
+validate: .venv/.installed  ## train and hold the run against the validation plan: PASS or FAIL
+	$(BIN)/ppo-jax validate experiments/countries_s3.toml
+
+report: .venv/.installed  ## train before, after and recommended on 3 seeds and write docs/report/
+	$(BIN)/python scripts/before_after.py
 
 test: .venv/.installed  ## run the test suite without the slow tests
 	$(BIN)/pytest -q

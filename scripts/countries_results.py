@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from ppo_jax import runner
@@ -28,6 +29,7 @@ def run(folder: Path, env_id: str, seed: int) -> Summary:
     if not summary_file.exists() or json.loads(summary_file.read_text())["status"] != "completed":
         config = load_config(EXPERIMENT, {"env_id": env_id, "seed": seed})
         runner.train(config, folder, overwrite=True, progress=False)
+        jax.clear_caches()  # the programs of dozens of runs would not fit into one process
     summary: Summary = json.loads(summary_file.read_text())
     summary["history"] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return summary

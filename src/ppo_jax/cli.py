@@ -6,31 +6,25 @@ JAX are imported where a command needs them, so help and mistakes answer at once
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 
 from ppo_jax import present
+from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
+from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, flat, output, print_json
 from ppo_jax.config import Config, load_config
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["main"]
-
-Assignments = Annotated[
-    UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="KEY=VALUE …", help_behavior_hint="")
-]
-RunFolder = Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
-DataName = Positional[Annotated[str, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")]]
-Switch = Annotated[bool, arg(help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Train:
     """Show no progress bar."""
 
     def run(self) -> int:
-        config = load_config(self.config, _flat(self.assignments))
+        config = load_config(self.config, flat(self.assignments))
         if self.seed is not None:
             config = config.override({"seed": self.seed})
         if self.reuse and self.run_dir is None:
@@ -86,7 +80,7 @@ class Train:
 
     def _show(self, summary: dict[str, Any], folder: Path) -> None:
         if self.json:
-            _print_json({"run": str(folder), **summary})
+            print_json({"run": str(folder), **summary})
         else:
             present.show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
 
@@ -113,11 +107,11 @@ class Evaluate:
 
         runner.use_compilation_cache()
         which = "last" if self.last else "best"
-        experiment, params = runner.load(self.folder, which, _flat(self.assignments))
+        experiment, params = runner.load(self.folder, which, flat(self.assignments))
         protocols = ("greedy", "marginal") if self.protocol == "both" else (self.protocol,)
         result = experiment.evaluate(params, self.split, protocols)
         if self.json:
-            _print_json({"run": str(self.folder), "parameters": which, "split": self.split, **result})
+            print_json({"run": str(self.folder), "parameters": which, "split": self.split, **result})
         else:
             present.show_results({f"trained ({which})": result})
         return 0
@@ -148,7 +142,7 @@ class Prove:
             "stopped_by": stopped_by or None,
             "steps": [step.to_dict() for step in steps],
         }
-        _output(proof, self.json, present.show_proof)
+        output(proof, self.json, present.show_proof)
         return 0 if proved else 1
 
 
@@ -168,7 +162,7 @@ class Envs:
         if not ids:
             raise PPOJaxError(f"no environment id holds {self.pattern!r}; `ppo-jax envs` lists all")
         rows = [gymnax.describe(name) for name in ids]
-        _output(rows, self.json, present.show_environments)
+        output(rows, self.json, present.show_environments)
         return 0
 
 
@@ -191,7 +185,7 @@ class Build:
         files = datasets.build_countries(self.name, self.split_seed)
         datasets.write_folder(files, self.out)
         if self.json:
-            _print_json({"folder": str(self.out), "files": sorted(files)})
+            print_json({"folder": str(self.out), "files": sorted(files)})
         else:
             present.say(f"wrote {', '.join(sorted(files))} to {self.out}", file=sys.stdout)
         return 0
@@ -212,7 +206,7 @@ class Check:
         from ppo_jax.logic import datasets
 
         found = datasets.describe(datasets.load(self.name, self.rules))
-        _output(found, self.json, present.show_data_check)
+        output(found, self.json, present.show_data_check)
         return 0
 
 
@@ -232,7 +226,7 @@ class Describe:
 
         runner.use_compilation_cache()
         found = experiment.describe_data(self.name, self.rules)
-        _output(found, self.json, present.show_data)
+        output(found, self.json, present.show_data)
         return 0
 
 
@@ -263,7 +257,7 @@ class Keys:
         rows = [row for row in present.describe_keys() if self.pattern in f"{row['section']}.{row['key']}"]
         if not rows:
             raise PPOJaxError(f"no key holds {self.pattern!r}; `ppo-jax config` lists all")
-        _output(rows, self.json, present.show_keys)
+        output(rows, self.json, present.show_keys)
         return 0
 
 
@@ -271,6 +265,10 @@ Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
     | Annotated[Prove, tyro.conf.subcommand("prove")]
+    | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
+    | Annotated[Validate, tyro.conf.subcommand("validate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Keys, tyro.conf.subcommand("config")]
@@ -285,8 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; `arguments` are those after ``ppo-jax``, by default the process's own.
 
     Returns:
-        The exit code: 0; 1 where a query was not proved; 2 after a mistake of the user's, in one line; 130 after
-        Ctrl-C.
+        The exit code: 0; 1 where a query was not proved, a diagnosis found errors or a validation failed; 2 after a
+        mistake of the user's, in one line; 130 after Ctrl-C.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
@@ -324,10 +322,6 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _flat(assignments: tuple[tuple[str, ...], ...]) -> list[str]:
-    return [text for group in assignments for text in group]
-
-
 def _experiment_name(path: Path) -> str:
     """The name of the file, or of the run whose config.toml it is without its seed and time."""
     return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name) if path.name == "config.toml" else path.stem
@@ -348,14 +342,3 @@ def _how_to_train_anew(config: Config, folder: Path) -> str:
     ]
     difference = f", with other settings than now asked for ({', '.join(changed)})" if changed else ""
     return f"This run was completed before{difference}. To train anew, remove {folder} or pass --overwrite."
-
-
-def _output(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
-    if as_json:
-        _print_json(value)
-    else:
-        show(value)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))

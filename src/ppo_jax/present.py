@@ -18,6 +18,9 @@ from ppo_jax.config import SECTIONS
 
 __all__ = [
     "describe_keys",
+    "make_console",
+    "make_pairs",
+    "make_table",
     "read_summary",
     "say",
     "show_data",
@@ -54,7 +57,7 @@ def show_run(summary: Json, folder: Path, max_depth: int) -> None:
         folder: of the run.
         max_depth: proof steps its data was searched to.
     """
-    console = _console()
+    console = make_console()
     baselines = summary.get("baselines", {})
     console.print(f"{summary['env_id']}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
     rows = {"trained (best)": summary["test"], "trained (last)": summary["test_last"]}
@@ -77,14 +80,14 @@ def show_run(summary: Json, folder: Path, max_depth: int) -> None:
         "time": f"training {summary['train_seconds']:.1f} s, compiling {summary['compile_seconds']:.1f} s before",
     }
     console.print()
-    console.print(_pairs(facts))
+    console.print(make_pairs(facts))
 
 
 def show_results(rows: dict[str, Json]) -> None:
     """A table with a row for each named result of `Experiment.evaluate`, and the protocols behind it."""
-    console = _console()
+    console = make_console()
     if not any("greedy" in result or "marginal" in result for result in rows.values()):
-        table = _table("", ">return", ">std", ">length", ">episodes")
+        table = make_table("", ">return", ">std", ">length", ">episodes")
         for name, result in rows.items():
             numbers = (_number(result[key], ".2f") for key in ("return_mean", "return_std", "length_mean"))
             table.add_row(name, *numbers, str(result["episodes"]))
@@ -94,7 +97,7 @@ def show_results(rows: dict[str, Json]) -> None:
     marginal = ("marginal\nMRR", "\nAUC-PR")
     has = {name for result in rows.values() for name in result}
     columns = [*(greedy if "greedy" in has else ()), *(marginal if "marginal" in has else ())]
-    table = _table("", *(f">{column}" for column in columns))
+    table = make_table("", *(f">{column}" for column in columns))
     for name, result in rows.items():
         cells = [name]
         if "greedy" in has:
@@ -115,9 +118,9 @@ def show_results(rows: dict[str, Json]) -> None:
 
 def show_proof(proof: Json) -> None:
     """The steps of an attempt at a proof: choice, its probability, facts used, what is left."""
-    console, probability = _console(), 1.0
+    console, probability = make_console(), 1.0
     console.print(proof["query"])
-    table = _table(">", "", ">", header=False)
+    table = make_table(">", "", ">", header=False)
     for i, step in enumerate(proof["steps"], start=1):
         probability *= step["probability"]
         table.add_row(str(i), step["action"], f"p {step['probability']:.3f}")
@@ -136,7 +139,7 @@ def show_proof(proof: Json) -> None:
 
 def show_environments(rows: list[Json]) -> None:
     """A line for each environment, and its peculiarities below it."""
-    console = _console()
+    console = make_console()
     line = "{:<25} {:<12} {:<18} {:>6}"
     console.print(line.format("env_id", "observation", "actions", "steps"), style="bold")
     for row in rows:
@@ -162,7 +165,7 @@ def show_data_check(found: Json) -> None:
 
 def show_data(found: Json) -> None:
     """All there is to say about a data set."""
-    console = _console()
+    console = make_console()
     by_predicate = ", ".join(f"{count} {name}" for name, count in found["facts_by_predicate"].items())
     facts = {
         "data set": found["name"],
@@ -176,7 +179,7 @@ def show_data(found: Json) -> None:
         "actions": f"at most {found['max_successors']} in a state, besides `end`",
         "sha256": found["sha256"],
     }
-    console.print(_pairs(facts))
+    console.print(make_pairs(facts))
     for text in found["warnings"]:
         console.print(f"warning: {text}")
 
@@ -194,10 +197,10 @@ def describe_keys() -> list[Json]:
 
 def show_keys(rows: list[Json]) -> None:
     """A table of configuration keys for each section."""
-    console = _console()
+    console = make_console()
     for section in dict.fromkeys(row["section"] for row in rows):
         console.print(f"[{section}]")
-        table = _table("", "", "", header=False)
+        table = make_table("", "", "", header=False)
         for row in rows:
             if row["section"] == section:
                 default = "" if row["default"] is None else json.dumps(row["default"])
@@ -205,11 +208,12 @@ def show_keys(rows: list[Json]) -> None:
         console.print(table)
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """A console that prints text as it is."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def _table(*headers: str, header: bool = True) -> Table:
+def make_table(*headers: str, header: bool = True) -> Table:
     """A table without lines; a header that begins with ``>`` is right-justified, one that breaks has a group above."""
     table = Table(box=None, show_header=header, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in headers:
@@ -218,9 +222,10 @@ def _table(*headers: str, header: bool = True) -> Table:
     return table
 
 
-def _pairs(values: dict[str, str]) -> Table:
-    table = _table("", "", header=False)
-    table.columns[0].style = "bold"
+def make_pairs(values: dict[str, str], style: str = "bold") -> Table:
+    """A table of names and values, the names in `style`."""
+    table = make_table("", "", header=False)
+    table.columns[0].style = style
     for name, value in values.items():
         table.add_row(f"{name} ", value)
     return table

@@ -318,7 +318,7 @@ def clip_fraction_high(v: View) -> Hit | None:
 
 
 def _decay(start: float) -> dict[str, float]:
-    return {"init": start, "final": start / 30.0}
+    return {"init": start, "final": float(f"{start / 30.0:.3g}")}
 
 
 def _mean(values: np.ndarray) -> float:

@@ -48,7 +48,7 @@ def still_improving(v: View) -> Hit | None:
 )
 def plateau(v: View) -> Hit | None:
     rise = v.trend(0.5)
-    if abs(rise) >= 0.05 or not v.improvement() > 1.0:
+    if abs(rise) >= 0.05 or not v.improvement() > 1.0 or v.finite("episode_return_mean").size < 10:
         return None
     return Hit(f"over the second half the mean return moves by {rise:+.0%} of its range")
 

@@ -132,10 +132,13 @@ class View:
         return returns.size > 1 and float(np.ptp(returns)) <= 1e-6 * max(1.0, float(np.abs(returns).max()))
 
     def trend(self, share: float) -> float:
-        """Rise of the mean return over the last `share` of the run by a straight line, as part of its whole range."""
+        """Rise of the mean return over the last `share` of the run by a straight line, as part of its whole range.
+
+        0 where fewer than ten updates have finished episodes.
+        """
         returns = self.finite("episode_return_mean")
         window = returns[-max(3, round(share * returns.size)) :]
-        if window.size < 3 or np.ptp(returns) <= 0.0:
+        if returns.size < 10 or np.ptp(returns) <= 0.0:
             return 0.0
         at = np.linspace(-0.5, 0.5, window.size)
         return float(at @ (window - window.mean()) / (at @ at) / np.ptp(returns))

@@ -1,0 +1,37 @@
+"""What commands share: argument types, JSON output. Imports nothing that takes time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+__all__ = ["Assignments", "DataName", "RunFolder", "Switch", "flat", "output", "print_json"]
+
+Assignments = Annotated[
+    UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="KEY=VALUE …", help_behavior_hint="")
+]
+RunFolder = Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
+DataName = Positional[Annotated[str, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")]]
+Switch = Annotated[bool, arg(help_behavior_hint="")]
+
+
+def flat(assignments: tuple[tuple[str, ...], ...]) -> list[str]:
+    """The assignments of every --set in one list."""
+    return [text for group in assignments for text in group]
+
+
+def output(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print JSON data as it is, or show it."""
+    if as_json:
+        print_json(value)
+    else:
+        show(value)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON that others can parse: no NaN."""
+    print(json.dumps(value, indent=2, allow_nan=False))

@@ -1,0 +1,122 @@
+"""What the commands of the analyst print: findings, validation, runs side by side. Fits 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ppo_jax.present import make_console, make_pairs, make_table
+
+if TYPE_CHECKING:
+    from ppo_jax.analysis.compare import Group
+    from ppo_jax.analysis.diagnose import Diagnosis
+    from ppo_jax.analysis.validate import Check
+
+__all__ = ["show_comparison", "show_diagnosis", "show_validation"]
+
+STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan", "PASS": "green", "FAIL": "bold red"}
+LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
+
+
+def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
+    """Each finding with what was seen, why, and what to do; then what could not be judged."""
+    console = make_console()
+    counts = {s: sum(f.severity == s for f in diagnosis.findings) for s in ("error", "warning", "info")}
+    said = [f"{n} {severity}{'s' * (n > 1 and severity != 'info')}" for severity, n in counts.items() if n]
+    console.print(f"{name}: {', '.join(said) or 'nothing found'}", style="bold")
+    for finding in diagnosis.findings:
+        console.print()
+        title = Text(finding.severity, style=STYLES[finding.severity])
+        console.print(
+            title + Text(f"  {finding.id}", style="bold") + Text(f"  (sure: {finding.confidence:.0%})", "dim")
+        )
+        parts = {"seen": finding.evidence}
+        if finding.because_of:
+            parts["because"] = f"of {', '.join(finding.because_of)}"
+        parts |= {"why": finding.cause, "do": finding.advice}
+        if finding.changes:
+            parts["try"] = " ".join(f"{key}={_assigned(value)}" for key, value in finding.changes.items())
+        console.print(make_pairs(parts | {"source ": finding.source}))
+    reasons: dict[str, list[str]] = {}
+    for one in diagnosis.unjudged:
+        reasons.setdefault(one.why, []).append(one.id)
+    if reasons:
+        console.print("\nNot judged", style="bold")
+        console.print(make_pairs({", ".join(ids): why for why, ids in reasons.items()}, style=""))
+
+
+def show_validation(runs: Sequence[str], checks: Sequence[Check]) -> None:
+    """A line for each check: limit, what each run reached, verdict; then what else is worth knowing."""
+    console = make_console()
+    table = make_table("check", "limit", *(f">{run}" for run in runs), "")
+    for check in checks:
+        values = ["–" if value is None else f"{value:.3f}" for value in check.values]
+        verdict = Text(check.verdict, style=STYLES.get(check.verdict, ""))
+        limit = check.limit
+        if check.baseline and any(value is not None for value in check.baseline):
+            known = sorted({f"{value:.3f}" for value in check.baseline if value is not None})
+            limit += f" ({', '.join(known)})"
+        table.add_row(check.name, limit, *values, verdict)
+    console.print(table)
+
+
+def show_comparison(groups: Sequence[Group]) -> None:
+    """Metrics first → last, final numbers with intervals, and the settings in which the runs differ."""
+    from ppo_jax.analysis import compare
+
+    console = make_console()
+    for number, group in enumerate(groups, start=1):
+        seeds = f", {len(group.logs)} seeds" if len(group.logs) > 1 else ""
+        console.print(f"[{number}] {group.name}{seeds}", style="bold")
+        table = make_table("", ">first", ">last", "")
+        for moved in compare.movements(group):
+            first = "–" if moved.first is None else _short(moved.first)
+            spread = f" ± {_short(moved.spread)}" if moved.spread == moved.spread else ""
+            status = Text(moved.status, LEVELS.get(moved.level, ""))
+            table.add_row(moved.name, first, _short(moved.last) + spread, status)
+        console.print(table)
+        console.print()
+    _show_scores(groups)
+    different = [row for row in compare.configuration(groups) if row.differs]
+    if different:
+        console.print("\nWhere the configurations differ", style="bold")
+        table = make_table("", *(f"[{i}]" for i in range(1, len(groups) + 1)), "SB3", "ours")
+        for row in different:
+            table.add_row(row.key, *(value or "–" for value in (*row.values, row.sb3, row.recommended)))
+        console.print(table)
+
+
+def _show_scores(groups: Sequence[Group]) -> None:
+    from ppo_jax.analysis import compare
+
+    console, rows = make_console(), compare.scores(groups)
+    if not rows:
+        return
+    several = any(len(group.logs) > 1 for group in groups)
+    console.print("At the end" + (": interquartile mean (95% interval)" if several else ""), style="bold")
+    table: Table = make_table("", *(f">[{i}]" for i in range(1, len(groups) + 1)))
+    for row in rows:
+        table.add_row(row.name, *("–" if one is None else _estimate(one) for one in row.iqm))
+        if any(one is not None for one in row.improvement):
+            better = [f"P(better than [1]) {_estimate(one, '.2f')}" if one else "" for one in row.improvement]
+            table.add_row("", *(Text(text, style="dim") for text in better))
+    console.print(table)
+
+
+def _estimate(one: Any, form: str = ".3f") -> str:
+    return f"{one.value:{form}}" + (f" ({one.low:{form}}–{one.high:{form}})" if one.low == one.low else "")
+
+
+def _short(x: float) -> str:
+    return f"{x:.3g}" if abs(x) < 1000 else f"{x:,.0f}"
+
+
+def _assigned(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "'{" + ", ".join(f"{key} = {_assigned(one)}" for key, one in value.items()) + "}'"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

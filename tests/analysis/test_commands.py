@@ -1,0 +1,207 @@
+"""The analyst's commands: exit codes, JSON, what they write, and one line for each mistake."""
+
+from __future__ import annotations
+
+import io
+import json
+import tomllib
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppo_jax import runner
+from ppo_jax.cli import main
+from ppo_jax.config import Config, PPOConfig, RunConfig, TaskConfig, from_dict
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+N = 30
+
+
+def call(*arguments) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return code, out.getvalue(), err.getvalue()
+
+
+def fail(*arguments) -> str:
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, ""), (code, out, err)
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    return err
+
+
+def write_run(folder: Path, config: Config, explained: float = 0.9, mrr: float = 0.9) -> Path:
+    """A proof run of a few updates, as training leaves it."""
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(config.to_toml())
+    entropy = np.linspace(0.9, 0.4, N)
+    rows = [
+        {
+            "update": i + 1,
+            "env_steps": 1000 * (i + 1),
+            "policy_loss": -0.01,
+            "value_loss": 0.01,
+            "entropy": entropy[i],
+            "entropy_normalized": entropy[i],
+            "approx_kl": 0.005,
+            "clip_fraction": 0.05,
+            "explained_variance": explained,
+            "returns_std": 0.3,
+            "early_stopped": 0.0,
+            "epochs_completed": 4.0,
+            "episode_return_mean": i / N,
+            "episode_length_mean": 3.0,
+            "proved_positive": i / N,
+            "proved_negative": 0.0,
+        }
+        for i in range(N)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = {"greedy": {"mrr": mrr}, "marginal": {"mrr": 0.9, "auc_pr": 0.9}}
+    untrained = {"greedy": {"mrr": 0.5}, "marginal": {"mrr": 0.8, "auc_pr": 0.8}}
+    summary = {"status": "completed", "test": result, "baselines": {"untrained": untrained}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "eval.jsonl").write_text(json.dumps({"update": N, "env_steps": 1000 * N, **result}) + "\n")
+    return folder
+
+
+def config(seed: int = 0, **settings) -> Config:
+    return Config(TaskConfig("Proof-countries_s3"), PPOConfig(**settings), run=RunConfig(seed=seed))
+
+
+@pytest.fixture
+def healthy(tmp_path) -> Path:
+    return write_run(tmp_path / "healthy", config())
+
+
+@pytest.fixture
+def broken(tmp_path) -> Path:
+    return write_run(tmp_path / "broken", config(n_epochs=20), explained=-5.0, mrr=0.8)
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_diagnose_names_the_fault_and_its_exit_code_says_whether_to_trust_the_run(healthy, broken):
+    assert call("diagnose", healthy)[0] == 0
+    code, out, _ = call("diagnose", broken)
+    assert code == 1
+    assert out.index("too-many-epochs") < out.index("critic-worse-than-mean")
+    assert "n_epochs=5" in out
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, _ = call("diagnose", broken, "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert found["findings"][1]["because_of"] == ["too-many-epochs"]
+
+
+def test_diagnose_writes_the_changed_configuration_and_loses_none(broken, tmp_path):
+    better = tmp_path / "better.toml"
+    _, _, err = call("diagnose", broken, "--fix", better)
+    assert f"ppo-jax train {better}" in err
+    assert from_dict(tomllib.loads(better.read_text())).ppo.n_epochs == 5
+    text = better.read_text()
+    assert "exists" in fail("diagnose", broken, "--fix", better)
+    assert better.read_text() == text
+
+
+def test_diagnose_reads_the_log_of_stable_baselines3():
+    code, out, _ = call("diagnose", "--sb3", GOLDEN / "sb3_tight_kl.csv", "--set", "n_steps=128", "n_envs=8")
+    assert code == 1
+    assert "kl-early-stops" in out
+    assert "not known: batch_size" in " ".join(out.split())
+    assert call("diagnose", "--sb3", GOLDEN / "sb3_healthy.csv")[0] == 0
+
+
+def test_diagnose_compares_with_other_seeds(healthy, tmp_path):
+    others = [write_run(tmp_path / f"s{i}", config(i), mrr=0.5 + 0.01 * i) for i in range(1, 4)]
+    _, out, _ = call("diagnose", healthy, "--others", *others)
+    assert "seed-outlier" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["diagnose"], "give one of RUN"),
+        (["diagnose", "RUN", "--sb3", "x.csv"], "give one of RUN"),
+        (["diagnose", "RUN", "--set", "gamma=0.9"], "a run knows its settings"),
+        (["diagnose", "nothing"], "no run there"),
+        (["diagnose", "--sb3", "nothing.csv"], "nothing.csv"),
+        (["diagnose", "--sb3", str(GOLDEN / "sb3_healthy.csv"), "--set", "n_step=3"], "did you mean n_steps"),
+        (["diagnose", "--sb3", str(GOLDEN / "sb3_healthy.csv"), "--set", "gamma=high"], "gamma"),
+        (["diagnose", "--sb3", str(GOLDEN / "sb3_healthy.csv"), "--fix", "new.toml"], "--fix needs"),
+        (["diagnose", "--tensorboard", "nothing"], "no TensorBoard event file"),
+        (["compare", "nothing"], "no run there"),
+        (["report", "nothing"], "no run there"),
+        (["report", "RUN", "--limit", "mr=3"], "did you mean mrr"),
+        (["validate", "nothing.toml"], "nothing.toml"),
+        (["validate", "--seeds", "0"], "at least 1"),
+        (["validate", "--limit", "mrr=high"], "mrr"),
+    ],
+)
+def test_a_mistake_is_one_line(healthy, monkeypatch, tmp_path, arguments, complaint):
+    monkeypatch.chdir(tmp_path)
+    assert complaint in fail(*(healthy if one == "RUN" else one for one in arguments))
+    assert not (tmp_path / "new.toml").exists()
+
+
+def test_what_could_not_be_read_is_said(healthy):
+    (healthy / "summary.json").unlink()
+    _, _, err = call("diagnose", healthy)
+    assert "note: healthy: summary.json: missing" in err
+
+
+def test_compare_puts_seeds_together_and_shows_where_configurations_differ(healthy, broken, tmp_path):
+    again = write_run(tmp_path / "again", config(1))
+    code, out, _ = call("compare", broken, healthy, again)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    lines = out.splitlines()
+    assert any(line.startswith("n_epochs") and line.split()[1:3] == ["20", "4"] for line in lines)
+    assert "2 seeds" in out
+    assert "worse than the mean" in out
+    found = json.loads(call("compare", broken, healthy, again, "--json")[1])
+    assert [group["runs"] for group in found["groups"]] == [["broken"], ["healthy", "again"]]
+    assert next(row for row in found["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "4"]
+    assert next(row for row in found["scores"] if row["name"] == "test MRR (greedy)")["iqm"][0]["value"] == 0.8
+
+
+def test_report_is_written_where_asked(healthy, broken, tmp_path):
+    code, _, err = call("report", broken, healthy, "--out", tmp_path / "out")
+    assert code == 0
+    assert "report.html" in err
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "too-many-epochs" in page
+    assert "too-many-epochs" in (tmp_path / "out" / "report.md").read_text()
+    files = json.loads(call("report", healthy, "--json")[1])["files"]
+    assert str(healthy / "report.html") in files
+
+
+def test_validate_trains_what_is_missing_and_says_pass_or_fail(tmp_path, monkeypatch):
+    trained = []
+
+    def train(config, folder, **_):
+        trained.append(config.run.seed)
+        write_run(folder, config, mrr=0.9 if config.ppo.n_epochs == 4 else 0.8)
+
+    monkeypatch.setattr(runner, "train", train)
+    (tmp_path / "a.toml").write_text(config().to_toml())
+    arguments = ["validate", tmp_path / "a.toml", "--seeds", "2", "--run-dir", tmp_path / "runs"]
+    code, out, _ = call(*arguments)
+    assert (code, trained) == (0, [0, 1])
+    assert "FAIL" not in out
+    assert call(*arguments, "--limit", "mrr=0.95")[0] == 1
+    assert trained == [0, 1]  # completed runs are not repeated
+    found = json.loads(call(*arguments, "--json")[1])
+    assert found["passed"] is True
+    assert {"name", "limit", "values", "verdict"} <= set(found["checks"][0])
+    assert "another configuration" in fail(*arguments, "--set", "n_epochs=5")
+    code, out, _ = call("validate", tmp_path / "a.toml", "--run-dir", tmp_path / "other", "--set", "n_epochs=5")
+    assert code == 1
+    assert "FAIL" in out
