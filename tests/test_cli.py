@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ppo_jax import metrics, present, runner
+from ppo_jax import metrics, present, runner, training
 from ppo_jax.cli import main
 from ppo_jax.config import load_config
 from ppo_jax.types import PPOJaxError
@@ -399,7 +399,7 @@ def test_a_split_without_queries_is_refused_before_training(workplace, tmp_path)
 def test_overlapping_splits_are_counted_and_training_goes_on_without_them(workplace, tmp_path, monkeypatch):
     data = write_data(tmp_path / "data", valid="in(a,n).\nin(b,n).\nin(c,n).\n", test="in(b,n).\nin(z,s).\n")
     seen = []
-    monkeypatch.setattr(runner, "_train_loop", lambda experiment, *_: seen.append(experiment) or interrupt())
+    monkeypatch.setattr(training, "fit", lambda experiment, *_: seen.append(experiment) or interrupt())
     result = call("train", workplace / "places.toml", "--run-dir", tmp_path / "run", "--set", f"dataset={data}")
     assert result.code == 130
     warnings = [line for line in result.err.splitlines() if line.startswith("warning: ")]
@@ -464,7 +464,7 @@ def test_a_full_disk_is_one_line_and_the_old_summary_stays(workplace, tmp_path, 
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", full)
-    monkeypatch.setattr(runner, "_train_loop", interrupt)
+    monkeypatch.setattr(training, "fit", interrupt)
     complaint = fail("train", workplace / "cartpole.toml", "--run-dir", tmp_path / "run", "--quiet")
     assert "summary.json: cannot be written: No space left on device" in complaint
     assert read_summary(tmp_path / "run")["status"] == "running"

@@ -13,14 +13,14 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "ppo_jax"
 # Lower rows first. A module imports rows above its own and, within its row, only what stands before it here. A package
 # stands for its modules, which the second table orders, and at last its __init__.py.
 ROWS = (
-    ("types", "parsing", "config", "schedules"),
+    ("types", "parsing", "sections", "config", "schedules"),
     ("distributions", "networks", "logic", "envs"),
     ("normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
     ("checkpoint", "metrics"),
-    ("experiment", "run_folder", "runner", "sweep", "distributed"),
+    ("experiment", "run_folder", "training", "runner", "sweep", "distributed"),
     ("analysis",),
-    ("present", "present_analysis", "cli_shared", "cli_analysis", "cli", "__main__"),
+    ("present", "present_analysis", "cli_shared", "cli_runs", "cli_analysis", "cli", "__main__"),
 )
 PACKAGES = {
     "networks": ("mlp", "proof"),
@@ -50,6 +50,7 @@ INPUT_OUTPUT = {
 BANS = {
     "types": JAX,
     "parsing": JAX | {"ppo_jax.envs", "ppo_jax.networks"},
+    "sections": JAX | {"ppo_jax.envs", "ppo_jax.networks"},
     "config": JAX | {"ppo_jax.envs", "ppo_jax.networks"},
     "schedules": {"ppo_jax.ppo"},
     "distributions": {"ppo_jax.config", "ppo_jax.envs"},
@@ -66,6 +67,7 @@ BANS = {
     "metrics": {"ppo_jax.ppo", "ppo_jax.envs"},
     "experiment": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "run_folder": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "training": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "runner": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "sweep": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "distributed": {"ppo_jax.cli", "ppo_jax.analysis.report"},

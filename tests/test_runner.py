@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import ppo_jax
-from ppo_jax import checkpoint, metrics, ppo, runner
+from ppo_jax import checkpoint, metrics, ppo, runner, training
 from ppo_jax.config import from_dict, load_config
 from ppo_jax.experiment import Experiment, build
 from ppo_jax.types import PPOJaxError
@@ -81,7 +81,7 @@ def copied(run, tmp_path) -> Path:
 
 def test_a_run_folder_is_complete(run):
     assert {path.name for path in run.iterdir()} == FILES
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last", "resume"}
     assert load_config(run / "config.toml") == CARTPOLE
     environment = json.loads((run / "environment.json").read_text())
     assert environment["versions"]["jax"] == jax.__version__
@@ -103,7 +103,7 @@ def test_metrics_are_those_of_the_table_one_line_an_update(run):
     rows = read_lines(run / "metrics.jsonl")
     assert [row["update"] for row in rows] == [1, 2, 3, 4, 5, 6, 7]
     assert [row["env_steps"] for row in rows] == [32 * update for update in range(1, 8)]
-    table = {metric.name for metric in metrics.METRICS if not metric.meaning.startswith("proof tasks")}
+    table = {metric.name for metric in metrics.METRICS if not metric.meaning.startswith(("proof tasks", "with on_nan"))}
     assert all(set(row) == {"update", "env_steps"} | table for row in rows)
     # No episode of CartPole can end within the first 8 steps: its mean is undefined, which JSON calls null.
     assert rows[0]["episodes"] == 0.0
@@ -124,7 +124,7 @@ def test_evaluations_fall_on_the_interval_and_on_the_end(run):
 
 @pytest.mark.parametrize("chunk_seconds", [0.0, 1e9])
 def test_a_run_repeats_to_the_bit_from_its_own_config_whatever_the_chunks(run, tmp_path, monkeypatch, chunk_seconds):
-    monkeypatch.setattr(runner, "CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(training, "CHUNK_SECONDS", chunk_seconds)
     train(tmp_path / "again", load_config(run / "config.toml"))
     chunks = [row["updates"] for row in read_lines(tmp_path / "again" / "timing.jsonl")]
     assert chunks == ([1] * 7 if chunk_seconds == 0.0 else [1, 2, 3, 1])
@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(copied, monkeypatch):
     (copied / "queries.jsonl").write_text("{}\n")
-    monkeypatch.setattr(runner, "_train_loop", stop := Stop(KeyboardInterrupt))
+    monkeypatch.setattr(training, "fit", stop := Stop(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(copied, CARTPOLE.override({"seed": 1}), overwrite=True)
     assert stop.called
@@ -259,7 +259,7 @@ def test_warnings_about_configuration_and_data_come_first(tmp_path, monkeypatch)
         (tmp_path / "data" / name).write_text(text)
     settings = {"env_id": None, "dataset": str(tmp_path / "data"), "batch_size": 64}
     warned = []
-    monkeypatch.setattr(runner, "_train_loop", Stop(KeyboardInterrupt))
+    monkeypatch.setattr(training, "fit", Stop(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", CARTPOLE.override(settings), warn=warned.append)
     assert warned.pop(0).startswith("ppo.batch_size = 64 is larger than the rollout of 32")
@@ -274,14 +274,14 @@ def test_warnings_about_configuration_and_data_come_first(tmp_path, monkeypatch)
 
 
 def test_the_best_are_the_highest_and_of_equals_the_latest():
-    best = runner._Best()
+    best = training.Best()
     proof = [(0.5, 0.9), (0.6, 0.1), (0.6, 0.2), (0.6, 0.2), (0.4, 1.0), (None, None), (math.nan, 1.0)]
     kept = [
         best.offer(i, i, {"greedy": {"mrr": mrr}, "marginal": {"auc_pr": auc}}) for i, (mrr, auc) in enumerate(proof)
     ]
     assert kept == [True, True, True, True, False, False, False]
     assert (best.params, best.update) == (3, 3)
-    best = runner._Best()
+    best = training.Best()
     assert [best.offer(i, i, {"return_mean": mean}) for i, mean in enumerate([None, math.nan, -9.0, None])] == [
         *(True, True, True, False)
     ]

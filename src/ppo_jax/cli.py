@@ -7,82 +7,22 @@ JAX are imported where a command needs them, so help and mistakes answer at once
 from __future__ import annotations
 
 import os
-import re
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 
 from ppo_jax import present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
+from ppo_jax.cli_runs import Resume, Train
 from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, flat, output, print_json
-from ppo_jax.config import Config, load_config
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["main"]
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train a policy, evaluate it beside its baselines, and write a run folder."""
-
-    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
-    """TOML file of the experiment, such as experiments/cartpole.toml; the config.toml of a run repeats that run."""
-    run_dir: Annotated[
-        Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/<experiment>-s<seed>-<time>)")
-    ] = None
-    """Where the run is written."""
-    seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Short for --set seed=N."""
-    assignments: Assignments = ()
-    """Settings other than the file's, such as n_envs=32 ent_coef.final=0; `ppo-jax config` explains every key."""
-    overwrite: Switch = False
-    """Replace the run that the folder holds."""
-    reuse: Switch = False
-    """Where --run-dir holds a completed run, print its results again instead; train where it was not completed."""
-    json: Switch = False
-    """Print summary.json instead of tables, and no progress bar."""
-    quiet: Switch = False
-    """Show no progress bar."""
-
-    def run(self) -> int:
-        config = load_config(self.config, flat(self.assignments))
-        if self.seed is not None:
-            config = config.override({"seed": self.seed})
-        if self.reuse and self.run_dir is None:
-            raise PPOJaxError("--reuse needs --run-dir, the folder of the run to look at")
-        folder = self.run_dir or Path("runs") / f"{_experiment_name(self.config)}-s{config.run.seed}-{_now()}"
-        status = present.read_summary(folder).get("status")
-        if self.reuse and status == "completed" and not self.overwrite:
-            self._show(present.read_summary(folder), folder)
-            present.say(_how_to_train_anew(config, folder))
-            return 0
-        from ppo_jax import runner
-
-        runner.use_compilation_cache()
-        try:
-            summary = runner.train(
-                config,
-                folder,
-                overwrite=self.overwrite or self.reuse,
-                progress=not (self.json or self.quiet),
-                warn=lambda text: present.say(f"warning: {text}"),
-            )
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"; what was measured so far is in {folder}") from None
-        self._show(summary, folder)
-        return 0
-
-    def _show(self, summary: dict[str, Any], folder: Path) -> None:
-        if self.json:
-            print_json({"run": str(folder), **summary})
-        else:
-            present.show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
 
 
 @dataclass(frozen=True)
@@ -263,6 +203,7 @@ class Keys:
 
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
     | Annotated[Prove, tyro.conf.subcommand("prove")]
     | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
@@ -284,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where a query was not proved, a diagnosis found errors or a validation failed; 2 after a
-        mistake of the user's, in one line; 130 after Ctrl-C.
+        mistake of the user's, in one line; 130 after Ctrl-C, 143 after SIGTERM.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
@@ -303,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.code if isinstance(error.code, int) else 2
     except KeyboardInterrupt as error:
         present.say(f"interrupted{error}")
-        return 130
+        return 128 + getattr(error, "signal", 2)  # 130 after Ctrl-C, 143 after SIGTERM
     except BrokenPipeError:  # the reader of a pipe had enough; Python would complain again while it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -320,25 +261,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str) -> int:
     present.say(f"error: {' '.join(message.split())}")
     return 2
-
-
-def _experiment_name(path: Path) -> str:
-    """The name of the file, or of the run whose config.toml it is without its seed and time."""
-    return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name) if path.name == "config.toml" else path.stem
-
-
-def _now() -> str:
-    return time.strftime("%Y%m%d-%H%M%S")
-
-
-def _how_to_train_anew(config: Config, folder: Path) -> str:
-    recorded = load_config(folder / "config.toml").to_dict()
-    wanted = config.to_dict()
-    changed = [
-        key
-        for section in wanted
-        for key in sorted(wanted[section].keys() | recorded[section].keys())
-        if wanted[section].get(key) != recorded[section].get(key)
-    ]
-    difference = f", with other settings than now asked for ({', '.join(changed)})" if changed else ""
-    return f"This run was completed before{difference}. To train anew, remove {folder} or pass --overwrite."

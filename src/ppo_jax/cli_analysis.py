@@ -11,6 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from ppo_jax import present, present_analysis
 from ppo_jax.cli_shared import Assignments, Switch, flat, print_json
 from ppo_jax.config import load_config
+from ppo_jax.metrics import read_summary
 from ppo_jax.parsing import parse_assignment
 from ppo_jax.types import PPOJaxError
 
@@ -117,7 +118,7 @@ class Validate:
         config = load_config(self.config, flat(self.assignments))
         config = config.override({"seed": config.run.seed + i})
         folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
-        status = present.read_summary(folder).get("status")
+        status = read_summary(folder).get("status")
         if status == "completed":
             if load_config(folder / "config.toml") != config:
                 raise PPOJaxError(f"{folder}: holds a run of another configuration; choose another --run-dir")

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-__all__ = ["Assignments", "DataName", "RunFolder", "Switch", "flat", "output", "print_json"]
+from ppo_jax import present
+
+__all__ = ["Assignments", "DataName", "RunFolder", "Switch", "flat", "output", "print_json", "warn"]
 
 Assignments = Annotated[
     UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="KEY=VALUE …", help_behavior_hint="")
@@ -35,3 +37,8 @@ def output(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
 def print_json(value: Any) -> None:
     """Print JSON that others can parse: no NaN."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    present.say(f"warning: {text}")

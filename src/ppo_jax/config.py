@@ -12,11 +12,10 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-
-import msgspec
+from typing import Any, NamedTuple
 
 from ppo_jax.parsing import convert, nearest, nearest_divisors, parse_assignment, read_toml, write_toml
+from ppo_jax.sections import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -36,12 +35,6 @@ __all__ = [
     "from_dict",
     "load_config",
 ]
-
-Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Positive = Annotated[float, msgspec.Meta(gt=0.0)]
-NonNegative = Annotated[float, msgspec.Meta(ge=0.0, le=1e30)]
 
 SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential", "logarithmic")
 
@@ -96,151 +89,6 @@ class Settings:
     @property
     def n_minibatches(self) -> int:
         return self.rollout_size // self.batch_size
-
-
-@dataclass(frozen=True)
-class ScheduleConfig:
-    """A setting that changes over training: from `init` at fraction `start` to `final` at `end`."""
-
-    init: NonNegative
-    final: NonNegative
-    shape: Literal["constant", "linear", "cosine", "exponential", "logarithmic"] = "linear"
-    start: Fraction = 0.0
-    end: Fraction = 1.0
-    warmup: Fraction = 0.0
-
-
-Scheduled = NonNegative | ScheduleConfig
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """What is to be learnt: an environment id, or a folder with a knowledge graph."""
-
-    env_id: str | None = None
-    """gymnax id, `Proof-<dataset>`, or the import path `package.module:factory` of an environment of your own."""
-    dataset: str | None = None
-    """Folder of a knowledge graph (facts, rules, queries); instead of `env_id`."""
-    rules: str = "rules.txt"
-    """Name of the rule file in the dataset folder."""
-    reward_type: Annotated[int, msgspec.Meta(ge=0, le=5)] = 4
-    """Reward table of the proof task, 0 to 5 (docs/proof_mdp.md)."""
-    max_depth: Count = 20
-    """Proof steps before an episode ends as not proved."""
-    max_atoms: Annotated[int, msgspec.Meta(ge=2)] = 6
-    """Atoms a resolvent can hold; longer successors are dropped and counted."""
-    max_successors: Count | None = None
-    """Cap on the actions of a state besides `end`; by default what the knowledge base needs."""
-    negative_ratio: Natural = 1
-    """Corrupted queries for each true one."""
-    corrupt: Literal["tail", "head", "both"] | None = None
-    """Which argument corruptions replace; by default the data set's own."""
-    end_action: bool = True
-    """Offer `end`, to give up."""
-    collapse_proved: bool = True
-    """Where some successor is a proof, it is the one valid action."""
-    prune_visited: bool = True
-    """Leave out successors visited before in the episode."""
-    fact_dropout: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
-    """Share of the facts of predicates with rules that a training episode does without; evaluation has all."""
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """The algorithm; names and meanings are Stable-Baselines3's where it has them."""
-
-    total_timesteps: Count = 100_000
-    """Environment steps of the whole run, rounded up to whole updates."""
-    n_envs: Count = 64
-    """Environments stepped side by side."""
-    n_steps: Count = 128
-    """Steps of each environment in a rollout."""
-    n_epochs: Count = 4
-    """Passes over a rollout."""
-    batch_size: Count = 2048
-    """Transitions in a minibatch; must divide n_envs * n_steps."""
-    learning_rate: Scheduled = 3e-4
-    """Of Adam. Any scheduled setting is a number or a table { init, final, shape, start, end, warmup }."""
-    critic_learning_rate: Scheduled | None = None
-    """For the parameters of modules named `critic…`; by default `learning_rate`."""
-    gamma: Fraction = 0.99
-    """Discount of a step."""
-    gae_lambda: Fraction = 0.95
-    """Of generalised advantage estimation: 0 trusts the critic, 1 the returns."""
-    clip_range: Scheduled = 0.2
-    """How far an action's probability may move from the rollout's, as a ratio; scheduled."""
-    clip_range_vf: Positive | None = None
-    """Clip of the value's change from the rollout's; in the units of the value network's output."""
-    ent_coef: Scheduled = 0.0
-    """Weight of the entropy in the loss; scheduled."""
-    vf_coef: NonNegative = 0.5
-    """Weight of the value loss."""
-    max_grad_norm: Positive = 0.5
-    """Largest global norm of the gradient; inf switches the clip off."""
-    target_kl: Positive | None = None
-    """Stop the update's epochs where the approximate KL exceeds 1.5 times this."""
-    normalize_advantage: bool = True
-    """Standardise the advantages of each minibatch."""
-    bootstrap_truncation: bool = True
-    """Add the value of the final observation where a time limit cut the episode."""
-    normalize_observations: bool = False
-    """Standardise observations by their running mean and variance."""
-    normalize_rewards: bool = False
-    """Divide rewards by the running standard deviation of the discounted return."""
-    normalize_values: bool = False
-    """Let the critic predict standardised returns."""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """The actor-critic."""
-
-    network: str = "auto"
-    """`mlp`, `proof_actions`, `proof_successors`, or the import path `package.module:Network` of your own."""
-    hidden_sizes: tuple[Count, ...] = (64, 64)
-    """Widths of the hidden layers."""
-    activation: Literal["tanh", "relu", "gelu"] = "tanh"
-    """Between the layers."""
-    residual_layers: Natural = 0
-    """Residual blocks after the hidden layers, each as wide as the last of them."""
-    separate_critic: bool = True
-    """Give the critic a trunk of its own."""
-    embedding_size: Count = 64
-    """Width of the embeddings of constants, predicates and actions (proof networks)."""
-    fact_layers: Natural = 0
-    """Layers in which the embedding of a constant to be bound takes in its background facts (`proof_actions`)."""
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """How a policy is judged (docs/evaluation.md)."""
-
-    eval_interval: Natural = 0
-    """Updates between evaluations during training; 0 evaluates at the end alone."""
-    eval_episodes: Count = 128
-    """Episodes of an evaluation (tasks other than proving)."""
-    beam_width: Count = 64
-    """States kept at each depth by the marginal protocol."""
-    n_corruptions: Count | None = None
-    """Corruptions sampled per query and argument; by default all."""
-    mask_end: bool = False
-    """Never choose `end` in greedy proofs while another action is open."""
-    n_queries: Count | None = None
-    """Queries of a split used, from its beginning; by default all."""
-    untrained_networks: Natural = 3
-    """Seeds of the untrained baseline."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """The run itself: seed and what is written."""
-
-    seed: Natural = 0
-    """Decides everything random in the run."""
-    tensorboard: bool = False
-    """Also write TensorBoard files (needs the extra `tensorboard`)."""
-    wandb: bool = False
-    """Also log to Weights & Biases (needs the extra `wandb`)."""
 
 
 @dataclass(frozen=True)
@@ -334,12 +182,24 @@ class Config:
                 raise PPOJaxError(f"--set {key}: {name} has no such part; write {name}=value")
         return from_dict(tables, place="--set")
 
+    def with_absolute_dataset(self) -> Config:
+        """The same, saying where its data lie, so that a run can be read from another working directory."""
+        if self.task.dataset and Path(self.task.dataset).is_dir():
+            return self.override({"dataset": str(Path(self.task.dataset).absolute())})
+        return self
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Nested plain dicts without unset (None) values."""
         return {
             section: {name: value for name, value in values.items() if value is not None}
             for section, values in dataclasses.asdict(self).items()
         }
+
+    def differences(self, other: Config) -> list[str]:
+        """The keys in which two configurations differ, as ``section.key``."""
+        ours, theirs = self.to_dict(), other.to_dict()
+        keys = [(section, key) for section in ours for key in sorted(ours[section].keys() | theirs[section].keys())]
+        return [f"{section}.{key}" for section, key in keys if ours[section].get(key) != theirs[section].get(key)]
 
     def to_toml(self) -> str:
         """The whole configuration as TOML that `load_config` reads back to an equal `Config`."""

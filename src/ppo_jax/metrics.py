@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib.util
 import json
 import math
@@ -24,6 +25,7 @@ __all__ = [
     "WandB",
     "Writer",
     "check_extras",
+    "read_summary",
     "to_json",
     "write_atomically",
 ]
@@ -61,6 +63,7 @@ METRICS = tuple(
         ("epochs_completed", "epochs", "epochs whose every minibatch was applied"),
         ("minibatches_applied", "minibatches", "gradient steps of this update"),
         ("early_stopped", "0/1", "the KL limit ended the epochs"),
+        ("update_skipped", "0/1", "with on_nan = skip: a loss or parameter was not finite, the update was dropped"),
         ("episodes", "episodes", "episodes that ended in the rollout"),
         ("episode_return_mean", "return", "mean undiscounted return of those episodes; null if none"),
         ("episode_length_mean", "steps", "their mean length"),
@@ -100,6 +103,15 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise PPOJaxError(f"{path}: cannot be written: {error.strerror}; what was there is unchanged") from None
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The ``summary.json`` of a run; empty where there is none, or half of one."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def check_extras(tensorboard: bool, wandb: bool) -> None:
@@ -143,12 +155,12 @@ class JSONLines:
 
 
 class TensorBoard:
-    """Scalars for TensorBoard, against environment steps."""
+    """Scalars for TensorBoard, against environment steps; what is there `after` some step is superseded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, after: int = 0) -> None:
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
 
     def write(self, row: dict[str, Any]) -> None:
         for name, value in row.items():
@@ -160,12 +172,13 @@ class TensorBoard:
 
 
 class WandB:
-    """Scalars for Weights & Biases, against environment steps."""
+    """Scalars for Weights & Biases, against environment steps; a resumed run goes on with the same one there."""
 
-    def __init__(self, name: str, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         import wandb
 
-        self._run = wandb.init(project="ppo_jax", name=name, config=config)
+        identity = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+        self._run = wandb.init(project="ppo_jax", name=folder.name, config=config, id=identity, resume="allow")
 
     def write(self, row: dict[str, Any]) -> None:
         self._run.log(to_json(row), step=row["env_steps"])

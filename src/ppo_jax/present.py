@@ -21,7 +21,6 @@ __all__ = [
     "make_console",
     "make_pairs",
     "make_table",
-    "read_summary",
     "say",
     "show_data",
     "show_data_check",
@@ -38,15 +37,6 @@ Json = dict[str, Any]
 def say(text: str, file: TextIO | None = None) -> None:
     """Print a line, by default to standard error, where it disturbs no results."""
     print(text, file=file or sys.stderr, flush=True)
-
-
-def read_summary(folder: Path) -> Json:
-    """The summary of a run; empty where there is none."""
-    try:
-        summary: Json = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return summary
 
 
 def show_run(summary: Json, folder: Path, max_depth: int) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,22 @@ from typing import Any
 import jax
 
 from ppo_jax import metrics
+from ppo_jax.config import Config, from_dict, load_config
 from ppo_jax.experiment import Experiment
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["check_folder", "holds_run", "make_folder", "prepare", "write_summary"]
+__all__ = [
+    "check_folder",
+    "check_resumable",
+    "check_same",
+    "cut_back",
+    "holds_run",
+    "make_folder",
+    "other_versions",
+    "prepare",
+    "read_config",
+    "write_summary",
+]
 
 VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
 
@@ -82,3 +95,67 @@ def _git_commit() -> str | None:
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Replace ``summary.json`` in one move; NaN becomes null."""
     metrics.write_atomically(folder / "summary.json", json.dumps(metrics.to_json(summary), indent=2) + "\n")
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration of the run in `folder`.
+
+    Raises:
+        PPOJaxError: no run there.
+    """
+    if not (folder / "config.toml").is_file():
+        raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    return load_config(folder / "config.toml")
+
+
+def check_resumable(recorded: Config, wanted: Config) -> None:
+    """Make sure that a run can go on with `wanted`: its length and the settings of ``[run]`` may differ."""
+    differing = [key for key in recorded.differences(wanted) if key != "ppo.total_timesteps"]
+    if differing := [key for key in differing if not key.startswith("run.") or key == "run.seed"]:
+        raise PPOJaxError(f"resume: {', '.join(differing)} cannot change in the middle of a run; train a new one")
+    if wanted.settings.n_updates < recorded.settings.n_updates:
+        raise PPOJaxError(
+            f"resume: total_timesteps = {wanted.ppo.total_timesteps} is less than the run's "
+            f"{recorded.ppo.total_timesteps}; a run can only be made longer"
+        )
+
+
+def check_same(folder: Path, checkpoint: dict[str, Any], recorded: Config) -> None:
+    """Make sure that a checkpoint belongs to the configuration beside it, which may ask for more steps."""
+    made_with = from_dict(checkpoint, place=f"{folder}: its checkpoint")
+    differing = [key for key in made_with.differences(recorded) if not key.startswith("run.") or key == "run.seed"]
+    if made_with.settings.n_updates <= recorded.settings.n_updates:
+        differing = [key for key in differing if key != "ppo.total_timesteps"]
+    if differing:
+        raise PPOJaxError(
+            f"{folder}: its checkpoint was made with another {', '.join(differing)}; restore config.toml as it was"
+        )
+
+
+def other_versions(folder: Path) -> list[str]:
+    """A line if libraries have other versions than when the run began."""
+    try:
+        recorded = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [f"{folder}: no record of the library versions it began with"]
+    changed = [
+        f"{name} {recorded.get(name)} → {_version(name)}" for name in VERSIONED if recorded.get(name) != _version(name)
+    ]
+    return (
+        [f"other library versions than the run began with: {', '.join(changed)}; numbers may differ"] if changed else []
+    )
+
+
+def cut_back(folder: Path, update: int) -> None:
+    """Drop what a run wrote after `update`, and half lines: it will be written again."""
+    for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl"):
+        try:
+            text = (folder / name).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            continue
+        kept = []
+        for line in text.splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # half a line, or something else
+                if json.loads(line)["update"] <= update:
+                    kept.append(line + "\n")
+        metrics.write_atomically(folder / name, "".join(kept))

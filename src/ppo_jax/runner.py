@@ -1,12 +1,10 @@
-"""The host loop: train in compiled chunks, evaluate, keep the best parameters, write the run folder."""
+"""A run from configuration to folder: train or resume, test beside the baselines, and read it again."""
 
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,19 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import checkpoint, metrics, ppo, run_folder
+from ppo_jax import checkpoint, metrics, run_folder, training
 from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
 from ppo_jax.evaluation.explain import Step, explain
 from ppo_jax.evaluation.proofs import Candidates, uniform_policy
 from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
+from ppo_jax.training import Standing
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["baselines", "load", "prove", "run_chunk", "train", "use_compilation_cache"]
+__all__ = ["baselines", "load", "prove", "resume", "train", "use_compilation_cache"]
 
-BUFFER = 64  # most updates of one call of the compiled program
-CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 LIVE = (
     ("episode_return_mean", "return", ".4g"),
@@ -48,52 +45,6 @@ def use_compilation_cache() -> None:
             return  # a read-only home costs compile time, nothing else
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-@partial(jax.jit, donate_argnums=1)
-def run_chunk(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
-    """Up to `BUFFER` updates, `n` of them traced: every chunk length runs the same program.
-
-    Returns:
-        The state after n updates and their metrics, [BUFFER] each, of which the first n are set.
-    """
-    shapes = jax.eval_shape(ppo.update, trainer, state)[1]
-    buffers = {name: jnp.zeros((BUFFER, *s.shape), s.dtype) for name, s in shapes.items()}
-
-    def body(i: jax.Array, carry: Any) -> Any:
-        state, buffers = carry
-        state, row = ppo.update(trainer, state)
-        return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
-
-    return jax.lax.fori_loop(0, n, body, (state, buffers))
-
-
-@dataclass
-class _Best:
-    """Parameters best on valid so far; of equals the latest."""
-
-    score: tuple[float, ...] = (-np.inf,)
-    params: PolicyParams | None = None
-    update: int = 0
-    result: dict[str, Any] = field(default_factory=dict)
-
-    def offer(self, params: PolicyParams, update: int, result: dict[str, Any]) -> bool:
-        if (score := _score(result)) < self.score:
-            return False
-        self.score, self.params, self.update, self.result = score, params, update, result
-        return True
-
-
-def _score(result: dict[str, Any]) -> tuple[float, ...]:
-    """Greedy MRR, then marginal AUC-PR; mean return for episodes. None counts as worst."""
-    keys = [("greedy", "mrr"), ("marginal", "auc_pr")] if "greedy" in result else [("return_mean",)]
-    values = []
-    for key in keys:
-        value: Any = result
-        for part in key:
-            value = value[part]
-        values.append(-np.inf if value is None or np.isnan(value) else float(value))
-    return tuple(values)
 
 
 def train(
@@ -120,34 +71,101 @@ def train(
     folder = Path(folder)
     run_folder.check_folder(folder, overwrite)
     metrics.check_extras(config.run.tensorboard, config.run.wandb)
-    if config.task.dataset and Path(config.task.dataset).is_dir():
-        # The run says where its data lie, so that it can be read from another working directory.
-        config = config.override({"dataset": str(Path(config.task.dataset).absolute())})
-    experiment, settings = build(config), config.settings
+    config = config.with_absolute_dataset()
+    experiment = build(config)
     experiment.require_queries()
     for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
         warn(text)
-    summary: dict[str, Any] = {
+    summary = _beginning(config)
+    run_folder.make_folder(folder)
+    run_folder.write_summary(folder, summary)
+    return _run(experiment, folder, None, summary, progress)
+
+
+def resume(
+    folder: str | Path,
+    assignments: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    progress: bool = True,
+    warn: Callable[[str], None] = _WARN,
+) -> dict[str, Any]:
+    """Go on with a run that was stopped, as if it had not been; returns its summary.
+
+    Metrics, evaluations and parameters become those of a run that was never stopped, bit for bit on the same machine
+    with the same versions: lines written after the checkpoint are replayed.
+
+    Args:
+        folder: the run.
+        assignments: ``total_timesteps`` to make it longer (schedules then run over the new total from here on), and
+            settings of ``[run]``.
+        progress: show a progress bar.
+        warn: receives a line on a damaged checkpoint, other library versions, and what else is odd.
+
+    Raises:
+        PPOJaxError: no run there, it is complete, or its checkpoint is of another configuration.
+    """
+    folder = Path(folder)
+    recorded = run_folder.read_config(folder)
+    config = recorded.override(assignments) if assignments else recorded
+    run_folder.check_resumable(recorded, config)
+    summary = metrics.read_summary(folder)
+    if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
+        raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
+    metrics.check_extras(config.run.tensorboard, config.run.wandb)
+    for text in run_folder.other_versions(folder):
+        warn(text)
+    experiment = build(config)
+    standing, record, problems = training.restore(
+        experiment, folder, lambda record: run_folder.check_same(folder, record["config"], config)
+    )
+    for text in problems:
+        warn(f"{text}; trying the one before it")
+    if standing is None:
+        warn(f"{folder}: no checkpoint to go on from; starting from the beginning")
+    else:
+        if standing.state.hyperparams.total_timesteps < config.hyperparams.total_timesteps:
+            hyperparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), config.hyperparams)
+            standing.state = standing.state._replace(hyperparams=hyperparams)
+            warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")
+    run_folder.cut_back(folder, standing.update if standing else 0)
+    if config != recorded:
+        metrics.write_atomically(folder / "config.toml", config.to_toml())
+    summary = _beginning(config) | record.get("summary", {})
+    run_folder.write_summary(folder, summary)
+    return _run(experiment, folder, standing, summary, progress)
+
+
+def _beginning(config: Config) -> dict[str, Any]:
+    return {
         "status": "running",
         "env_id": config.task.env_id or config.task.dataset,
         "seed": config.run.seed,
         "env_steps": 0,
         "updates": 0,
     }
-    run_folder.make_folder(folder)
-    run_folder.write_summary(folder, summary)
+
+
+def _run(
+    experiment: Experiment, folder: Path, standing: Standing | None, summary: dict[str, Any], progress: bool
+) -> dict[str, Any]:
+    """Train from `standing`, by default the beginning, and judge; the summary is written whatever happens."""
+    config, settings = experiment.config, experiment.config.settings
     writers: list[metrics.Writer] = []
     try:
-        run_folder.prepare(folder, experiment)
+        if standing is None:
+            run_folder.prepare(folder, experiment)
+        env_steps = standing.update * settings.rollout_size if standing else 0
         writers.append(metrics.JSONLines(folder / "metrics.jsonl"))
         if config.run.tensorboard:
-            writers.append(metrics.TensorBoard(folder / "tensorboard"))
+            writers.append(metrics.TensorBoard(folder / "tensorboard", after=env_steps))
         if config.run.wandb:
-            writers.append(metrics.WandB(folder.name, config.to_dict()))
-        with metrics.Progress(settings.n_updates * settings.rollout_size, LIVE, enabled=progress) as bar:
-            last, best = _train_loop(experiment, folder, summary, writers, bar)
+            writers.append(metrics.WandB(folder, config.to_dict()))
+        total = settings.n_updates * settings.rollout_size
+        with training.sigterm_interrupts(), metrics.Progress(total, LIVE, enabled=progress) as bar:
+            standing = standing or Standing(experiment.initial_state(config.run.seed))
+            training.fit(experiment, standing, folder, summary, writers, bar)
             bar.say("testing …")
-            _final_evaluation(experiment, folder, summary, last, best)
+            _final_evaluation(experiment, folder, summary, standing)
         summary["status"] = "completed"
     except BaseException as error:
         summary["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -159,60 +177,9 @@ def train(
     return summary
 
 
-def _train_loop(
-    experiment: Experiment,
-    folder: Path,
-    summary: dict[str, Any],
-    writers: list[metrics.Writer],
-    bar: metrics.Progress,
-) -> tuple[PolicyParams, _Best]:
-    config, trainer = experiment.config, experiment.trainer
-    settings, interval = config.settings, config.evaluation.eval_interval or config.settings.n_updates
-    best, done, train_seconds, n = _Best(), 0, 0.0, 1
-    begin = time.perf_counter()
-    state = experiment.initial_state(config.run.seed)
-    chunk = run_chunk.lower(trainer, state, n).compile()
-    summary["compile_seconds"] = time.perf_counter() - begin
-    evals, timing = metrics.JSONLines(folder / "eval.jsonl"), metrics.JSONLines(folder / "timing.jsonl")
-    while done < settings.n_updates:
-        n = min(n, interval - done % interval, settings.n_updates - done)
-        begin = time.perf_counter()
-        state, rows = chunk(trainer, state, jnp.int32(n))
-        rows = jax.device_get(rows)
-        seconds = time.perf_counter() - begin
-        train_seconds += seconds
-        for i in range(n):
-            done += 1
-            position = {"update": done, "env_steps": done * settings.rollout_size}
-            row = {name: float(column[i]) for name, column in rows.items()}
-            for writer in writers:
-                writer.write(position | row)
-        timing.write({"update": done, "updates": n, "seconds": seconds})
-        summary |= {
-            "env_steps": done * settings.rollout_size,
-            "updates": done,
-            "train_seconds": train_seconds,
-            "steps_per_second": done * settings.rollout_size / train_seconds,
-            "final": row,
-        }
-        shown = dict(row)
-        if done % interval == 0 or done == settings.n_updates:
-            params = policy_params(trainer, state)
-            result = experiment.evaluate(params, "valid")
-            evals.write(position | result | experiment.value_errors(params))
-            if best.offer(params, done, result):
-                checkpoint.save(folder / "checkpoints" / "best", params)
-            shown["valid"] = best.score[0]
-        bar.update(done * settings.rollout_size, shown)
-        n = int(np.clip(CHUNK_SECONDS / (seconds / n), 1, BUFFER))
-    checkpoint.save(folder / "checkpoints" / "last", params)
-    return params, best
-
-
-def _final_evaluation(
-    experiment: Experiment, folder: Path, summary: dict[str, Any], last: PolicyParams, best: _Best
-) -> None:
+def _final_evaluation(experiment: Experiment, folder: Path, summary: dict[str, Any], standing: Standing) -> None:
     """Test, once: the parameters best on valid, and the last ones and the baselines beside them."""
+    best, last = standing.best, policy_params(experiment.trainer, standing.state)
     assert best.params is not None
     if experiment.is_proof:
         summary["data"] = protocol.data_summary(experiment.env, experiment.trainer.env_params)  # type: ignore[arg-type]
@@ -222,6 +189,7 @@ def _final_evaluation(
     summary["test_last"] = experiment.evaluate(last, "test")
     if experiment.is_proof:
         summary["baselines"] = baselines(experiment, "test")
+        (folder / "queries.jsonl").unlink(missing_ok=True)  # a run killed here before has left some
         lines = metrics.JSONLines(folder / "queries.jsonl")
         for row in judged_queries(experiment, best.params, "test"):
             lines.write(row)
