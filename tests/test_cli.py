@@ -428,7 +428,7 @@ def test_an_existing_run_is_refused_reused_or_replaced(workplace, cartpole, tmp_
     assert f"To train anew, remove {run} or pass --overwrite." in shown.err
     other = call(*command, "--reuse", "--json", "--set", "gamma=0.5", "n_envs=8")
     assert json.loads(other.out) == {"run": str(run), **read_summary(run)}
-    assert "with other settings than now asked for (gamma, n_envs)" in other.err
+    assert "with other settings than now asked for (ppo.gamma, ppo.n_envs)" in other.err
     assert snapshot(run) == before
     assert "--reuse needs --run-dir" in fail("train", workplace / "cartpole.toml", "--reuse")
 
@@ -437,7 +437,7 @@ def test_an_existing_run_is_refused_reused_or_replaced(workplace, cartpole, tmp_
     assert (run / "eval.jsonl").read_bytes() == (cartpole / "eval.jsonl").read_bytes()
 
 
-def test_ctrl_c_keeps_what_was_measured_and_reuse_then_trains(workplace, cartpole, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_was_measured_and_reuse_goes_on(workplace, cartpole, tmp_path, monkeypatch):
     command = ("train", workplace / "cartpole.toml", "--run-dir", tmp_path / "run", "--quiet")
     write = metrics.JSONLines.write
     with monkeypatch.context() as patch:
@@ -446,13 +446,14 @@ def test_ctrl_c_keeps_what_was_measured_and_reuse_then_trains(workplace, cartpol
         )
         result = call(*command)
     assert (result.code, result.out) == (130, "")
-    assert result.err == f"interrupted; what was measured so far is in {tmp_path / 'run'}\n"
+    assert result.err == f"interrupted; go on with: ppo-jax resume {tmp_path / 'run'}\n"
     assert read_summary(tmp_path / "run")["status"] == "interrupted"
     measured = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert measured.count("\n") == 2
     assert (cartpole / "metrics.jsonl").read_text().startswith(measured)
     assert call(*command, "--reuse").code == 0
     assert read_summary(tmp_path / "run")["status"] == "completed"
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (cartpole / "metrics.jsonl").read_bytes()
 
 
 def test_a_full_disk_is_one_line_and_the_old_summary_stays(workplace, tmp_path, monkeypatch):
