@@ -18,7 +18,7 @@ ROWS = (
     ("normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
     ("checkpoint", "metrics"),
-    ("experiment", "run_folder", "training", "runner", "sweep", "distributed"),
+    ("experiment", "run_folder", "training", "runner", "grid", "sweep", "distributed"),
     ("analysis",),
     ("present", "present_analysis", "cli_shared", "cli_runs", "cli_analysis", "cli", "__main__"),
 )
@@ -69,6 +69,7 @@ BANS = {
     "run_folder": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "training": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "runner": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "grid": JAX,
     "sweep": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "distributed": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "analysis": JAX | {"ppo_jax.ppo", "ppo_jax.envs"},

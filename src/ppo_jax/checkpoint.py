@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ppo_jax.types import PPOJaxError
 
@@ -86,16 +86,19 @@ class Checkpoints:
         self._manager.save(update, args=ocp.args.Composite(record=ocp.args.JsonSave(record), **items), force=True)
 
     def newest(
-        self, like: dict[str, PyTree], check: Callable[[dict[str, Any]], None]
+        self, like: dict[str, PyTree], check: Callable[[dict[str, Any]], None], until: int | None = None
     ) -> tuple[Stored | None, list[str]]:
         """The newest checkpoint that can be read, and a line on each that could not.
 
         Args:
             like: trees of arrays or shapes; those that a checkpoint lacks are left out.
             check: raises `PPOJaxError` where the record of a checkpoint does not fit; before its arrays are read.
+            until: later updates are passed over.
         """
         problems: list[str] = []
         for update in sorted(self._manager.all_steps(), reverse=True):
+            if until is not None and update > until:
+                continue
             try:
                 return self._read(update, like, check), problems
             except PPOJaxError:
@@ -126,6 +129,12 @@ class Checkpoints:
         """Wait until everything is on disk."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _digest(trees: dict[str, PyTree]) -> str:

@@ -157,12 +157,13 @@ class Config:
             total_timesteps=float(self.settings.n_updates * self.settings.rollout_size),
         )
 
-    def override(self, assignments: Iterable[str] | Mapping[str, Any]) -> Config:
+    def override(self, assignments: Iterable[str] | Mapping[str, Any], place: str = "--set") -> Config:
         """Return a config with settings replaced.
 
         Args:
             assignments: strings such as ``"n_envs=32"``, ``"learning_rate.final=1e-6"`` or ``"target_kl=none"``
                 (values in TOML, a bare word is a string), or a mapping from keys to values.
+            place: begins every error.
 
         Raises:
             PPOJaxError: unknown key (names the nearest), or a value of the wrong type or range.
@@ -172,15 +173,15 @@ class Config:
         for key, new in pairs:
             section, dot, rest = key.partition(".")
             name, *inner = (rest if dot and section in SECTIONS else key).split(".")
-            table = tables[_section_of(name, f"--set {key}")]
+            table = tables[_section_of(name, f"{place} {key}")]
             if not inner:
                 table[name] = new
             elif name in SCHEDULED and len(inner) == 1:
                 old = table.get(name, {})
                 table[name] = (old if isinstance(old, dict) else {"init": old, "final": old}) | {inner[0]: new}
             else:
-                raise PPOJaxError(f"--set {key}: {name} has no such part; write {name}=value")
-        return from_dict(tables, place="--set")
+                raise PPOJaxError(f"{place} {key}: {name} has no such part; write {name}=value")
+        return from_dict(tables, place=place)
 
     def with_absolute_dataset(self) -> Config:
         """The same, saying where its data lie, so that a run can be read from another working directory."""

@@ -91,6 +91,13 @@ class Experiment:
         evaluation = self.config.evaluation
         return protocol.ProofJudge(self.env, self.policy, evaluation.beam_width, evaluation.mask_end)
 
+    def variant(self, config: Config) -> Experiment:
+        """The same experiment with another seed and other traced hyperparameters; what is compiled is shared."""
+        other = Experiment(config, self.env, self.trainer)
+        shared = ("policy", "judge", "_value_queries") if self.is_proof else ("policy", "_play")
+        other.__dict__.update({name: getattr(self, name) for name in shared})
+        return other
+
     def require_queries(self) -> None:
         """Raise `PPOJaxError` where a split that a proof task is judged on is empty."""
         for split in ("valid", "test"):

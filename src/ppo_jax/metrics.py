@@ -196,6 +196,7 @@ class Progress:
 
         self._shown = tuple(shown)
         self._latest: dict[str, Any] = {}
+        self._done = 0
         self._bar = progress.Progress(
             progress.BarColumn(bar_width=16),
             progress.TaskProgressColumn(),
@@ -213,6 +214,11 @@ class Progress:
             f"{label} {self._latest[name]:{form}}" for name, label, form in self._shown if name in self._latest
         )
         self._bar.update(self._task, completed=env_steps, live=live)
+
+    def advance(self, env_steps: int, row: dict[str, Any] | None = None) -> None:
+        """Move on by `env_steps`; `row` as for `update`."""
+        self._done += env_steps
+        self.update(self._done, row or {})
 
     def say(self, text: str) -> None:
         """Show `text` in place of the metrics."""

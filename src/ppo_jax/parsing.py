@@ -21,7 +21,16 @@ import tomlkit
 
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["convert", "field_docs", "nearest", "nearest_divisors", "parse_assignment", "read_toml", "write_toml"]
+__all__ = [
+    "convert",
+    "field_docs",
+    "nearest",
+    "nearest_divisors",
+    "parse_assignment",
+    "parse_values",
+    "read_toml",
+    "write_toml",
+]
 
 _PLAIN_WORDS = {"null": "none", "object": "table", "array": "list"}  # JSON's words, in TOML's
 
@@ -73,6 +82,21 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
+
+
+def parse_values(text: str) -> tuple[str, list[Any]]:
+    """Split ``"key=value,value,…"``; the values are TOML, the bare word ``none``, or else strings.
+
+    Raises:
+        PPOJaxError: no key, no equals sign, or no value.
+    """
+    key, equals, values = (part.strip() for part in text.partition("="))
+    if not (key and equals and values):
+        raise PPOJaxError(f"--grid {text}: expected key=value,value,…")
+    try:
+        return key, tomllib.loads(f"values = [{values}]")["values"]
+    except tomllib.TOMLDecodeError:
+        return key, [parse_assignment(f"{key}={value}")[1] for value in values.split(",")]
 
 
 def convert(value: Any, kind: Any, place: str) -> Any:

@@ -23,7 +23,17 @@ from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.training import Standing
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["baselines", "load", "prove", "resume", "train", "use_compilation_cache"]
+__all__ = [
+    "baselines",
+    "beginning",
+    "load",
+    "prove",
+    "resume",
+    "test",
+    "test_context",
+    "train",
+    "use_compilation_cache",
+]
 
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 LIVE = (
@@ -76,7 +86,7 @@ def train(
     experiment.require_queries()
     for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
         warn(text)
-    summary = _beginning(config)
+    summary = beginning(config)
     run_folder.make_folder(folder)
     run_folder.write_summary(folder, summary)
     return _run(experiment, folder, None, summary, progress)
@@ -130,12 +140,13 @@ def resume(
     run_folder.cut_back(folder, standing.update if standing else 0)
     if config != recorded:
         metrics.write_atomically(folder / "config.toml", config.to_toml())
-    summary = _beginning(config) | record.get("summary", {})
+    summary = beginning(config) | record.get("summary", {})
     run_folder.write_summary(folder, summary)
     return _run(experiment, folder, standing, summary, progress)
 
 
-def _beginning(config: Config) -> dict[str, Any]:
+def beginning(config: Config) -> dict[str, Any]:
+    """The summary of a run that begins."""
     return {
         "status": "running",
         "env_id": config.task.env_id or config.task.dataset,
@@ -155,7 +166,6 @@ def _run(
         if standing is None:
             run_folder.prepare(folder, experiment)
         env_steps = standing.update * settings.rollout_size if standing else 0
-        writers.append(metrics.JSONLines(folder / "metrics.jsonl"))
         if config.run.tensorboard:
             writers.append(metrics.TensorBoard(folder / "tensorboard", after=env_steps))
         if config.run.wandb:
@@ -165,10 +175,13 @@ def _run(
             standing = standing or Standing(experiment.initial_state(config.run.seed))
             training.fit(experiment, standing, folder, summary, writers, bar)
             bar.say("testing …")
-            _final_evaluation(experiment, folder, summary, standing)
+            summary |= test_context(experiment)
+            test(experiment, folder, summary, standing)
         summary["status"] = "completed"
     except BaseException as error:
         summary["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        if summary["status"] == "failed":
+            summary["error"] = str(error)
         raise
     finally:
         for writer in writers:
@@ -177,18 +190,26 @@ def _run(
     return summary
 
 
-def _final_evaluation(experiment: Experiment, folder: Path, summary: dict[str, Any], standing: Standing) -> None:
-    """Test, once: the parameters best on valid, and the last ones and the baselines beside them."""
+def test_context(experiment: Experiment) -> dict[str, Any]:
+    """What the results of a proof task on test stand beside: what the data allows, and what no learning reaches."""
+    if not experiment.is_proof:
+        return {}
+    data = protocol.data_summary(experiment.env, experiment.trainer.env_params)  # type: ignore[arg-type]
+    return {"data": data, "baselines": baselines(experiment, "test")}
+
+
+def test(experiment: Experiment, folder: Path, summary: dict[str, Any], standing: Standing) -> None:
+    """Test, once: results of the parameters best on valid and of the last ones go into `summary`.
+
+    For proof tasks the proofs go into ``queries.jsonl`` of `folder`.
+    """
     best, last = standing.best, policy_params(experiment.trainer, standing.state)
     assert best.params is not None
-    if experiment.is_proof:
-        summary["data"] = protocol.data_summary(experiment.env, experiment.trainer.env_params)  # type: ignore[arg-type]
     summary["best_update"] = best.update
     summary["valid"] = best.result
     summary["test"] = experiment.evaluate(best.params, "test")
     summary["test_last"] = experiment.evaluate(last, "test")
     if experiment.is_proof:
-        summary["baselines"] = baselines(experiment, "test")
         (folder / "queries.jsonl").unlink(missing_ok=True)  # a run killed here before has left some
         lines = metrics.JSONLines(folder / "queries.jsonl")
         for row in judged_queries(experiment, best.params, "test"):

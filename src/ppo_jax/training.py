@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,18 @@ from ppo_jax import checkpoint, metrics, ppo
 from ppo_jax.experiment import Experiment, PolicyParams, policy_params
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Best", "Interrupted", "Standing", "fit", "restore", "run_chunk", "sigterm_interrupts"]
+__all__ = [
+    "Best",
+    "Interrupted",
+    "Journal",
+    "Signals",
+    "Standing",
+    "chunk_length",
+    "fit",
+    "restore",
+    "run_chunk",
+    "sigterm_interrupts",
+]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
@@ -114,7 +125,7 @@ def fit(
     standing: Standing,
     folder: Path,
     summary: dict[str, Any],
-    writers: list[metrics.Writer],
+    writers: Sequence[metrics.Writer],
     bar: metrics.Progress,
 ) -> None:
     """Train from `standing` to the end, which it then is; metrics, evaluations and checkpoints go to `folder`.
@@ -123,82 +134,181 @@ def fit(
         Interrupted: a signal asked for it; a checkpoint was written.
         PPOJaxError: a loss or a parameter is not finite, and the run is set to stop at that.
     """
-    if standing.update < experiment.config.settings.n_updates:
-        _train(experiment, standing, folder, summary, writers, bar)
-    checkpoint.save(folder / "checkpoints" / "last", policy_params(experiment.trainer, standing.state))
+    with Journal(experiment, standing, folder, summary, writers) as journal:
+        if not journal.finished:
+            _train(journal, bar)
+        journal.save_last()
 
 
-def _train(
-    experiment: Experiment,
-    standing: Standing,
-    folder: Path,
-    summary: dict[str, Any],
-    writers: list[metrics.Writer],
-    bar: metrics.Progress,
-) -> None:
-    config, trainer, settings = experiment.config, experiment.trainer, experiment.config.settings
-    interval = config.evaluation.eval_interval or settings.n_updates
-    skip = config.run.on_nan == "skip"
+def _train(journal: Journal, bar: metrics.Progress) -> None:
+    experiment, standing = journal.experiment, journal.standing
     n, begin = 1, time.perf_counter()
-    chunk = run_chunk.lower(trainer, standing.state, n, skip).compile()
-    summary["compile_seconds"] = time.perf_counter() - begin
-    evals, timing = metrics.JSONLines(folder / "eval.jsonl"), metrics.JSONLines(folder / "timing.jsonl")
-    with _Keeper(experiment, folder, standing) as keeper, _Signals() as signals:
-        while standing.update < settings.n_updates:
-            n = min(n, interval - standing.update % interval, settings.n_updates - standing.update)
+    skip = experiment.config.run.on_nan == "skip"
+    chunk = run_chunk.lower(experiment.trainer, standing.state, n, skip).compile()
+    journal.summary["compile_seconds"] = time.perf_counter() - begin
+    with Signals() as signals:
+        while not journal.finished:
+            n = min(n, journal.updates_to_evaluation)
             begin = time.perf_counter()
-            standing.state, rows = chunk(trainer, standing.state, jnp.int32(n))
+            standing.state, rows = chunk(experiment.trainer, standing.state, jnp.int32(n))
             rows = jax.device_get(rows)
             seconds = time.perf_counter() - begin
-            standing.seconds += seconds
-            for i in range(n):
-                standing.update += 1
-                position = {"update": standing.update, "env_steps": standing.update * settings.rollout_size}
-                row = {name: float(column[i]) for name, column in rows.items()}
-                for writer in writers:
-                    writer.write(position | row)
-                if not skip and (broken := [name for name in GUARDED if not np.isfinite(row[name])]):
-                    raise PPOJaxError(_not_finite(broken[0], standing.update, keeper.latest))
-            timing.write({"update": standing.update, "updates": n, "seconds": seconds})
-            summary |= {
-                "env_steps": position["env_steps"],
-                "updates": standing.update,
-                "train_seconds": standing.seconds,
-                "steps_per_second": position["env_steps"] / standing.seconds,
-                "final": row,
-            }
-            if skip:
-                summary["updates_skipped"] = summary.get("updates_skipped", 0) + int(rows["update_skipped"][:n].sum())
-            shown = dict(row)
-            if standing.update % interval == 0 or standing.update == settings.n_updates:
-                params = policy_params(trainer, standing.state)
-                result = experiment.evaluate(params, "valid")
-                evals.write(position | result | experiment.value_errors(params))
-                if standing.best.offer(params, standing.update, result):
-                    checkpoint.save(folder / "checkpoints" / "best", params)
-                shown["valid"] = standing.best.score[0]
-            bar.update(position["env_steps"], shown)
-            keeper.keep_if_due(summary, stop=signals.received is not None or standing.update == settings.n_updates)
-            if signals.received is not None:
-                raise Interrupted(signals.received)
-            n = int(np.clip(CHUNK_SECONDS / (seconds / n), 1, BUFFER))
+            shown = journal.record(rows, n, seconds)
+            if journal.evaluation_due:
+                shown["valid"] = journal.evaluate()
+            bar.update(journal.summary["env_steps"], shown)
+            if journal.checkpoint_due(stop=signals.received is not None):
+                journal.save_checkpoint()
+            signals.check()
+            n = chunk_length(seconds / n)
+
+
+def chunk_length(seconds_per_update: float) -> int:
+    """Updates of the next call of the compiled program."""
+    return int(np.clip(CHUNK_SECONDS / seconds_per_update, 1, BUFFER))
+
+
+class Journal:
+    """What one run writes while it trains: metrics, evaluations, the best parameters, checkpoints to resume from."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        standing: Standing,
+        folder: Path,
+        summary: dict[str, Any],
+        writers: Sequence[metrics.Writer] = (),
+    ) -> None:
+        """`summary` is kept up to date; `writers` receive every row of metrics besides ``metrics.jsonl``."""
+        self.experiment, self.standing, self.folder, self.summary = experiment, standing, folder, summary
+        self._writers = (metrics.JSONLines(folder / "metrics.jsonl"), *writers)
+        self._evaluations = metrics.JSONLines(folder / "eval.jsonl")
+        self._timing = metrics.JSONLines(folder / "timing.jsonl")
+        self._n_updates = experiment.config.settings.n_updates
+        self._interval = experiment.config.evaluation.eval_interval or self._n_updates
+        self._checkpoints: checkpoint.Checkpoints | None = None
+        self._checkpointed_at, self._checkpoint = time.monotonic(), standing.update
+
+    @property
+    def finished(self) -> bool:
+        return self.standing.update >= self._n_updates
+
+    @property
+    def updates_to_evaluation(self) -> int:
+        """Updates until the next evaluation or the end."""
+        done = self.standing.update
+        return min(self._interval - done % self._interval, self._n_updates - done)
+
+    @property
+    def evaluation_due(self) -> bool:
+        return self.standing.update % self._interval == 0 or self.finished
+
+    def record(self, rows: dict[str, np.ndarray], n: int, seconds: float) -> dict[str, Any]:
+        """Write the metrics of the next `n` updates, `rows` [n or more] each; returns the last row.
+
+        Raises:
+            PPOJaxError: one is not finite, and the run is set to stop at that.
+        """
+        standing, settings, run = self.standing, self.experiment.config.settings, self.experiment.config.run
+        standing.seconds += seconds
+        for i in range(n):
+            standing.update += 1
+            row = {name: float(column[i]) for name, column in rows.items()}
+            for writer in self._writers:
+                writer.write(self._position | row)
+            if run.on_nan == "stop" and (broken := [name for name in GUARDED if not np.isfinite(row[name])]):
+                raise PPOJaxError(_not_finite(broken[0], standing.update, self._checkpoint))
+        self._timing.write({"update": standing.update, "updates": n, "seconds": seconds})
+        env_steps = standing.update * settings.rollout_size
+        self.summary |= {
+            "env_steps": env_steps,
+            "updates": standing.update,
+            "train_seconds": standing.seconds,
+            "steps_per_second": env_steps / standing.seconds,
+            "final": row,
+        }
+        if run.on_nan == "skip":
+            skipped = int(rows["update_skipped"][:n].sum())
+            self.summary["updates_skipped"] = self.summary.get("updates_skipped", 0) + skipped
+        return dict(row)
+
+    def evaluate(self) -> float:
+        """Judge the parameters on valid and keep them if they are the best; returns the best score so far."""
+        params = policy_params(self.experiment.trainer, self.standing.state)
+        result = self.experiment.evaluate(params, "valid")
+        self._evaluations.write(self._position | result | self.experiment.value_errors(params))
+        if self.standing.best.offer(params, self.standing.update, result):
+            checkpoint.save(self.folder / "checkpoints" / "best", params)
+        return self.standing.best.score[0]
+
+    def checkpoint_due(self, stop: bool = False) -> bool:
+        """Whether an interval has passed since the last checkpoint, or the run is about to stop or has ended."""
+        run, done = self.experiment.config.run, self.standing.update
+        by_updates = run.checkpoint_interval and done - self._checkpoint >= run.checkpoint_interval
+        minutes = (time.monotonic() - self._checkpointed_at) / 60.0
+        by_time = run.checkpoint_minutes and minutes >= run.checkpoint_minutes
+        return bool(stop or self.finished or by_updates or by_time) and done > self._checkpoint
+
+    def save_checkpoint(self) -> None:
+        """Begin to write a checkpoint to resume from."""
+        run, best = self.experiment.config.run, self.standing.best
+        if self._checkpoints is None:
+            self._checkpoints = checkpoint.Checkpoints(self.folder / "checkpoints" / "resume", run.checkpoint_keep)
+        trees = {"state": _plain(self.standing.state)} | ({"best": best.params} if best.params is not None else {})
+        record = {
+            "config": self.experiment.config.to_dict(),
+            "summary": metrics.to_json({name: self.summary[name] for name in PROGRESS if name in self.summary}),
+            "best_score": metrics.to_json(best.score),
+            "best_update": best.update,
+            "best_result": metrics.to_json(best.result),
+        }
+        self._checkpoints.save(self.standing.update, trees, record)
+        self._checkpointed_at, self._checkpoint = time.monotonic(), self.standing.update
+
+    def save_last(self) -> None:
+        """Write the parameters as they are at the end."""
+        params = policy_params(self.experiment.trainer, self.standing.state)
+        checkpoint.save(self.folder / "checkpoints" / "last", params)
+
+    @property
+    def _position(self) -> dict[str, int]:
+        done = self.standing.update
+        return {"update": done, "env_steps": done * self.experiment.config.settings.rollout_size}
+
+    def close(self) -> None:
+        """Wait until every checkpoint is on disk."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+            self._checkpoints = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def restore(
-    experiment: Experiment, folder: Path, check: Callable[[dict[str, Any]], None]
+    experiment: Experiment,
+    folder: Path,
+    check: Callable[[dict[str, Any]], None] = lambda record: None,
+    until: int | None = None,
 ) -> tuple[Standing | None, dict[str, Any], list[str]]:
     """The newest standing of a run that can be read, what was recorded beside it, and a line on each that could not.
 
-    `check` raises where the record of a checkpoint does not fit.
+    Args:
+        experiment: of the run.
+        folder: of the run.
+        check: raises where the record of a checkpoint does not fit.
+        until: checkpoints of later updates are passed over.
     """
-    if not (folder / "checkpoints" / "resume").is_dir():
+    resume, run = folder / "checkpoints" / "resume", experiment.config.run
+    if not resume.is_dir():
         return None, {}, []
-    seed = experiment.config.run.seed
-    state = jax.eval_shape(lambda: _plain(experiment.initial_state(seed)))
-    params = jax.eval_shape(lambda: experiment.untrained(seed))
-    checkpoints = checkpoint.Checkpoints(folder / "checkpoints" / "resume", experiment.config.run.checkpoint_keep)
-    stored, problems = checkpoints.newest({"state": state, "best": params}, check)
-    checkpoints.close()
+    state = jax.eval_shape(lambda: _plain(experiment.initial_state(run.seed)))
+    params = jax.eval_shape(lambda: experiment.untrained(run.seed))
+    with checkpoint.Checkpoints(resume, run.checkpoint_keep) as checkpoints:
+        stored, problems = checkpoints.newest({"state": state, "best": params}, check, until)
     if stored is None:
         return None, {}, problems
     record, best = stored.record, Best()
@@ -227,50 +337,17 @@ def sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, old)
 
 
-class _Keeper:
-    """Writes checkpoints to resume from when they are due, and waits for the last one at the end."""
-
-    def __init__(self, experiment: Experiment, folder: Path, standing: Standing) -> None:
-        self._experiment, self._folder, self._standing = experiment, folder, standing
-        self._checkpoints: checkpoint.Checkpoints | None = None
-        self._time = time.monotonic()
-        self.latest = standing.update  # of the newest checkpoint
-
-    def keep_if_due(self, summary: dict[str, Any], stop: bool) -> None:
-        """Write a checkpoint where an interval has passed or the run is about to stop."""
-        run, standing = self._experiment.config.run, self._standing
-        by_updates = run.checkpoint_interval and standing.update - self.latest >= run.checkpoint_interval
-        by_time = run.checkpoint_minutes and time.monotonic() - self._time >= 60.0 * run.checkpoint_minutes
-        if not (stop or by_updates or by_time) or standing.update == self.latest:
-            return
-        if self._checkpoints is None:
-            self._checkpoints = checkpoint.Checkpoints(self._folder / "checkpoints" / "resume", run.checkpoint_keep)
-        best = standing.best
-        trees = {"state": _plain(standing.state)} | ({"best": best.params} if best.params is not None else {})
-        record = {
-            "config": self._experiment.config.to_dict(),
-            "summary": metrics.to_json({name: summary[name] for name in PROGRESS if name in summary}),
-            "best_score": metrics.to_json(best.score),
-            "best_update": best.update,
-            "best_result": metrics.to_json(best.result),
-        }
-        self._checkpoints.save(standing.update, trees, record)
-        self.latest, self._time = standing.update, time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._checkpoints is not None:
-            self._checkpoints.close()
-
-
-class _Signals:
+class Signals:
     """Remembers Ctrl-C and SIGTERM until the chunk that runs has ended; a second one is not held back."""
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._old: Mapping[int, Any] = {}
+
+    def check(self) -> None:
+        """Raise `Interrupted` where a signal came."""
+        if self.received is not None:
+            raise Interrupted(self.received)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
