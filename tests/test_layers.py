@@ -20,7 +20,7 @@ ROWS = (
     ("checkpoint", "metrics"),
     ("experiment", "run_folder", "training", "runner", "grid", "sweep", "distributed"),
     ("analysis",),
-    ("present", "present_analysis", "cli_shared", "cli_runs", "cli_analysis", "cli", "__main__"),
+    ("present", "present_analysis", "cli_shared", "cli_sweep", "cli_runs", "cli_analysis", "cli", "__main__"),
 )
 PACKAGES = {
     "networks": ("mlp", "proof"),
@@ -29,7 +29,7 @@ PACKAGES = {
     "evaluation": ("episodes", "ranking", "search", "proofs", "explain", "protocol"),
     "analysis": (
         *("logs", "view", "rules_critic", "rules_policy", "rules_task", "diagnose"),
-        *("statistics", "validate", "compare", "reading", "figures", "trees", "document", "report"),
+        *("statistics", "validate", "compare", "reading", "figures", "sweeps", "trees", "document", "report"),
     ),
 }
 ORDER = [
@@ -76,6 +76,8 @@ BANS = {
     "cli": NUMERICS,
     "cli_shared": NUMERICS,
     "cli_analysis": NUMERICS,
+    "cli_runs": NUMERICS,
+    "cli_sweep": NUMERICS,
 }
 
 MAX_LINES = 400

@@ -20,6 +20,7 @@ from ppo_jax import present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
 from ppo_jax.cli_runs import Resume, Train
 from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, flat, output, print_json
+from ppo_jax.cli_sweep import Extract, Sweep
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["main"]
@@ -204,6 +205,8 @@ class Keys:
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Extract, tyro.conf.subcommand("sweep extract")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
     | Annotated[Prove, tyro.conf.subcommand("prove")]
     | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
@@ -229,6 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:2] == ["sweep", "extract"]:  # a command of two words beside `sweep CONFIG`
+        arguments[:2] = ["sweep extract"]
     try:
         command = tyro.cli(
             Command,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +10,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ppo_jax import present
-from ppo_jax.cli_shared import Assignments, RunFolder, Switch, flat, print_json, warn
+from ppo_jax.cli_shared import Assignments, RunFolder, Switch, experiment_name, flat, how_to_go_on, print_json, warn
+from ppo_jax.cli_sweep import resume_sweep
 from ppo_jax.config import Config, load_config
 from ppo_jax.metrics import read_summary
 from ppo_jax.types import PPOJaxError
@@ -52,7 +50,7 @@ class Train:
         config = config.override({key: value for key, value in short.items() if value is not None})
         if self.reuse and self.run_dir is None:
             raise PPOJaxError("--reuse needs --run-dir, the folder of the run to look at")
-        folder = self.run_dir or Path("runs") / f"{_experiment_name(self.config)}-s{config.run.seed}-{_now()}"
+        folder = self.run_dir or Path("runs") / f"{experiment_name(self.config)}-s{config.run.seed}-{_now()}"
         status = read_summary(folder).get("status")
         if self.reuse and status == "completed" and not self.overwrite:
             _show_run(read_summary(folder), folder, self.json)
@@ -62,7 +60,7 @@ class Train:
 
         runner.use_compilation_cache()
         progress = not (self.json or self.quiet)
-        with _how_to_go_on(folder):
+        with how_to_go_on(folder):
             if self.reuse and not self.overwrite and _stopped(folder, config):
                 summary = runner.resume(folder, progress=progress, warn=warn)
             else:
@@ -74,10 +72,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a run that was stopped or killed, as if it had not been."""
+    """Go on with a run or a sweep that was stopped or killed, as if it had not been."""
 
     folder: RunFolder
-    """Folder of the run."""
+    """Folder of the run or of the sweep."""
     assignments: Assignments = ()
     """total_timesteps=N makes the run longer; settings of [run], such as on_nan=skip, may change as well."""
     json: Switch = False
@@ -86,8 +84,12 @@ class Resume:
     """Show no progress bar."""
 
     def run(self) -> int:
-        from ppo_jax import runner
+        from ppo_jax import runner, sweep
 
+        if sweep.holds_sweep(self.folder):
+            if self.assignments:
+                raise PPOJaxError(f"{self.folder}: settings cannot change in the middle of a sweep; sweep anew")
+            return resume_sweep(self.folder, self.json, self.quiet)
         runner.use_compilation_cache()
         summary = read_summary(self.folder)
         if summary.get("status") == "completed" and not self.assignments:
@@ -95,20 +97,10 @@ class Resume:
             present.say("This run is complete; to make it longer: --set total_timesteps=N")
             return 0
         progress = not (self.json or self.quiet)
-        with _how_to_go_on(self.folder):
+        with how_to_go_on(self.folder):
             summary = runner.resume(self.folder, flat(self.assignments), progress=progress, warn=warn)
         _show_run(summary, self.folder, self.json)
         return 0
-
-
-@contextmanager
-def _how_to_go_on(folder: Path) -> Iterator[None]:
-    """Say on Ctrl-C or SIGTERM how the run in `folder` goes on."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        error.args = (f"; go on with: ppo-jax resume {folder}",)
-        raise
 
 
 def _show_run(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
@@ -122,11 +114,6 @@ def _stopped(folder: Path, config: Config) -> bool:
     """Whether `folder` holds a run of `config` that did not come to its end."""
     recorded = folder / "config.toml"
     return recorded.is_file() and not config.differences(load_config(recorded))
-
-
-def _experiment_name(path: Path) -> str:
-    """The name of the file, or of the run whose config.toml it is without its seed and time."""
-    return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name) if path.name == "config.toml" else path.stem
 
 
 def _now() -> str:

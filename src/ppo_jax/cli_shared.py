@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,18 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present
 
-__all__ = ["Assignments", "DataName", "RunFolder", "Switch", "flat", "output", "print_json", "warn"]
+__all__ = [
+    "Assignments",
+    "DataName",
+    "RunFolder",
+    "Switch",
+    "experiment_name",
+    "flat",
+    "how_to_go_on",
+    "output",
+    "print_json",
+    "warn",
+]
 
 Assignments = Annotated[
     UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="KEY=VALUE …", help_behavior_hint="")
@@ -42,3 +55,18 @@ def print_json(value: Any) -> None:
 def warn(text: str) -> None:
     """A warning on stderr."""
     present.say(f"warning: {text}")
+
+
+@contextmanager
+def how_to_go_on(folder: Path) -> Iterator[None]:
+    """Say on Ctrl-C or SIGTERM how what is in `folder` goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.args = (f"; go on with: ppo-jax resume {folder}",)
+        raise
+
+
+def experiment_name(path: Path) -> str:
+    """The name of the file, or of the run whose config.toml it is without its seed and time."""
+    return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name) if path.name == "config.toml" else path.stem

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ppo_jax.analysis.diagnose import Diagnosis
     from ppo_jax.analysis.validate import Check
 
-__all__ = ["show_comparison", "show_diagnosis", "show_validation"]
+__all__ = ["show_comparison", "show_diagnosis", "show_sweep", "show_validation"]
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan", "PASS": "green", "FAIL": "bold red"}
 LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
@@ -87,6 +89,43 @@ def show_comparison(groups: Sequence[Group]) -> None:
         for row in different:
             table.add_row(row.key, *(value or "–" for value in (*row.values, row.sb3, row.recommended)))
         console.print(table)
+
+
+def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
+    """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
+    from ppo_jax.analysis.sweeps import describe_setting
+
+    console = make_console()
+    members = record["members"]
+    counts = Counter(str(member.get("status", "not trained")) for member in members)
+    said = ", ".join(f"{n} {status}" for status, n in counts.items())
+    console.print(f"{len(record['groups'])} settings × {len(record['seeds'])} seeds: {said}\n", style="bold")
+    names = next((list(group["scores"]) for group in record["groups"] if group["scores"]), [])
+    for name in names:
+        table = make_table(name, ">IQM", ">95% interval", ">seeds", ">P(better than first)")
+        for group in record["groups"]:
+            one = group["scores"].get(name)
+            if one is None:
+                table.add_row(describe_setting(group["setting"]), "–", "", str(group["members"]), "failed")
+                continue
+            interval = "–" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+            better = f"{one['improvement']['value']:.2f}" if "improvement" in one else "first"
+            table.add_row(describe_setting(group["setting"]), f"{one['iqm']:.3f}", interval, str(one["n"]), better)
+        console.print(table)
+        console.print()
+    console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
+    programs = record["programs"]
+    ways = sorted({str(program["way"]) for program in programs if "way" in program})
+    compiling = sum(program.get("compile_seconds", 0.0) for program in programs)
+    facts = {
+        "sweep": str(folder),
+        "figures": f"{folder / 'sweep.svg'}, curves.svg",
+        "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {' and '.join(ways)}",
+        "time": f"{record['seconds']:.1f} s in all",
+        "a member": f"ppo-jax sweep extract {folder} {members[0]['name']} --out runs/mine",
+    }
+    console.print()
+    console.print(make_pairs(facts))
 
 
 def _show_scores(groups: Sequence[Group]) -> None:

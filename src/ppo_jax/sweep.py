@@ -232,11 +232,10 @@ class _Group:
             self._train(journals)
             for journal in journals:
                 self._test(journal)
-        except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        except BaseException:
             for journal in journals:
                 if journal.summary["status"] == "running":
-                    journal.summary["status"] = status
+                    journal.summary["status"] = "interrupted"
             raise
         finally:
             for journal in journals:

@@ -1,0 +1,105 @@
+"""The commands of sweeps: train many members, and take one out."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from ppo_jax import present, present_analysis
+from ppo_jax.cli_shared import Assignments, Switch, experiment_name, flat, how_to_go_on, print_json
+from ppo_jax.config import load_config
+from ppo_jax.grid import make_plan
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["Extract", "Sweep", "resume_sweep"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Train seeds × settings, as many as can in one compiled program, and compare the settings."""
+
+    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
+    """TOML file of the experiment."""
+    seeds: Annotated[int, arg(metavar="N")] = 8
+    """Seeds of each setting, counted from the configuration's."""
+    grid: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KEY=VALUE,VALUE …", help_behavior_hint="")
+    ] = ()
+    """Values of a key to cross with the seeds, such as learning_rate=1e-4,3e-4; may be given several times."""
+    run_dir: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/sweep-<…>-<time>)")] = None
+    """Where it is written; a sweep that was stopped there goes on."""
+    assignments: Assignments = ()
+    """Settings other than the file's, for every member."""
+    chunk: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: by memory and measurement)")] = None
+    """Members trained side by side; 1: one after another."""
+    json: Switch = False
+    """Print sweep.json instead of a table, and no progress bar."""
+    quiet: Switch = False
+    """Show no progress bar."""
+
+    def run(self) -> int:
+        plan = make_plan(load_config(self.config, flat(self.assignments)), self.seeds, flat(self.grid))
+        name = f"sweep-{experiment_name(self.config)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder = self.run_dir or Path("runs") / name
+        from ppo_jax import runner, sweep
+
+        runner.use_compilation_cache()
+        with how_to_go_on(folder):
+            sweep.run(plan, folder, chunk=self.chunk, progress=not (self.json or self.quiet))
+        return _show(folder, self.json)
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Take a member out of a sweep: a run folder that stands by itself."""
+
+    sweep: Positional[Annotated[Path, arg(metavar="SWEEP", help_behavior_hint="")]]
+    """Folder of the sweep."""
+    member: Positional[Annotated[str, arg(metavar="MEMBER", help_behavior_hint="")]]
+    """Name of the member, as sweep.json lists it."""
+    out: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
+    """Where the run is written."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax import run_folder, sweep
+
+        found = sweep.member_folder(self.sweep, self.member)
+        run_folder.check_folder(self.out, overwrite=False)
+        try:
+            shutil.copytree(found, self.out, dirs_exist_ok=True)
+        except OSError as error:
+            raise PPOJaxError(f"{self.out}: cannot be written: {error.strerror}; choose another --out") from None
+        if self.json:
+            print_json({"run": str(self.out), "member": self.member})
+        else:
+            present.say(f"wrote {self.out}")
+        return 0
+
+
+def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
+    """Go on with a sweep that was stopped."""
+    from ppo_jax import runner, sweep
+
+    runner.use_compilation_cache()
+    with how_to_go_on(folder):
+        sweep.run(sweep.read_plan(folder), folder, progress=not (as_json or quiet))
+    return _show(folder, as_json)
+
+
+def _show(folder: Path, as_json: bool) -> int:
+    """Add the statistics and the figure to what a sweep wrote, and show them."""
+    from ppo_jax.analysis import sweeps
+
+    found = sweeps.conclude(folder)
+    if as_json:
+        print_json(found)
+    else:
+        present_analysis.show_sweep(found, folder)
+    return 0
