@@ -20,7 +20,7 @@ ROWS = (
     ("checkpoint", "metrics"),
     ("experiment", "run_folder", "training", "runner", "grid", "sweep", "distributed"),
     ("analysis",),
-    ("present", "present_analysis", "cli_shared", "cli_sweep", "cli_runs", "cli_analysis", "cli", "__main__"),
+    ("present", "present_analysis", "tuning", "cli_shared", "cli_sweep", "cli_runs", "cli_analysis", "cli", "__main__"),
 )
 PACKAGES = {
     "networks": ("mlp", "proof"),

@@ -20,7 +20,7 @@ from ppo_jax import present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
 from ppo_jax.cli_runs import Resume, Train
 from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, flat, output, print_json
-from ppo_jax.cli_sweep import Extract, Sweep
+from ppo_jax.cli_sweep import Extract, Sweep, Tune
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["main"]
@@ -207,6 +207,7 @@ Command = (
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Extract, tyro.conf.subcommand("sweep extract")]
+    | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
     | Annotated[Prove, tyro.conf.subcommand("prove")]
     | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]

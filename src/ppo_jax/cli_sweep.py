@@ -1,4 +1,4 @@
-"""The commands of sweeps: train many members, and take one out."""
+"""The commands of sweeps: train many members, take one out, search for good settings."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present, present_analysis
-from ppo_jax.cli_shared import Assignments, Switch, experiment_name, flat, how_to_go_on, print_json
+from ppo_jax.cli_shared import Assignments, Switch, experiment_name, flat, how_to_go_on, output, print_json
 from ppo_jax.config import load_config
 from ppo_jax.grid import make_plan
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Extract", "Sweep", "resume_sweep"]
+__all__ = ["Extract", "Sweep", "Tune", "resume_sweep"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,68 @@ class Extract:
             print_json({"run": str(self.out), "member": self.member})
         else:
             present.say(f"wrote {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search settings with Optuna, each scored over several seeds on valid. The experiment's table [search] says what.
+
+    Several processes, also on several machines, share the work where they name one --storage and --study.
+    """
+
+    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
+    """TOML file of the experiment, with a table [search]: learning_rate = { low = 1e-4, high = 1e-2, log = true }."""
+    trials: Annotated[int, arg(metavar="N")] = 20
+    """Trials of the study, over all of its workers."""
+    seeds: Annotated[int, arg(metavar="N")] = 4
+    """Seeds of a trial; its score is their interquartile mean."""
+    storage: Annotated[str | None, arg(metavar="URL", help_behavior_hint="(default: in memory)")] = None
+    """Where the study is kept, such as sqlite:///tune.db."""
+    study: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the experiment's name)")] = None
+    """Name of the study in the storage."""
+    sampler: Literal["tpe", "gp", "random", "cmaes"] = "tpe"
+    """How settings are chosen."""
+    pruner: Literal["none", "median", "halving"] = "median"
+    """How trials that fall behind are stopped."""
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Write the best configuration there."""
+    assignments: Assignments = ()
+    """Settings other than the file's, for every trial."""
+    json: Switch = False
+    """Print JSON instead of tables."""
+    quiet: Switch = False
+    """Do not report each trial."""
+
+    def run(self) -> int:
+        from ppo_jax import tuning
+        from ppo_jax.metrics import write_atomically
+
+        config = load_config(self.config, flat(self.assignments)).with_absolute_dataset()
+        space = tuning.read_search_space(self.config, config)
+        for name, value in (("--trials", self.trials), ("--seeds", self.seeds)):
+            if value < 1:
+                raise PPOJaxError(f"{name} {value}: expected at least 1")
+        from ppo_jax import runner
+
+        runner.use_compilation_cache()
+        study = tuning.tune(
+            config,
+            space,
+            n_trials=self.trials,
+            n_seeds=self.seeds,
+            storage=self.storage,
+            study_name=self.study or experiment_name(self.config),
+            sampler=self.sampler,
+            pruner=self.pruner,
+            report=(lambda text: None) if self.quiet or self.json else present.say,
+        )
+        found = tuning.conclude(study)
+        if found["best"] is None:
+            raise PPOJaxError("no trial was completed; a narrower [search] or --pruner none may help")
+        if self.out is not None:
+            write_atomically(self.out, config.override(found["best"]["setting"]).to_toml())
+        output(found, self.json, present_analysis.show_study)
         return 0
 
 

@@ -21,6 +21,7 @@ from ppo_jax.types import PPOJaxError
 __all__ = [
     "SCHEDULED",
     "SCHEDULE_SHAPES",
+    "SEARCH",
     "SECTIONS",
     "Config",
     "EvaluationConfig",
@@ -36,6 +37,7 @@ __all__ = [
     "load_config",
 ]
 
+SEARCH = "search"  # a table of an experiment that `ppo-jax tune` reads
 SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential", "logarithmic")
 
 
@@ -225,7 +227,8 @@ def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any]
     Raises:
         PPOJaxError: the file is missing or no TOML, a key is unknown, a value has the wrong type or range.
     """
-    config = from_dict(read_toml(Path(path)), place=str(path))
+    tables = {name: table for name, table in read_toml(Path(path)).items() if name != SEARCH}
+    config = from_dict(tables, place=str(path))
     return config.override(assignments) if assignments else config
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from ppo_jax.config import Config, Hyperparams, from_dict
 from ppo_jax.parsing import parse_values
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Member", "Plan", "groups", "make_plan", "traced"]
+__all__ = ["Member", "Plan", "groups", "make_plan", "shared_part", "traced"]
 
 TRACED = frozenset(Hyperparams._fields) - {"total_timesteps"}  # keys of [ppo] that may differ within one program
 
@@ -97,13 +96,18 @@ def traced(config: Config) -> dict[str, Any]:
 
 def groups(members: Sequence[Member]) -> list[list[Member]]:
     """Members that can share a compiled program, in the order of their first."""
-    found: dict[str, list[Member]] = {}
+    found: dict[Config, list[Member]] = {}
     for member in members:
-        tables = member.config.to_dict()
-        tables["ppo"] = {key: value for key, value in tables["ppo"].items() if key not in TRACED}
-        tables["run"].pop("seed")
-        found.setdefault(json.dumps(tables, sort_keys=True), []).append(member)
+        found.setdefault(shared_part(member.config), []).append(member)
     return list(found.values())
+
+
+def shared_part(config: Config) -> Config:
+    """The configuration with seed and traced settings at their defaults: equal where a program can be shared."""
+    tables = config.to_dict()
+    tables["ppo"] = {key: value for key, value in tables["ppo"].items() if key not in TRACED}
+    del tables["run"]["seed"]
+    return from_dict(tables)
 
 
 def _word(value: Any) -> str:

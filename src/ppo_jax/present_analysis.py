@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ppo_jax.analysis.diagnose import Diagnosis
     from ppo_jax.analysis.validate import Check
 
-__all__ = ["show_comparison", "show_diagnosis", "show_sweep", "show_validation"]
+__all__ = ["show_comparison", "show_diagnosis", "show_study", "show_sweep", "show_validation"]
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan", "PASS": "green", "FAIL": "bold red"}
 LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
@@ -126,6 +126,23 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     }
     console.print()
     console.print(make_pairs(facts))
+
+
+def show_study(found: Mapping[str, Any], shown: int = 10) -> None:
+    """The best trials of a study, and how much each setting mattered."""
+    console = make_console()
+    states = ", ".join(f"{n} {state}" for state, n in found["states"].items())
+    console.print(f"study {found['study']}: {states}\n", style="bold")
+    keys = list(found["best"]["setting"])
+    table = make_table(">trial", ">score", *(f">{key}" for key in keys))
+    for trial in found["trials"][:shown]:
+        values = [_assigned(trial["setting"].get(key)) for key in keys]
+        table.add_row(str(trial["number"]), f"{trial['score']:.4f}", *values)
+    console.print(table)
+    if found["importance"]:
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in found["importance"].items())
+        console.print(f"\nWhat mattered: {shares}")
+    console.print("\nScores are on valid; confirm the best on fresh seeds before believing it.")
 
 
 def _show_scores(groups: Sequence[Group]) -> None:

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax import metrics, ppo, run_folder, runner, training
+from ppo_jax.config import Config
 from ppo_jax.experiment import Experiment, build
-from ppo_jax.grid import Member, Plan, groups, traced
+from ppo_jax.grid import Member, Plan, groups, shared_part, traced
 from ppo_jax.parsing import nearest
 from ppo_jax.training import Journal, Standing
 from ppo_jax.types import PPOJaxError
@@ -73,6 +74,7 @@ def run(
     chunk: int | None = None,
     progress: bool = True,
     watch: Watch | None = None,
+    test: bool = True,
 ) -> dict[str, Any]:
     """Train and test what `folder` does not hold yet of a plan; returns the content of ``sweep.json``.
 
@@ -83,6 +85,7 @@ def run(
             after another, as is faster by measurement.
         progress: show a progress bar.
         watch: called after each evaluation.
+        test: judge the members on test at the end.
 
     Raises:
         PPOJaxError: the folder holds something else, or a configuration cannot be built.
@@ -103,7 +106,7 @@ def run(
     try:
         with training.sigterm_interrupts(), metrics.Progress(total, runner.LIVE, enabled=progress) as bar:
             for members, program in zip(groups(plan.members), record["programs"], strict=True):
-                _Group(members, folder, program, bar, watch).run()
+                _Group(members, folder, program, bar, watch, test).run()
                 write("running")
     except BaseException as error:
         write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -174,6 +177,25 @@ def _pick(states: PyTree, i: jax.Array) -> PyTree:
     return jax.tree.map(lambda x: x[i], states)
 
 
+class _Shared:
+    """What members of a group share, and later sweeps of this process over the same settings as well."""
+
+    def __init__(self, config: Config) -> None:
+        self.experiment = build(config)
+        self.experiment.require_queries()
+        self.compiled: dict[tuple[int, str], Any] = {}  # (width, way) -> program
+
+    @cached_property
+    def context(self) -> dict[str, Any]:
+        """What every member's results on test stand beside."""
+        return runner.test_context(self.experiment)
+
+
+@lru_cache(maxsize=4)
+def _share(config: Config) -> _Shared:
+    return _Shared(config)
+
+
 class _Group:
     """Members that share a program, a chunk of them at a time."""
 
@@ -184,24 +206,20 @@ class _Group:
         program: dict[str, Any],
         bar: metrics.Progress,
         watch: Watch | None,
+        test: bool,
     ) -> None:
         """`program` is the group's part of ``sweep.json`` and is kept up to date."""
         self.members, self.folder, self.program, self.bar, self.watch = members, folder, program, bar, watch
-        self.config = members[0].config
-        self._compiled: Any = None
+        self.config, self.test = members[0].config, test
 
-    @cached_property
+    @property
     def experiment(self) -> Experiment:
         """What the members share."""
-        experiment = build(self.config.with_absolute_dataset())
-        experiment.require_queries()
-        return experiment
+        return self._shared.experiment
 
     @cached_property
-    def context(self) -> dict[str, Any]:
-        """What every member's results stand beside."""
-        self.bar.say("baselines …")
-        return runner.test_context(self.experiment)
+    def _shared(self) -> _Shared:
+        return _share(shared_part(self.config.with_absolute_dataset()))
 
     def run(self) -> None:
         """Train and test the members that have not ended."""
@@ -310,16 +328,18 @@ class _Group:
         return scores
 
     def _compile(self, states: ppo.TrainState) -> float:
-        """Seconds it took; the program is compiled once."""
-        if self._compiled is None:
+        """Seconds it took; a program is compiled once."""
+        width = self.program["width"]
+        way = "one by one" if width == 1 else "side by side" if self.program["chunk"] else "either"
+        if (width, way) not in self._shared.compiled:
             begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
-            way = "one by one" if self.program["width"] == 1 else "side by side" if self.program["chunk"] else "either"
             arguments = (self.experiment.trainer, states, jnp.int32(1), jnp.bool_(True))
-            self._compiled = run_members.lower(*arguments, way=way, skip=skip).compile()
-            self.program |= {"ways": way, "compile_seconds": time.perf_counter() - begin}
-            if way != "either":
-                self.program["way"] = way
-        return float(self.program["compile_seconds"])
+            self._shared.compiled[width, way] = run_members.lower(*arguments, way=way, skip=skip).compile()
+            self.program |= {"compile_seconds": time.perf_counter() - begin}
+        self._compiled = self._shared.compiled[width, way]
+        if way != "either":
+            self.program["way"] = way
+        return float(self.program.get("compile_seconds", 0.0))
 
     def _advance(self, states: ppo.TrainState, n: int) -> tuple[ppo.TrainState, dict[str, np.ndarray], float]:
         """`n` updates of every member, their metrics [M, BUFFER] and the seconds they took.
@@ -345,8 +365,10 @@ class _Group:
         if journal.summary["status"] in ENDED:
             return
         self.bar.say(f"testing {journal.folder.name} …")
-        journal.summary |= self.context
-        runner.test(journal.experiment, journal.folder, journal.summary, journal.standing)
+        journal.summary |= {"best_update": journal.standing.best.update, "valid": journal.standing.best.result}
+        if self.test:
+            journal.summary |= self._shared.context
+            runner.test(journal.experiment, journal.folder, journal.summary, journal.standing)
         journal.summary["status"] = "completed"
         run_folder.write_summary(journal.folder, journal.summary)
 
