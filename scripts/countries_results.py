@@ -2,8 +2,8 @@
 
     python scripts/countries_results.py [--runs runs/results] [--seeds 20] [--splits 10] …
 
-Each run is an ordinary run folder; finished ones are not repeated. Tables: the published benchmark, resampled splits
-by the same construction, and the clean benchmark (without locatedInCR(palestine,asia)).
+Every data set is a sweep over seeds, one member after another; what is there is not repeated. Tables: the published
+benchmark, resampled splits by the same construction, and the clean benchmark (without locatedInCR(palestine,asia)).
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from ppo_jax import runner
+from ppo_jax import runner, sweep
 from ppo_jax.config import load_config
+from ppo_jax.grid import make_plan
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "countries_s3.toml"
 Summary = dict[str, Any]
 
 
-def run(folder: Path, env_id: str, seed: int) -> Summary:
-    """Train one run unless it is there, and return its summary with its metrics under `history`."""
-    summary_file = folder / "summary.json"
-    if not summary_file.exists() or json.loads(summary_file.read_text())["status"] != "completed":
-        config = load_config(EXPERIMENT, {"env_id": env_id, "seed": seed})
-        runner.train(config, folder, overwrite=True, progress=False)
-        jax.clear_caches()  # the programs of dozens of runs would not fit into one process
-    summary: Summary = json.loads(summary_file.read_text())
-    summary["history"] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return summary
+def trained(runs: Path, name: str, seeds: int) -> list[Summary]:
+    """Train what is missing of a data set, and return the summaries with their metrics under `history`."""
+    plan = make_plan(load_config(EXPERIMENT, {"env_id": f"Proof-{name}"}), seeds)
+    sweep.run(plan, runs / name, chunk=1, progress=False)
+    jax.clear_caches()  # the programs of a dozen data sets would not fit into one process
+    summaries = []
+    for member in plan.members:
+        folder = runs / name / "members" / member.name
+        summary: Summary = json.loads((folder / "summary.json").read_text())
+        summary["history"] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        summaries.append(summary)
+    return summaries
 
 
 def spread(values: list[float], form: str = ".3f") -> str:
@@ -96,7 +99,7 @@ def splits_table(splits: dict[int, list[Summary]]) -> str:
 
 def benchmark(runs: Path, name: str, seeds: int) -> None:
     """Train a built-in data set over several seeds and print its table."""
-    summaries = [run(runs / f"{name}-s{seed}", f"Proof-{name}", seed) for seed in range(seeds)]
+    summaries = trained(runs, name, seeds)
     protocols = "; ".join(summaries[0]["test"][protocol]["protocol"] for protocol in ("greedy", "marginal"))
     print(f"\n{name}, {seeds} seeds: {protocols}\n\n{benchmark_table(summaries)}", flush=True)
 
@@ -113,10 +116,7 @@ def main() -> None:
     runner.use_compilation_cache()
     benchmark(arguments.runs, "countries_s3", arguments.seeds)
     splits = {
-        split: [
-            run(arguments.runs / f"countries_s3@{split}-s{seed}", f"Proof-countries_s3@{split}", seed)
-            for seed in range(arguments.split_seeds)
-        ]
+        split: trained(arguments.runs, f"countries_s3@{split}", arguments.split_seeds)
         for split in range(1, arguments.splits + 1)
     }
     print(f"\n{splits_table(splits)}", flush=True)

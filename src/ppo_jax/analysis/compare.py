@@ -68,7 +68,7 @@ SB3_DEFAULTS: Mapping[str, Any] = {
 RECOMMENDED: Mapping[str, Any] = {
     "max_atoms": 4,
     "reward_type": 1,
-    "fact_dropout": 0.2,
+    "fact_dropout": 0.15,
     "total_timesteps": 100_000,
     "n_envs": 64,
     "n_steps": 32,
