@@ -4,13 +4,16 @@ RUN := runs/countries_s3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train validate report test test-all lint format clean
+.PHONY: help train sweep validate report test test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: .venv/.installed  ## train on Countries S3 and print the test results beside the baselines
 	$(BIN)/ppo-jax train experiments/countries_s3.toml --run-dir $(RUN) --reuse
+
+sweep: .venv/.installed  ## train 16 seeds of Countries S3 in one program and show their statistics
+	$(BIN)/ppo-jax sweep experiments/countries_s3.toml --seeds 16 --run-dir runs/sweep_countries_s3
 
 validate: .venv/.installed  ## train and hold the run against the validation plan: PASS or FAIL
 	$(BIN)/ppo-jax validate experiments/countries_s3.toml
