@@ -80,11 +80,11 @@ def show_comparison(groups: Sequence[Group]) -> None:
         console.print(table)
         console.print()
     _show_scores(groups)
-    different = [row for row in compare.configuration(groups) if row.differs]
-    if different:
-        console.print("\nWhere the configurations differ", style="bold")
+    rows = [row for row in compare.configuration(groups) if row.differs or len(groups) == 1]
+    if rows:
+        console.print("\n" + ("Where the configurations differ" if len(groups) > 1 else "Configuration"), style="bold")
         table = make_table("", *(f"[{i}]" for i in range(1, len(groups) + 1)), "SB3", "ours")
-        for row in different:
+        for row in rows:
             table.add_row(row.key, *(value or "–" for value in (*row.values, row.sb3, row.recommended)))
         console.print(table)
 

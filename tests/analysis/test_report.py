@@ -135,6 +135,20 @@ def test_a_figure_follows_the_pages_colours(written):
     assert "#010101" not in drawing and "DejaVu" not in drawing
 
 
+def test_explained_variance_far_below_zero_is_still_drawn(tmp_path):
+    columns = {"update": np.arange(1.0, 9), "env_steps": np.arange(1.0, 9), "explained_variance": np.full(8, -4e5)}
+    columns["explained_variance"][:4] = -1.5
+    drawing = next(one for one in figures.draw(group([RunLog("far", "sb3", {}, columns)])))
+    line = re.search(
+        r'id="explained-variance-line2d_\d+">\s*<path d="([^"]*)"[^>]*style="fill: none; stroke: var\(--series-1',
+        drawing.svg,
+    )
+    heights = [float(y) for _, y in re.findall(r"[ML] (\S+) (\S+)", line[1])]
+    top, bottom = 0.0, float(re.search(r'viewBox="0 0 \S+ (\S+)"', drawing.svg)[1])
+    assert top < min(heights) < max(heights) < bottom
+    assert "−100,000" in drawing.svg
+
+
 def test_another_trainers_log_leaves_out_what_it_lacks(tmp_path):
     columns = {"update": np.arange(1.0, 5), "env_steps": np.arange(1.0, 5), "explained_variance": np.full(4, 0.5)}
     columns["value_loss"] = np.full(4, np.nan)

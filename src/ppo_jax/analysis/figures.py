@@ -78,7 +78,12 @@ def _figure(
         axes = figure.subplots(panels, sharex=True, squeeze=False)[:, 0]
         paint(*axes)
         if legend:
-            handles = [mpl.lines.Line2D([], [], color=colour, linestyle=style) for _, colour, style in legend]
+            handles = [
+                mpl.lines.Line2D(
+                    [], [], color=colour, **({"marker": "o", "linestyle": ""} if style == "o" else {"linestyle": style})
+                )
+                for _, colour, style in legend
+            ]
             labels = [_shorten(text, 46) for text, *_ in legend]
             figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, borderaxespad=0)
         figure.draw_without_rendering()  # the layout settles only once it has seen the labels of the ticks
@@ -145,7 +150,7 @@ def _learning(groups: Sequence[Group]) -> Drawing | None:
 
 
 def _curve(
-    name: str, title: str, metric: str, caption: str, log_scale: bool = False, limits: tuple[float, float] | None = None
+    name: str, title: str, metric: str, caption: str, log_scale: bool = False, log_below: float | None = None
 ) -> Callable[[Sequence[Group]], Drawing | None]:
     """A figure of one metric over the updates."""
 
@@ -161,14 +166,30 @@ def _curve(
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
-            if limits:
-                low, high = axes.get_ylim()
-                axes.set_ylim(max(low, limits[0]), min(high, limits[1]))
+            if log_below is not None:
+                _log_below(axes, log_below)
             _steps_axis(axes)
 
         return _figure(name, title, caption, paint, _names(groups))
 
     return make
+
+
+def _log_below(axes: Axes, lowest: float) -> None:
+    """A scale that is linear above `lowest`, which is negative, and logarithmic below it."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = axes.get_ylim()
+    if low < lowest:
+        axes.set_yscale("symlog", linthresh=-lowest, linscale=1.0)
+        decades = np.arange(np.ceil(np.log10(low / lowest)) + 1)
+        below = [factor * lowest * 10.0**k for k in decades for factor in (3, 10) if factor * lowest * 10.0**k >= low]
+        below = below[1::2] if len(below) > 3 else below
+        axes.yaxis.set_major_locator(FixedLocator([*below, lowest, 0.0, -0.5 * lowest, -lowest]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}".replace("-", "−")))
+    axes.set_ylim(low, min(high, 1.05))
+    axes.axhline(0.0, color=MUTED, linewidth=0.8)
 
 
 def _entropy(groups: Sequence[Group]) -> Drawing | None:
@@ -293,7 +314,11 @@ def _ranks(groups: Sequence[Group]) -> Drawing | None:
     which = f"The {len(queries)} test queries ranked worst" if len(pooled) > len(queries) else "Test queries"
     of = f" of {_shorten(next(iter(heads)), 40)}" if len(heads) == 1 else ""
     caption = f"{which}{of}, worst first: 1 is first among the corruptions, means over the seeds."
-    return _figure("ranks", "Reciprocal rank of each query", caption, paint, _names(groups), 0.5 + 0.19 * len(queries))
+    return _figure(
+        *("ranks", "Reciprocal rank of each query", caption, paint),
+        legend=[(text, colour, "o") for text, colour, _ in _names(groups)],
+        height=0.5 + 0.19 * len(queries),
+    )
 
 
 FIGURES: tuple[Callable[[Sequence[Group]], Drawing | None], ...] = (
@@ -303,8 +328,8 @@ FIGURES: tuple[Callable[[Sequence[Group]], Drawing | None], ...] = (
         "explained-variance",
         "Explained variance of the critic",
         "explained_variance",
-        "1 is perfect, 0 is no better than the mean return; what lies below −1 is cut off.",
-        limits=(-1.0, 1.02),
+        "1 is perfect, 0 is no better than the mean return; logarithmic below −1.",
+        log_below=-1.0,
     ),
     _curve("value-loss", "Value loss", "value_loss", "Mean squared error of the values, logarithmic.", log_scale=True),
     _entropy,

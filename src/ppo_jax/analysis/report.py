@@ -202,7 +202,11 @@ def _issues(groups: Sequence[Group], found: Sequence[list[_Found]]) -> list[Bloc
                 one.finding.id,
                 f"{one.finding.severity}, {one.finding.confidence:.0%} sure{_in_seeds(one, runs)}",
                 LEVELS[one.finding.severity],
-                (f"Seen{one.where}: {one.finding.evidence.rstrip('.')}.", f"Why: {one.finding.cause}"),
+                (
+                    f"Seen{one.where}: {one.finding.evidence.rstrip('.')}.",
+                    f"Why: {one.finding.cause}",
+                    *([f"Because of: {', '.join(one.finding.because_of)}."] if one.finding.because_of else []),
+                ),
                 remark=f"Source: {one.finding.source}",
             )
             for one in findings

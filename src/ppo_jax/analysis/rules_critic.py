@@ -75,7 +75,7 @@ def critic_uninformative(v: View) -> Hit | None:
     cause="Nearly every state leads to the same return: the task is solved or the policy is stuck. Explained variance "
     "divides by the returns' variance and means nothing here.",
     advice="Judge the run by its returns or proofs. If they are good, stop earlier; if not, look for a reward that "
-    "tells outcomes apart and for more exploration (ent_coef).",
+    "tells outcomes apart, and for what keeps the policy from exploring.",
     source="Var(R) in the denominator of the explained variance",
     confidence=0.8,
     columns=("returns_degenerate|returns_std|episode_return_mean",),
@@ -101,7 +101,7 @@ def returns_degenerate(v: View) -> Hit | None:
     threshold="value loss > the variance of the returns, over the last fifth",
     cause="The value loss alone says nothing; beside the variance of the returns it says that a constant would do "
     "better.",
-    advice="Take care of the critic's other findings first; then raise vf_coef or the number of gradient steps.",
+    advice="Take care of the critic's other findings first; then raise vf_coef, or take smaller minibatches.",
     source="value loss is E[(V − R)²], which the best constant brings to Var(R)",
     confidence=0.7,
     columns=("value_loss", "returns_std"),
@@ -202,7 +202,7 @@ def horizon_too_short(v: View) -> Hit | None:
     threshold="over 95% of the gradients are clipped, at a median norm over 5 × max_grad_norm",
     cause="Each step has the same length whatever the loss: the clip, not the learning rate, sets the pace, and the "
     "larger of the policy's and the critic's gradients crowds out the other.",
-    advice="Scale rewards or values (normalize_rewards, normalize_values), lower vf_coef, or raise max_grad_norm.",
+    advice="Scale rewards or values (normalize_rewards, normalize_values), or raise max_grad_norm.",
     source="Andrychowicz et al. 2021, on gradient clipping",
     confidence=0.6,
     columns=("grad_clip_fraction", "grad_norm"),
