@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ppo_jax.analysis.compare import group, to_dict
 from ppo_jax.analysis.diagnose import CAUSES, EXCLUDES, RULES, SEVERITIES, diagnose, fix
 from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
+from ppo_jax.analysis.validate import validate
 from ppo_jax.config import Config, PPOConfig, ScheduleConfig, TaskConfig, from_dict
 from ppo_jax.types import PPOJaxError
 
@@ -169,7 +171,9 @@ def test_the_document_lists_the_rules_with_their_thresholds_and_sources():
 
 
 SERIES = st.lists(
-    st.one_of(st.floats(-1e6, 1e6), st.floats(0, 1), st.just(0.0), st.just(float("nan"))), min_size=8, max_size=8
+    st.one_of(st.floats(-1e6, 1e6), st.floats(0, 1), st.just(0.0), st.just(float("nan")), st.floats()),
+    min_size=8,
+    max_size=8,
 )
 # Both sides of these would be advice to raise and to lower the same setting, or two readings of one number.
 OPPOSED = [
@@ -253,3 +257,5 @@ def test_any_series_and_any_subset_of_columns_is_read_without_contradiction(n, c
     assert not {finding.id for finding in diagnosis.findings} & {one.id for one in diagnosis.unjudged}
     if not unknown:
         from_dict(tomllib.loads(fix(log, diagnosis)))
+    validate([log])
+    json.dumps(to_dict(group([log])), allow_nan=False)

@@ -19,7 +19,8 @@ import pytest
 
 from ppo_jax.analysis import figures, report, trees
 from ppo_jax.analysis.compare import group
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.logs import RunLog, read_run
+from ppo_jax.config import Config, TaskConfig
 from ppo_jax.metrics import METRICS
 from ppo_jax.types import PPOJaxError
 
@@ -147,6 +148,32 @@ def test_explained_variance_far_below_zero_is_still_drawn(tmp_path):
     top, bottom = 0.0, float(re.search(r'viewBox="0 0 \S+ (\S+)"', drawing.svg)[1])
     assert top < min(heights) < max(heights) < bottom
     assert "−100,000" in drawing.svg
+
+
+def test_a_run_that_blew_up_is_reported():
+    columns = {name: np.array([0.1, 1e200, np.inf, np.nan, -1e308, 1e308]) for name in run("a").columns}
+    columns |= {"update": np.arange(1.0, 7), "env_steps": np.arange(1.0, 7)}
+    document = report.build([dataclasses.replace(run("a"), columns=columns)])
+    assert "non-finite" in document.to_markdown()
+    assert document.to_html().count("<svg") >= 8
+
+
+def test_names_that_no_page_or_file_can_hold_are_replaced(tmp_path):
+    folder = tmp_path / "run\x1b[31m"
+    folder.mkdir()
+    strange = "\x00\ud800\u202e" + HOSTILE
+    (folder / "metrics.jsonl").write_text('{"update": 1, "env_steps": 1, "approx_kl": 0.1}\n')
+    (folder / "queries.jsonl").write_text(json.dumps(queries(strange)[0]) + "\n")
+    (folder / "summary.json").write_text(json.dumps({"status": strange, "baselines": {strange: 1}}))
+    config = Config(TaskConfig(dataset=strange.replace("\ud800", "")))
+    (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    for file in report.write([read_run(folder)], tmp_path / "out"):
+        text = file.read_text(encoding="utf-8")
+        assert "\ufffd" in text or file.suffix == ".svg"
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", text)
+        assert "<script" not in text or file.suffix == ".md"  # there it may stand within a fence
+        if file.suffix == ".svg":
+            ElementTree.parse(file)
 
 
 def test_another_trainers_log_leaves_out_what_it_lacks(tmp_path):

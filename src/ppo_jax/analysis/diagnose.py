@@ -13,7 +13,7 @@ from ppo_jax.analysis import rules_critic as critic
 from ppo_jax.analysis import rules_policy as policy
 from ppo_jax.analysis import rules_task as task
 from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.view import View
+from ppo_jax.analysis.view import View, overflow_allowed
 from ppo_jax.config import SECTIONS, from_dict
 from ppo_jax.parsing import nearest_divisors
 from ppo_jax.types import PPOJaxError
@@ -158,6 +158,7 @@ class Diagnosis:
         }
 
 
+@overflow_allowed
 def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
     """Judge a run by every rule.
 
@@ -171,7 +172,8 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
     for rule in RULES:
         if why := rule.lacks(view):
             unjudged.append(Unjudged(rule.id, why))
-        elif hit := rule.check(view):
+            continue
+        if hit := rule.check(view):
             found[rule.id] = Finding(
                 id=rule.id,
                 severity=hit.severity or rule.severity,

@@ -26,6 +26,7 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#997700", "#56b4e9")
 INK, MUTED, RULE = "#010101", "#777777", "#cccccc"  # stand for currentColor, --muted and --rule
 WIDTH, HEIGHT = 5.2, 2.5  # inches; the page scales the figure to its column
 MAX_POINTS, MAX_QUERIES = 300, 32
+LARGEST = 1e30  # axes cannot hold the numbers of a run that blew up beyond this
 
 Axes = Any  # matplotlib's
 Line = tuple[str, str, Any]  # legend: text, colour, line style
@@ -382,7 +383,7 @@ def _band(axes: Axes, colour: str, curves: Sequence[tuple[np.ndarray, np.ndarray
     x = max((steps for steps, _ in curves), key=len)
     values = np.full((len(curves), len(x)), np.nan)
     for row, (_, y) in zip(values, curves, strict=True):
-        row[: len(y)] = y
+        row[: len(y)] = np.clip(np.where(np.isfinite(y), y, np.nan), -LARGEST, LARGEST)
     known = np.isfinite(values).any(0) & np.isfinite(x)
     x, values = x[known], values[:, known]
     low, mean, high = np.nanmin(values, 0), np.nanmean(values, 0), np.nanmax(values, 0)

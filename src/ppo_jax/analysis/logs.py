@@ -9,6 +9,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from ppo_jax.config import SECTIONS, from_dict
 from ppo_jax.parsing import convert, nearest, parse_assignment
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["RunLog", "check_settings", "read", "read_run", "read_sb3", "read_tensorboard"]
+__all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_tensorboard"]
 
 EVENTS = "*tfevents*"
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 HYPERPARAMETERS = "hyperparameters/text_summary"  # of CleanRL
 # Names of other loggers -> ours. A leading "-" flips the sign.
 SB3_NAMES = {
@@ -100,6 +102,15 @@ def read(path: str | Path) -> RunLog:
     return read_tensorboard(path) if not ours and path.is_dir() and any(path.rglob(EVENTS)) else read_run(path)
 
 
+def legible(value: Any) -> Any:
+    """Text, within lists and dicts too, without what no page or terminal should be sent: controls, lone surrogates."""
+    if isinstance(value, str):
+        return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {legible(key): legible(one) for key, one in value.items()}
+    return type(value)(map(legible, value)) if isinstance(value, list | tuple) else value
+
+
 def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings given for a log that lacks them: keys and values of the configuration.
 
@@ -128,7 +139,7 @@ def read_run(folder: str | Path) -> RunLog:
     summary: dict[str, Any] = {}
     try:
         found = json.loads((folder / "summary.json").read_text(encoding="utf-8", errors="replace"))
-        summary = found if isinstance(found, dict) else {"status": "not a JSON object"}
+        summary = legible(found) if isinstance(found, dict) else {"status": "not a JSON object"}
         if summary.get("status") != "completed":
             notes.append(f"summary.json: the run's status is {summary.get('status')!r}, not 'completed'")
     except OSError:
@@ -136,14 +147,14 @@ def read_run(folder: str | Path) -> RunLog:
     except ValueError:
         notes.append("summary.json: not JSON; left out")
     return RunLog(
-        name=folder.resolve().name,
+        name=legible(folder.resolve().name),
         kind="ppo_jax",
         settings=_settings(folder / "config.toml", notes),
         columns=_columns(rows),
         evaluations=tuple(_json_lines(folder / "eval.jsonl", notes, required=False)),
         summary=summary,
         queries=tuple(_json_lines(folder / "queries.jsonl", notes, required=False)),
-        notes=tuple(notes),
+        notes=legible(tuple(notes)),
     )
 
 
@@ -260,7 +271,7 @@ def _foreign(
             finite = columns[key][np.isfinite(columns[key])]
             first, last = float(finite[0]), float(finite[-1])
             known[key] = first if np.isclose(first, last, rtol=1e-3) else {"init": first, "final": last}
-    return RunLog(name, kind, known, columns, notes=tuple(notes))
+    return RunLog(legible(name), kind, known, columns, notes=legible(tuple(notes)))
 
 
 def _count_epochs(
@@ -299,7 +310,7 @@ def _json_lines(path: Path, notes: list[str], required: bool = True) -> list[dic
         except ValueError:
             row = None
         if isinstance(row, dict):
-            rows.append(row)
+            rows.append(legible(row))
         else:
             cut = number == len(lines)
             notes.append(f"{path.name}:{number}: {'cut off' if cut else 'not a JSON object'}; left out")

@@ -16,9 +16,10 @@ from ppo_jax.analysis import compare, figures, trees, validate
 from ppo_jax.analysis.compare import Group, Movement, write_changes
 from ppo_jax.analysis.diagnose import Finding, diagnose
 from ppo_jax.analysis.document import Block, Cell, Document, Drawings, Item, Items, Section, Table, Text, Title, Trees
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.logs import RunLog, legible
 from ppo_jax.analysis.reading import EXPECTATIONS, READING, write_number
 from ppo_jax.analysis.statistics import Estimate, interquartile_mean
+from ppo_jax.analysis.view import overflow_allowed
 from ppo_jax.metrics import METRICS, write_atomically
 from ppo_jax.types import PPOJaxError
 
@@ -59,6 +60,7 @@ def write(
     return tuple(folder / name for name in texts)
 
 
+@overflow_allowed
 def build(runs: Sequence[RunLog] | Sequence[Group], thresholds: validate.Thresholds | None = None) -> Document:
     """The report as a `Document`, without touching a disk.
 
@@ -71,7 +73,7 @@ def build(runs: Sequence[RunLog] | Sequence[Group], thresholds: validate.Thresho
         [one for one in runs if isinstance(one, RunLog)]
     )
     found = [_findings(runs) for runs in groups]
-    tasks = dict.fromkeys(str(runs.settings.get("env_id") or runs.settings.get("dataset") or "") for runs in groups)
+    tasks = dict.fromkeys(legible(runs.settings.get("env_id") or runs.settings.get("dataset") or "") for runs in groups)
     n_runs = sum(len(runs.logs) for runs in groups)
     parts = (
         ("Summary", _summary(groups, found)),

@@ -107,7 +107,7 @@ def returns_degenerate(v: View) -> Hit | None:
     columns=("value_loss", "returns_std"),
 )
 def value_loss_high(v: View) -> Hit | None:
-    loss, variance = v.tail("value_loss"), v.tail("returns_std") ** 2
+    loss, variance = v.tail("value_loss"), float(np.square(v.tail("returns_std")))
     if loss <= variance or loss <= 1e-8:
         return None
     evidence = f"value loss {number(loss)} over {v.last_fifth()}, the variance of the returns {number(variance)}"

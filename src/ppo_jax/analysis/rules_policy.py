@@ -43,7 +43,7 @@ def kl_early_stops(v: View) -> Hit | None:
     share, done, n_epochs = v.mean("early_stopped"), v.mean("epochs_completed"), int(v.setting("n_epochs"))
     if share <= 0.1:
         return None
-    lost = 1.0 - done / max(n_epochs, 1)
+    lost = max(0.0, 1.0 - done / max(n_epochs, 1))
     evidence = (
         f"the KL limit cut {share:.0%} of {v.whole()} short; {done:.1f} of {n_epochs} epochs were completed on "
         f"average, {lost:.0%} of the gradient steps were lost"

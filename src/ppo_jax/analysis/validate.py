@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.view import View, score
+from ppo_jax.analysis.view import View, overflow_allowed, score
 from ppo_jax.parsing import convert, parse_assignment
 from ppo_jax.types import PPOJaxError
 
@@ -69,6 +69,7 @@ class Check:
     baseline: tuple[float | None, ...] = field(default=())  # of each run, where the limit is a baseline's number
 
 
+@overflow_allowed
 def validate(logs: Sequence[RunLog], thresholds: Thresholds | None = None) -> tuple[Check, ...]:
     """Hold finished runs, usually seeds of one configuration, against the plan.
 

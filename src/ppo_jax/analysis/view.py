@@ -10,7 +10,9 @@ import numpy as np
 
 from ppo_jax.analysis.logs import RunLog
 
-__all__ = ["Hit", "Rule", "View", "changes_over_time", "look_up", "number", "peak", "rule", "score"]
+__all__ = ["Hit", "Rule", "View", "changes_over_time", "look_up", "number", "overflow_allowed", "peak", "rule", "score"]
+
+overflow_allowed = np.errstate(all="ignore")  # decorator: a run that blew up holds numbers whose sums overflow
 
 
 @dataclass(frozen=True)
