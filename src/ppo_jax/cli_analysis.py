@@ -96,8 +96,8 @@ class Validate:
     assignments: Assignments = ()
     """Settings other than the file's."""
     limits: Limits = ()
-    """Limits other than the plan's, such as mrr=0.9; the keys: explained_variance, value_loss, entropy_rise,
-    early_stopped, mrr."""
+    """Limits other than the plan's, such as mrr=0.9, or a file.toml of them; the keys: explained_variance, value_loss,
+    entropy_rise, early_stopped, mrr."""
     json: Switch = False
     """Print JSON, and no progress bar."""
 
