@@ -171,6 +171,20 @@ def test_compare_shows_the_configuration_of_one_run_beside_the_references(health
     assert line.split() == ["n_steps", "128", "2,048", "32"]
 
 
+def test_a_run_without_any_update_is_not_called_sound(healthy):
+    (healthy / "metrics.jsonl").write_text("")
+    (healthy / "summary.json").unlink()
+    code, out, err = call("diagnose", healthy)
+    assert code == 0
+    assert "nothing could be judged" in out and "nothing found" not in out
+    assert "holds no complete line" in err and "summary.json: missing" in err
+    code, out, _ = call("compare", healthy)
+    assert code == 0
+    assert "no metric on record" in out
+    assert next(line for line in out.splitlines() if line.startswith("n_steps")).split()[-1] == "32"
+    assert call("report", healthy)[0] == 0
+
+
 def test_compare_puts_seeds_together_and_shows_where_configurations_differ(healthy, broken, tmp_path):
     again = write_run(tmp_path / "again", config(1))
     code, out, _ = call("compare", broken, healthy, again)

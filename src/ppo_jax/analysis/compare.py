@@ -114,7 +114,8 @@ class Group:
     @property
     def proves(self) -> bool:
         """Whether the task is to prove queries."""
-        return any(View(log).has("proved_positive") or "baselines" in log.summary for log in self.logs)
+        told = str(self.settings.get("env_id")).startswith("Proof-") or self.settings.get("dataset") is not None
+        return told or any(View(log).has("proved_positive") or "baselines" in log.summary for log in self.logs)
 
 
 @dataclass(frozen=True)

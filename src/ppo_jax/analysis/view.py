@@ -10,8 +10,21 @@ import numpy as np
 
 from ppo_jax.analysis.logs import RunLog
 
-__all__ = ["Hit", "Rule", "View", "changes_over_time", "look_up", "number", "overflow_allowed", "peak", "rule", "score"]
+__all__ = [
+    "NO_UPDATE",
+    "Hit",
+    "Rule",
+    "View",
+    "changes_over_time",
+    "look_up",
+    "number",
+    "overflow_allowed",
+    "peak",
+    "rule",
+    "score",
+]
 
+NO_UPDATE = "no update is on record"
 overflow_allowed = np.errstate(all="ignore")  # decorator: a run that blew up holds numbers whose sums overflow
 
 
@@ -44,7 +57,7 @@ class Rule:
     def lacks(self, view: View) -> str | None:
         """Why the rule cannot be judged on a run; None: it can."""
         if view.n_updates == 0 and self.columns:
-            return "no update is on record"
+            return NO_UPDATE
         missing = [name for name in self.columns if not any(view.has(one) for one in name.split("|"))]
         unknown = [key for key in self.settings if key not in view.log.settings]
         parts = [f"the log has no {name.replace('|', ' or ')}" for name in missing]
