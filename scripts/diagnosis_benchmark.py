@@ -16,6 +16,7 @@ import contextlib
 import json
 import re
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,8 +202,12 @@ def leaky_dataset(folder: Path) -> Path:
     """Countries S3 with the test queries among the training facts."""
     files = datasets.build_countries("countries_s3", None)
     files["train.txt"] += files["test.txt"]
+    folder.parent.mkdir(parents=True, exist_ok=True)
     if not folder.exists():
-        datasets.write_folder(files, folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as apart:  # another shard may be writing it too
+            datasets.write_folder(files, Path(apart) / "leaky")
+            with contextlib.suppress(OSError):
+                (Path(apart) / "leaky").rename(folder)
     return folder
 
 
