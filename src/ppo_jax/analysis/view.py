@@ -118,12 +118,12 @@ class View:
     def last_fifth(self) -> str:
         """The updates that `tail` averages, in words."""
         update = self.log.columns["update"]
-        return f"updates {update[-_fifth(self.n_updates)]:.0f}–{update[-1]:.0f}"
+        return _span(update[-_fifth(self.n_updates) :])
 
     def whole(self) -> str:
         """All updates, in words."""
         update = self.log.columns["update"]
-        return f"updates {update[0]:.0f}–{update[-1]:.0f}"
+        return _span(update)
 
     def longest_episode(self) -> float:
         """Largest mean episode length of an update."""
@@ -233,6 +233,11 @@ def score(data: Any, *path: str) -> float | None:
 def _score(result: Any) -> float | None:
     greedy = score(result, "greedy", "mrr")
     return score(result, "return_mean") if greedy is None else greedy
+
+
+def _span(update: np.ndarray) -> str:
+    first, last = f"{update[0]:.0f}", f"{update[-1]:.0f}"
+    return f"updates {first}–{last}" if first != last else f"update {last}"
 
 
 def _fifth(n: int) -> int:
