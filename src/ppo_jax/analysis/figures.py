@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ppo_jax.analysis.axes import MUTED, set_log_below, set_steps_axis
 from ppo_jax.analysis.compare import Group
 from ppo_jax.analysis.logs import RunLog
 from ppo_jax.analysis.view import View
@@ -23,7 +24,7 @@ __all__ = ["SERIES", "Drawing", "draw", "standalone"]
 
 # Okabe and Ito's colours that stand out on white and, a little lighter in the page's dark scheme, on black.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#997700", "#56b4e9")
-INK, MUTED, RULE = "#010101", "#777777", "#cccccc"  # stand for currentColor, --muted and --rule
+INK, RULE = "#010101", "#cccccc"  # stand for currentColor and --rule, MUTED for --muted
 WIDTH, HEIGHT = 5.2, 2.5  # inches; the page scales the figure to its column
 MAX_POINTS, MAX_QUERIES = 300, 32
 LARGEST = 1e30  # axes cannot hold the numbers of a run that blew up beyond this
@@ -143,7 +144,7 @@ def _learning(groups: Sequence[Group]) -> Drawing | None:
         for colour, runs in _coloured(groups):
             curves = [(_eval_steps(log), View(log).scores()) for log in runs.logs]
             _band(axes, colour, [(x, y) for x, y in curves if len(x) == len(y) > 1], marker=".")
-        _steps_axis(axes)
+        set_steps_axis(axes)
 
     proves = any(runs.proves for runs in groups)
     title = "Greedy MRR on valid" if proves else "Return in evaluation"
@@ -168,29 +169,12 @@ def _curve(
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
             if log_below is not None:
-                _log_below(axes, log_below)
-            _steps_axis(axes)
+                set_log_below(axes, log_below)
+            set_steps_axis(axes)
 
         return _figure(name, title, caption, paint, _names(groups))
 
     return make
-
-
-def _log_below(axes: Axes, lowest: float) -> None:
-    """A scale that is linear above `lowest`, which is negative, and logarithmic below it."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    low, high = axes.get_ylim()
-    if low < lowest:
-        axes.set_yscale("symlog", linthresh=-lowest, linscale=1.0)
-        decades = np.arange(np.ceil(np.log10(low / lowest)) + 1)
-        below = [factor * lowest * 10.0**k for k in decades for factor in (3, 10) if factor * lowest * 10.0**k >= low]
-        below = below[1::2] if len(below) > 3 else below
-        axes.yaxis.set_major_locator(FixedLocator([*below, lowest, 0.0, -0.5 * lowest, -lowest]))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}".replace("-", "−")))
-    axes.set_ylim(low, min(high, 1.05))
-    axes.axhline(0.0, color=MUTED, linewidth=0.8)
 
 
 def _entropy(groups: Sequence[Group]) -> Drawing | None:
@@ -207,7 +191,7 @@ def _entropy(groups: Sequence[Group]) -> Drawing | None:
                     axes.plot(x, y / y.max(), color=colour, linestyle=":", linewidth=1.2)
         if metric == "entropy_normalized":
             axes.set_ylim(0.0, 1.05)
-        _steps_axis(axes)
+        set_steps_axis(axes)
 
     legend = [*_names(groups), *([("its coefficient, scaled", _style_colour(groups), ":")] if scheduled else [])]
     title = "Entropy of the policy" + (", 1 is uniform" if metric == "entropy_normalized" else "")
@@ -234,7 +218,7 @@ def _kl(groups: Sequence[Group]) -> Drawing | None:
             below.set_title("epochs completed")
             below.set_ylim(bottom=0.0)
             below.yaxis.get_major_locator().set_params(integer=True)
-        _steps_axis(below if below is not None else axes)
+        set_steps_axis(below if below is not None else axes)
 
     legend = [*_names(groups), *([("limit, 1.5 × target_kl", _style_colour(groups), ":")] if limits else [])]
     title = "KL against its limit" + (", and the epochs completed" if epochs else "")
@@ -280,7 +264,7 @@ def _pair(
             if both:
                 _metric(axes, colour, runs, dashed[0], linestyle="--")
         axes.set_ylim(bottom=0.0)
-        _steps_axis(axes)
+        set_steps_axis(axes)
 
     colour = _style_colour(groups)
     legend = [*_names(groups), *([(solid[1], colour, "-"), (dashed[1], colour, "--")] if both else [])]
@@ -401,21 +385,6 @@ def _reciprocal_ranks(runs: Group) -> dict[str, float]:
             if isinstance(row.get("reciprocal_rank"), int | float):
                 found.setdefault(str(row.get("query")), []).append(row["reciprocal_rank"])
     return {query: float(np.mean(ranks)) for query, ranks in found.items()}
-
-
-def _steps_axis(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _round(x)))
-    axes.set_xlabel("environment steps", loc="right")
-
-
-def _round(x: float) -> str:
-    for size, mark in ((1e6, "M"), (1e3, "k")):
-        if abs(x) >= size:
-            return f"{x / size:g}{mark}"
-    return f"{x:g}"
 
 
 def _shorten(text: str, most: int) -> str:
