@@ -23,10 +23,12 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 def trained(config_file: Path, folder: Path, seed: int) -> RunLog:
-    """Train one run unless it is there, and read it."""
+    """Train one run unless it is there, completed and of the same configuration, and read it."""
+    config = load_config(config_file, {"seed": seed})
     summary = folder / "summary.json"
-    if not summary.exists() or json.loads(summary.read_text())["status"] != "completed":
-        runner.train(load_config(config_file, {"seed": seed}), folder, overwrite=True)
+    completed = summary.exists() and json.loads(summary.read_text())["status"] == "completed"
+    if not completed or load_config(folder / "config.toml") != config:
+        runner.train(config, folder, overwrite=True)
     return read_run(folder)
 
 

@@ -1,9 +1,12 @@
 """How often does the diagnosis name a fault that was built into a run, and how often does it accuse a healthy one?
 
-    python scripts/diagnosis_benchmark.py [--runs runs/diagnosis] [--seeds 5] [--json]
+    python scripts/diagnosis_benchmark.py [--runs runs/diagnosis] [--seeds 5] [--only NAME …] [--shard 1/2] [--json]
 
-Every fault is trained on one or two tasks and `--seeds` seeds, beside healthy runs of the same tasks. Runs are ordinary
-run folders; finished ones are not repeated. docs/diagnosis.md reports the table.
+Every fault is trained on one to three tasks and `--seeds` seeds, beside healthy runs of the same tasks; the logs of two
+real runs of Stable-Baselines3, one healthy and one broken, are read as they are (tests/golden). Runs are ordinary run
+folders; completed ones of the same configuration are not repeated, so the script can be stopped and started again.
+`--only` takes names of faults, "healthy" or tasks, or parts of them; `--shard 1/2` and `--shard 2/2` share the work
+between two processes, after which a call without it prints the table. docs/diagnosis.md reports the table.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import argparse
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +28,14 @@ from rich.table import Table
 
 from ppo_jax import runner
 from ppo_jax.analysis.diagnose import diagnose
-from ppo_jax.analysis.logs import RunLog, read_run
-from ppo_jax.config import load_config
+from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
+from ppo_jax.config import Config, load_config
 from ppo_jax.envs import gymnax
 from ppo_jax.logic import datasets
-from ppo_jax.types import Environment, EnvStep
+from ppo_jax.types import Environment, EnvStep, PPOJaxError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 # Short versions of the experiments: an evaluation costs more than the training it judges.
 QUICK = {
     "cartpole": {"total_timesteps": 102_400, "eval_interval": 0, "eval_episodes": 16},
@@ -110,6 +115,18 @@ def on(*tasks: str, **settings: Any) -> dict[str, dict[str, Any]]:
     return dict.fromkeys(tasks, settings)
 
 
+def scaled_rates(factor: float) -> dict[str, dict[str, Any]]:
+    """The learning rates of the three experiments, schedules and all, times a factor."""
+    found: dict[str, dict[str, Any]] = {}
+    for task in ALL:
+        ppo = load_config(EXPERIMENTS / f"{task}.toml").to_dict()["ppo"]
+        rates = {key: ppo[key] for key in ("learning_rate", "critic_learning_rate") if key in ppo}
+        found[task] = {
+            key: rate | {end: factor * rate[end] for end in ("init", "final")} for key, rate in rates.items()
+        }
+    return found
+
+
 ALL = ("cartpole", "acrobot", "countries_s3")
 CRITIC = ("critic-worse-than-mean", "critic-uninformative")
 EPOCHS = ("too-many-epochs", "kl-early-stops", "kl-target-unreachable")
@@ -127,12 +144,12 @@ FAULTS = (
     Fault(
         "learning rate 100 times too high",
         ("lr-too-high", "non-finite"),
-        on("cartpole", "acrobot", learning_rate=0.2) | on("countries_s3", learning_rate=0.1),
+        scaled_rates(100.0),
     ),
     Fault(
         "learning rate 100 times too low",
         ("lr-too-low",),
-        on("cartpole", "acrobot", "countries_s3", learning_rate=1e-5 / 2),
+        scaled_rates(0.01),
     ),
     Fault(
         "no entropy bonus, high learning rate",
@@ -185,42 +202,107 @@ def leaky_dataset(folder: Path) -> Path:
     """Countries S3 with the test queries among the training facts."""
     files = datasets.build_countries("countries_s3", None)
     files["train.txt"] += files["test.txt"]
+    folder.parent.mkdir(parents=True, exist_ok=True)
     if not folder.exists():
-        datasets.write_folder(files, folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as apart:  # another shard may be writing it too
+            datasets.write_folder(files, Path(apart) / "leaky")
+            with contextlib.suppress(OSError):
+                (Path(apart) / "leaky").rename(folder)
     return folder
 
 
 def trained(runs: Path, name: str, task: str, settings: dict[str, Any], seed: int) -> RunLog:
     """Train one run unless it is there, and read it."""
     folder = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}-s{seed}"
-    summary = folder / "summary.json"
-    if not summary.exists() or json.loads(summary.read_text())["status"] == "running":
-        if settings.get("dataset") == "leaky":
-            settings = settings | {"dataset": str(leaky_dataset(runs / "leaky"))}
-        config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings | {"seed": seed})
-        runner.train(config, folder, overwrite=True, progress=False, warn=lambda text: None)
+    if settings.get("dataset") == "leaky":
+        settings = settings | {"dataset": str(leaky_dataset(runs / "leaky"))}
+    config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings | {"seed": seed})
+    if not is_complete(folder, config):
+        try:
+            runner.train(config, folder, overwrite=True, progress=False, warn=lambda text: None)
+        except Exception as error:  # one run that cannot be trained must not end the rest; it is read as far as it goes
+            print(f"{folder.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         jax.clear_caches()  # hundreds of programs would not fit into the process
     return read_run(folder)
 
 
-def judge(runs: Path, seeds: int) -> Iterator[dict[str, Any]]:
-    """One row a run: fault (None: healthy), task, seed, what was found."""
-    kinds = [(None, task, {}, range(100, 100 + n)) for task, n in HEALTHY.items()]
-    kinds += [(fault, task, settings, range(seeds)) for fault in FAULTS for task, settings in fault.tasks.items()]
-    for fault, task, settings, range_of_seeds in kinds:
-        for seed in range_of_seeds:
-            log = trained(runs, fault.name if fault else "healthy", task, settings, seed)
-            found = diagnose(log).findings
-            ids = [finding.id for finding in found]
-            yield {
-                "fault": fault.name if fault else None,
-                "task": task,
-                "seed": seed,
-                "named_first": bool(fault and ids and ids[0] in fault.named_by),
-                "named": bool(fault and set(ids) & set(fault.named_by)),
-                "errors": [finding.id for finding in found if finding.severity == "error"],
-                "found": ids,
-            }
+def is_complete(folder: Path, config: Config) -> bool:
+    """Whether a folder holds a completed run of this configuration."""
+    try:
+        status = json.loads((folder / "summary.json").read_text())["status"]
+        return status == "completed" and load_config(folder / "config.toml") == config
+    except (OSError, ValueError, KeyError, PPOJaxError):
+        return False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run to judge."""
+
+    fault: Fault | None  # None: healthy
+    task: str
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    sb3: str = ""  # name of a log of Stable-Baselines3 in tests/golden, in place of a run of ours
+
+    @property
+    def name(self) -> str:
+        return self.fault.name if self.fault else "healthy"
+
+    def read(self, runs: Path) -> RunLog:
+        if self.sb3:
+            return read_sb3(GOLDEN / f"{self.sb3}.csv", SB3_SETTINGS)
+        return trained(runs, self.name, self.task, self.settings, self.seed)
+
+
+# What scripts/golden_sb3_logs.py set, and the defaults of Stable-Baselines3; its log lacks these.
+SB3_SETTINGS = {
+    **{"n_envs": 8, "n_steps": 128, "batch_size": 256, "gamma": 0.99, "gae_lambda": 0.95},
+    **{"ent_coef": 0.0, "vf_coef": 0.5, "max_grad_norm": 0.5},
+}
+
+
+def cases(seeds: int) -> list[Case]:
+    """Healthy runs, faults, and the two logs of Stable-Baselines3."""
+    return [
+        *(Case(None, task, seed) for task, n in HEALTHY.items() for seed in range(100, 100 + n)),
+        *(
+            Case(fault, task, seed, settings)
+            for fault in FAULTS
+            for task, settings in fault.tasks.items()
+            for seed in range(seeds)
+        ),
+        Case(None, "cartpole of SB3", 0, sb3="sb3_healthy"),
+        Case(FAULTS[0], "cartpole of SB3", 0, sb3="sb3_tight_kl"),
+    ]
+
+
+def judge(case: Case, runs: Path) -> dict[str, Any]:
+    """What is found in a run, and whether it names the fault."""
+    found = diagnose(case.read(runs)).findings
+    ids, named_by = [finding.id for finding in found], case.fault.named_by if case.fault else ()
+    return {
+        "fault": case.fault and case.fault.name,
+        "task": case.task,
+        "seed": case.seed,
+        "named_first": bool(ids) and ids[0] in named_by,
+        "named": bool(set(ids) & set(named_by)),
+        "errors": [finding.id for finding in found if finding.severity == "error"],
+        "found": ids,
+    }
+
+
+def chosen(all_cases: list[Case], only: list[str], shard: str) -> list[Case]:
+    """The cases whose fault or task one of `only` names, of these every n-th, from the k-th on, for ``k/n``."""
+    k, n = map(int, shard.split("/"))
+    if not 1 <= k <= n:
+        raise SystemExit(f"--shard {shard}: expected k/n with 1 <= k <= n")
+    asked = [one for one in all_cases if not only or any(text in one.name or text in one.task for text in only)]
+    if not asked:
+        raise SystemExit(
+            f"--only {' '.join(only)}: no such fault or task; faults: " + ", ".join(f.name for f in FAULTS)
+        )
+    return asked[k - 1 :: n]
 
 
 def main() -> None:
@@ -228,16 +310,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/diagnosis"))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="parts of names of faults or tasks")
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th run, from the K-th on")
     parser.add_argument("--json", action="store_true", help="print every run as a line of JSON instead of the table")
     arguments = parser.parse_args()
     runner.use_compilation_cache()
-    rows = []
-    for row in judge(arguments.runs, arguments.seeds):
-        rows.append(row)
+    rows, asked = [], chosen(cases(arguments.seeds), arguments.only, arguments.shard)
+    for number, case in enumerate(asked, start=1):
+        rows.append(judge(case, arguments.runs))
         if arguments.json:
-            print(json.dumps(row), flush=True)
-    if arguments.json:
-        return
+            print(json.dumps(rows[-1]), flush=True)
+        else:
+            print(f"{number}/{len(asked)} {case.name}, {case.task}, seed {case.seed}", file=sys.stderr, flush=True)
+    if not arguments.json:
+        show(rows)
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the table, and the shares over all runs."""
     table = Table("fault", "task", "runs", "named first", "named", "else first", box=None, header_style="bold")
     for fault, task in dict.fromkeys((row["fault"], row["task"]) for row in rows):
         part = [row for row in rows if (row["fault"], row["task"]) == (fault, task)]
@@ -251,11 +341,14 @@ def main() -> None:
     Console(width=120).print(table)
     broken = [row for row in rows if row["fault"]]
     healthy = [row for row in rows if not row["fault"]]
-    print(
-        f"named first {sum(row['named_first'] for row in broken) / len(broken):.1%}, "
-        f"named at all {sum(row['named'] for row in broken) / len(broken):.1%} of {len(broken)} broken runs; "
-        f"an error in {sum(bool(row['errors']) for row in healthy) / len(healthy):.1%} of {len(healthy)} healthy ones"
-    )
+    if broken:
+        print(
+            f"named first {sum(row['named_first'] for row in broken) / len(broken):.1%}, "
+            f"named at all {sum(row['named'] for row in broken) / len(broken):.1%} of {len(broken)} broken runs"
+        )
+    if healthy:
+        accused = sum(bool(row["errors"]) for row in healthy)
+        print(f"an error in {accused / len(healthy):.1%} of {len(healthy)} healthy runs")
 
 
 if __name__ == "__main__":

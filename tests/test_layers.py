@@ -29,7 +29,7 @@ PACKAGES = {
     "evaluation": ("episodes", "ranking", "search", "proofs", "explain", "protocol"),
     "analysis": (
         *("logs", "view", "rules_critic", "rules_policy", "rules_task", "diagnose"),
-        *("statistics", "validate", "compare", "reading", "figures", "sweeps", "trees", "document", "report"),
+        *("statistics", "validate", "compare", "reading", "axes", "figures", "sweeps", "trees", "document", "report"),
     ),
 }
 ORDER = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,7 +38,7 @@ class Diagnose:
     tensorboard: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
     """TensorBoard files with the tags of Stable-Baselines3, CleanRL or ppo_jax, in place of RUN."""
     assignments: Assignments = ()
-    """Settings that such a log lacks, such as n_steps=2048 n_envs=1 batch_size=64 gamma=0.99."""
+    """Settings that the log lacks, such as n_steps=2048 n_envs=1 batch_size=64 gamma=0.99."""
     others: Annotated[tuple[Path, ...], arg(metavar="RUN …", help_behavior_hint="")] = ()
     """Further seeds of the same experiment, three or more, to see whether this run is an outlier."""
     fix: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
@@ -70,12 +71,14 @@ class Diagnose:
         given = [path for path in (self.run_folder, self.sb3, self.tensorboard) if path is not None]
         if len(given) != 1:
             raise PPOJaxError("diagnose: give one of RUN, --sb3 FILE and --tensorboard FOLDER")
-        assignments = flat(self.assignments)
+        settings = logs.check_settings(dict(map(parse_assignment, flat(self.assignments))))
         if self.run_folder:
-            if assignments:
-                raise PPOJaxError("diagnose: --set is for --sb3 and --tensorboard; a run knows its settings")
-            return logs.read_run(self.run_folder)
-        settings = logs.check_settings(dict(map(parse_assignment, assignments)))
+            log = logs.read_run(self.run_folder)
+            if known := [key for key in settings if key in log.settings]:
+                raise PPOJaxError(
+                    f"diagnose: --set {known[0]}: the run's config.toml says it; --set is for what a log lacks"
+                )
+            return dataclasses.replace(log, settings={**log.settings, **settings})
         return logs.read_sb3(self.sb3, settings) if self.sb3 else logs.read_tensorboard(given[0], settings)
 
 
@@ -94,8 +97,8 @@ class Validate:
     assignments: Assignments = ()
     """Settings other than the file's."""
     limits: Limits = ()
-    """Limits other than the plan's, such as mrr=0.9; the keys: explained_variance, value_loss, entropy_rise,
-    early_stopped, mrr."""
+    """Limits other than the plan's, such as mrr=0.9, or a file.toml of them; the keys: explained_variance, value_loss,
+    entropy_rise, early_stopped, mrr."""
     json: Switch = False
     """Print JSON, and no progress bar."""
 

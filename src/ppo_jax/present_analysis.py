@@ -25,9 +25,13 @@ LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
 
 def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
     """Each finding with what was seen, why, and what to do; then what could not be judged."""
+    from ppo_jax.analysis.view import NO_UPDATE
+
     console = make_console()
     counts = {s: sum(f.severity == s for f in diagnosis.findings) for s in ("error", "warning", "info")}
     said = [f"{n} {severity}{'s' * (n > 1 and severity != 'info')}" for severity, n in counts.items() if n]
+    if any(one.why == NO_UPDATE for one in diagnosis.unjudged):
+        said.append(f"{NO_UPDATE}, so next to nothing could be judged")
     console.print(f"{name}: {', '.join(said) or 'nothing found'}", style="bold")
     for finding in diagnosis.findings:
         console.print()
@@ -73,8 +77,11 @@ def show_comparison(groups: Sequence[Group]) -> None:
     for number, group in enumerate(groups, start=1):
         seeds = f", {len(group.logs)} seeds" if len(group.logs) > 1 else ""
         console.print(f"[{number}] {group.name}{seeds}", style="bold")
+        if not (movements := compare.movements(group)):
+            console.print("no metric on record\n")
+            continue
         table = make_table("", ">first", ">last", "")
-        for moved in compare.movements(group):
+        for moved in movements:
             first = "–" if moved.first is None else _short(moved.first)
             spread = f" ± {_short(moved.spread)}" if moved.spread == moved.spread else ""
             status = Text(moved.status, LEVELS.get(moved.level, ""))
@@ -82,11 +89,11 @@ def show_comparison(groups: Sequence[Group]) -> None:
         console.print(table)
         console.print()
     _show_scores(groups)
-    different = [row for row in compare.configuration(groups) if row.differs]
-    if different:
-        console.print("\nWhere the configurations differ", style="bold")
+    rows = [row for row in compare.configuration(groups) if row.differs or len(groups) == 1]
+    if rows:
+        console.print("\n" + ("Where the configurations differ" if len(groups) > 1 else "Configuration"), style="bold")
         table = make_table("", *(f"[{i}]" for i in range(1, len(groups) + 1)), "SB3", "ours")
-        for row in different:
+        for row in rows:
             table.add_row(row.key, *(value or "–" for value in (*row.values, row.sb3, row.recommended)))
         console.print(table)
 

@@ -130,7 +130,7 @@ def test_diagnose_compares_with_other_seeds(healthy, tmp_path):
     [
         (["diagnose"], "give one of RUN"),
         (["diagnose", "RUN", "--sb3", "x.csv"], "give one of RUN"),
-        (["diagnose", "RUN", "--set", "gamma=0.9"], "a run knows its settings"),
+        (["diagnose", "RUN", "--set", "gamma=0.9"], "config.toml says it"),
         (["diagnose", "nothing"], "no run there"),
         (["diagnose", "--sb3", "nothing.csv"], "nothing.csv"),
         (["diagnose", "--sb3", str(GOLDEN / "sb3_healthy.csv"), "--set", "n_step=3"], "did you mean n_steps"),
@@ -155,6 +155,34 @@ def test_what_could_not_be_read_is_said(healthy):
     (healthy / "summary.json").unlink()
     _, _, err = call("diagnose", healthy)
     assert "note: healthy: summary.json: missing" in err
+
+
+def test_a_run_without_its_configuration_is_told_its_settings(healthy):
+    (healthy / "config.toml").unlink()
+    assert "not known: batch_size" in " ".join(call("diagnose", healthy)[1].split())
+    code, out, _ = call("diagnose", healthy, "--set", "n_envs=2", "n_steps=8", "batch_size=32")
+    assert code == 0
+    assert "batch-exceeds-rollout" in out and "not known: batch_size" not in " ".join(out.split())
+
+
+def test_compare_shows_the_configuration_of_one_run_beside_the_references(healthy):
+    out = call("compare", healthy)[1]
+    line = next(line for line in out.splitlines() if line.startswith("n_steps"))
+    assert line.split() == ["n_steps", "128", "2,048", "32"]
+
+
+def test_a_run_without_any_update_is_not_called_sound(healthy):
+    (healthy / "metrics.jsonl").write_text("")
+    (healthy / "summary.json").unlink()
+    code, out, err = call("diagnose", healthy)
+    assert code == 0
+    assert "nothing could be judged" in out and "nothing found" not in out
+    assert "holds no complete line" in err and "summary.json: missing" in err
+    code, out, _ = call("compare", healthy)
+    assert code == 0
+    assert "no metric on record" in out
+    assert next(line for line in out.splitlines() if line.startswith("n_steps")).split()[-1] == "32"
+    assert call("report", healthy)[0] == 0
 
 
 def test_compare_puts_seeds_together_and_shows_where_configurations_differ(healthy, broken, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import tomllib
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ppo_jax.analysis.compare import group, to_dict
 from ppo_jax.analysis.diagnose import CAUSES, EXCLUDES, RULES, SEVERITIES, diagnose, fix
-from ppo_jax.analysis.logs import RunLog, read_sb3
-from ppo_jax.config import Config, PPOConfig, TaskConfig, from_dict
+from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
+from ppo_jax.analysis.validate import validate
+from ppo_jax.config import Config, PPOConfig, ScheduleConfig, TaskConfig, from_dict
 from ppo_jax.types import PPOJaxError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -127,6 +130,29 @@ def test_fix_keeps_the_batch_a_divisor_of_the_rollout_and_mentions_what_it_unset
     assert "# clip_range_vf is unset, was 0.1: value-clip-saturated" in text
 
 
+def test_fix_without_a_change_says_so_and_keeps_every_setting():
+    config = Config(TaskConfig("A\n[ppo]"), PPOConfig(learning_rate=ScheduleConfig(3e-4, 0.0)))
+    log = dataclasses.replace(run(config), name="a\nn_epochs = 3")
+    text = fix(log, diagnose(log))
+    assert text.startswith("# a n_epochs = 3, unchanged: no finding asks for another setting\n")
+    assert from_dict(tomllib.loads(text)) == config
+
+
+def test_fix_writes_the_whole_schedule_it_replaces():
+    rate = ScheduleConfig(0.1, 0.01, warmup=0.1)
+    log = run(Config(TaskConfig("A"), PPOConfig(learning_rate=rate)), approx_kl=0.5, clip_fraction=0.5)
+    line = next(line for line in fix(log, diagnose(log)).splitlines() if line.startswith("learning_rate"))
+    assert "# was { init = 0.1, final = 0.01," in line and "warmup = 0.1" in line and "lr-too-high" in line
+
+
+def test_fix_needs_a_whole_configuration(tmp_path):
+    (tmp_path / "config.toml").write_text("[task]\nenv_id = 'A'\n[ppo]\nn_epoch = 3\n")
+    (tmp_path / "metrics.jsonl").write_text('{"update": 1}\n')
+    log = read_run(tmp_path)
+    with pytest.raises(PPOJaxError, match="--fix needs"):
+        fix(log, diagnose(log))
+
+
 def test_fix_needs_a_configuration():
     log = read_sb3(REPOSITORY / "tests" / "golden" / "sb3_tight_kl.csv")
     with pytest.raises(PPOJaxError, match=r"--fix needs the config\.toml of a ppo_jax run"):
@@ -145,7 +171,9 @@ def test_the_document_lists_the_rules_with_their_thresholds_and_sources():
 
 
 SERIES = st.lists(
-    st.one_of(st.floats(-1e6, 1e6), st.floats(0, 1), st.just(0.0), st.just(float("nan"))), min_size=8, max_size=8
+    st.one_of(st.floats(-1e6, 1e6), st.floats(0, 1), st.just(0.0), st.just(float("nan")), st.floats()),
+    min_size=8,
+    max_size=8,
 )
 # Both sides of these would be advice to raise and to lower the same setting, or two readings of one number.
 OPPOSED = [
@@ -157,7 +185,55 @@ OPPOSED = [
     ("returns-degenerate", "critic-worse-than-mean"),
     ("returns-degenerate", "critic-uninformative"),
     ("kl-target-unreachable", "lr-too-low"),
+    ("kl-early-stops", "lr-too-low"),
+    ("non-finite", "lr-too-low"),
+    ("overfitting", "still-improving"),
+    ("returns-degenerate", "still-improving"),
+    ("critic-worse-than-mean", "critic-memorises"),
+    ("critic-uninformative", "critic-memorises"),
 ]
+# What the advice of a rule says to raise (+1) or to lower (-1), in words or as a change.
+DIRECTIONS = {
+    "learning_rate": {
+        "lr-too-high": -1,
+        "non-finite": -1,
+        "kl-early-stops": -1,
+        "clip-fraction-high": -1,
+        "lr-too-low": 1,
+    }
+    | {"kl-target-unreachable": -1},
+    "n_epochs": {"too-many-epochs": -1, "kl-early-stops": -1, "clip-fraction-high": -1, "critic-memorises": -1},
+    "ent_coef": {"entropy-bonus-dominates": -1, "entropy-stuck": -1, "entropy-collapse": 1},
+    "vf_coef": {"critic-worse-than-mean": 1, "critic-uninformative": 1, "value-loss-high": 1},
+    "batch_size": {"batch-exceeds-rollout": -1, "value-loss-high": -1, "critic-worse-than-mean": -1}
+    | {"critic-uninformative": -1},
+    "gamma": {"horizon-too-short": 1},
+    "n_steps": {"rollout-shorter-than-episode": 1},
+    "total_timesteps": {"still-improving": 1, "plateau": -1, "overfitting": -1, "returns-degenerate": -1},
+}
+
+
+def test_no_two_findings_that_can_stand_together_pull_a_setting_both_ways():
+    apart = {frozenset((winner, loser)) for winner, losers in EXCLUDES.items() for loser in losers}
+    for pulls in DIRECTIONS.values():
+        assert set(pulls) <= set(IDS)
+        both = {frozenset((a, b)) for a, up in pulls.items() for b, down in pulls.items() if up > 0 > down}
+        # Clip fractions of two rules that are on either side of each other need no entry.
+        assert both - apart <= {frozenset(("lr-too-low", "clip-fraction-high"))}
+
+
+@pytest.mark.parametrize(
+    ("winner", "loser", "columns"),
+    [
+        ("kl-early-stops", "lr-too-low", {"early_stopped": 1.0, "epochs_completed": 2.0}),
+        ("non-finite", "lr-too-low", {"policy_loss": [0.0] * 49 + [np.nan]}),
+    ],
+)
+def test_a_policy_that_hardly_moves_is_not_told_to_move_faster_where_something_else_stops_it(winner, loser, columns):
+    still = {"approx_kl": 1e-5, "clip_fraction": 0.0, "entropy_normalized": 0.99}
+    assert loser in ids(run(**still))
+    assert winner in (found := ids(run(**still, **columns)))
+    assert loser not in found
 
 
 @given(
@@ -181,3 +257,5 @@ def test_any_series_and_any_subset_of_columns_is_read_without_contradiction(n, c
     assert not {finding.id for finding in diagnosis.findings} & {one.id for one in diagnosis.unjudged}
     if not unknown:
         from_dict(tomllib.loads(fix(log, diagnosis)))
+    validate([log])
+    json.dumps(to_dict(group([log])), allow_nan=False)

@@ -127,6 +127,31 @@ def test_stable_baselines3_broken():
     )
 
 
+def sb3(folder: Path, rows: list[dict]) -> Path:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    (folder / "progress.csv").write_text("\n".join(",".join(line) for line in lines) + "\n")
+    return folder
+
+
+def test_lines_of_stable_baselines3_that_stand_for_several_updates(tmp_path):
+    """log_interval = 4: a line after iterations 4, 8, 12, and as many updates as iterations before it."""
+    begun = {4: 30, 8: 70, 12: 90}  # 10 epochs each, but for the last four updates, which lost 20
+    rows = [{"time/iterations": i, "train/n_updates": n, "train/approx_kl": 0.01} for i, n in begun.items()]
+    log = read_sb3(sb3(tmp_path, rows))
+    assert log.settings["n_epochs"] == 10
+    np.testing.assert_allclose(log.columns["early_stopped"], [0.0, 0.0, 5 / 9])
+    assert "too-many-epochs" not in ids(log)
+    assert "iterations_total" not in log.columns
+
+
+def test_a_run_of_stable_baselines3_that_went_on_from_before(tmp_path):
+    rows = [{"time/iterations": i, "train/n_updates": 400 + 4 * i, "train/approx_kl": 0.01} for i in range(1, 6)]
+    log = read_sb3(sb3(tmp_path, rows))
+    assert log.settings["n_epochs"] == 4
+    np.testing.assert_allclose(log.columns["early_stopped"], [np.nan, 0, 0, 0, 0])
+
+
 def ids(log) -> set[str]:
     return {finding.id for finding in diagnose(log).findings}
 
@@ -181,6 +206,38 @@ def test_tensorboard_with_the_tags_of_cleanrl(tmp_path):
     np.testing.assert_allclose(log.columns["episode_return_mean"], [10.0 + step for step in updates], rtol=1e-6)
     assert log.settings["learning_rate"]["init"] > log.settings["learning_rate"]["final"]
     assert "critic-worse-than-mean" in ids(log)
+
+
+def test_the_settings_that_cleanrl_writes_beside_its_numbers(tmp_path):
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    given = {
+        "num_envs": 4,
+        "num_steps": 128,
+        "num_minibatches": 4,
+        "update_epochs": 40,
+        "gamma": "0.9",
+        "norm_adv": True,
+    }
+    given |= {"target_kl": None, "ent_coef": "a|b", "learning_rate": 1.0, "exp_name": "x"}
+    text = "|param|value|\n|-|-|\n" + "\n".join(f"|{key}|{value}|" for key, value in given.items())
+    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()], tensor_shape=shape)
+    value = Summary.Value(tag="hyperparameters/text_summary", metadata=metadata, tensor=tensor)
+    writer = EventFileWriter(str(tmp_path))
+    writer.add_event(Event(step=0, summary=Summary(value=[value])))
+    writer.close()
+    write_events(tmp_path, {"losses/approx_kl": [(512, 0.01), (1024, 0.01)]})
+    log = read_tensorboard(tmp_path, {"n_envs": 8})
+    known = {"n_envs": 8, "n_steps": 128, "n_epochs": 40, "gamma": 0.9, "normalize_advantage": True, "target_kl": None}
+    assert log.settings == known | {"batch_size": 128}
+    assert "too-many-epochs" in ids(log)
 
 
 def test_tensorboard_with_the_tags_of_stable_baselines3(tmp_path):

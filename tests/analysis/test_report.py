@@ -6,11 +6,13 @@ import dataclasses
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ import pytest
 
 from ppo_jax.analysis import figures, report, trees
 from ppo_jax.analysis.compare import group
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.logs import RunLog, read_run
+from ppo_jax.config import Config, TaskConfig
 from ppo_jax.metrics import METRICS
 from ppo_jax.types import PPOJaxError
 
@@ -135,6 +138,46 @@ def test_a_figure_follows_the_pages_colours(written):
     assert "#010101" not in drawing and "DejaVu" not in drawing
 
 
+def test_explained_variance_far_below_zero_is_still_drawn(tmp_path):
+    columns = {"update": np.arange(1.0, 9), "env_steps": np.arange(1.0, 9), "explained_variance": np.full(8, -4e5)}
+    columns["explained_variance"][:4] = -1.5
+    drawing = next(one for one in figures.draw(group([RunLog("far", "sb3", {}, columns)])))
+    line = re.search(
+        r'id="explained-variance-line2d_\d+">\s*<path d="([^"]*)"[^>]*style="fill: none; stroke: var\(--series-1',
+        drawing.svg,
+    )
+    heights = [float(y) for _, y in re.findall(r"[ML] (\S+) (\S+)", line[1])]
+    top, bottom = 0.0, float(re.search(r'viewBox="0 0 \S+ (\S+)"', drawing.svg)[1])
+    assert top < min(heights) < max(heights) < bottom
+    assert "−100,000" in drawing.svg
+
+
+def test_a_run_that_blew_up_is_reported():
+    columns = {name: np.array([0.1, 1e200, np.inf, np.nan, -1e308, 1e308]) for name in run("a").columns}
+    columns |= {"update": np.arange(1.0, 7), "env_steps": np.arange(1.0, 7)}
+    document = report.build([dataclasses.replace(run("a"), columns=columns)])
+    assert "non-finite" in document.to_markdown()
+    assert document.to_html().count("<svg") >= 8
+
+
+def test_names_that_no_page_or_file_can_hold_are_replaced(tmp_path):
+    folder = tmp_path / "run\x1b[31m"
+    folder.mkdir()
+    strange = "\x00\ud800\u202e" + HOSTILE
+    (folder / "metrics.jsonl").write_text('{"update": 1, "env_steps": 1, "approx_kl": 0.1}\n')
+    (folder / "queries.jsonl").write_text(json.dumps(queries(strange)[0]) + "\n")
+    (folder / "summary.json").write_text(json.dumps({"status": strange, "baselines": {strange: 1}}))
+    config = Config(TaskConfig(dataset=strange.replace("\ud800", "")))
+    (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    for file in report.write([read_run(folder)], tmp_path / "out"):
+        text = file.read_text(encoding="utf-8")
+        assert "\ufffd" in text or file.suffix == ".svg"
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", text)
+        assert "<script" not in text or file.suffix == ".md"  # there it may stand within a fence
+        if file.suffix == ".svg":
+            ElementTree.parse(file)
+
+
 def test_another_trainers_log_leaves_out_what_it_lacks(tmp_path):
     columns = {"update": np.arange(1.0, 5), "env_steps": np.arange(1.0, 5), "explained_variance": np.full(4, 0.5)}
     columns["value_loss"] = np.full(4, np.nan)
@@ -215,6 +258,7 @@ def test_examples_are_one_of_each_kind():
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 120  # seconds for the whole visit, on a busy machine
 VISIBLE = """[...document.querySelectorAll('figure svg, figure .tree')].map(one => {
   const box = one.getBoundingClientRect();
   return [one.closest('figure').id, box.width, box.height];
@@ -241,6 +285,7 @@ def test_the_page_in_a_browser(written, tmp_path):
         ask("Page.navigate", url=address)
         while not any(event["method"] == "Page.loadEventFired" for event in events):
             ask("Runtime.evaluate", expression="1")
+            time.sleep(0.05)
         shown = value(VISIBLE)
         assert len(shown) == len(list((written / "figures").iterdir())) + 6  # three proof trees of each group
         assert all(width > 200 and height > 24 for _, width, height in shown), shown
@@ -254,6 +299,10 @@ def test_the_page_in_a_browser(written, tmp_path):
         assert ink + 300 < paper and dark_paper + 300 < dark_ink
         ask("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
         assert value("document.documentElement.scrollWidth") <= 390
+        trees_fit = (
+            "[...document.querySelectorAll('.attempt .scroll')].every(one => one.scrollWidth <= one.clientWidth)"
+        )
+        assert value(trees_fit)
         smallest = (
             "Math.min(...[...document.querySelectorAll('svg text')].map(one => one.getBoundingClientRect().height))"
         )
@@ -269,30 +318,37 @@ def browser(folder: Path) -> Iterator[Any]:
     """Headless Chromium on the pipe of its debugging protocol: messages are JSON that ends with a zero byte."""
     read_end, to_browser = os.pipe()
     from_browser, write_end = os.pipe()
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync "
-    flags += "--disable-component-update --disable-quic --remote-debugging-pipe"
+    flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-sync "
+    flags += "--disable-background-networking --disable-component-update --disable-quic --remote-debugging-pipe"
     command = f'exec "$0" {flags} --user-data-dir="$1" 3<&{read_end} 4>&{write_end}'
     process = subprocess.Popen(
         ["bash", "-c", command, str(CHROMIUM), str(folder / "profile")],
         pass_fds=(read_end, write_end),
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     os.close(read_end)
     os.close(write_end)
-    pipe, number = os.fdopen(from_browser, "rb"), 0
+    buffer, number, deadline = b"", 0, time.monotonic() + PATIENCE
 
     def message() -> dict[str, Any]:
-        text = bytearray()
-        while (byte := pipe.read(1)) != b"\0":
-            assert byte, "Chromium ended"
-            text += byte
+        nonlocal buffer
+        while b"\0" not in buffer:
+            assert select.select([from_browser], [], [], max(0.0, deadline - time.monotonic()))[0], "Chromium hangs"
+            more = os.read(from_browser, 1 << 16)
+            if not more and number == 1:
+                pytest.skip(f"{CHROMIUM} does not start")
+            assert more, "Chromium ended"
+            buffer += more
+        text, _, buffer = buffer.partition(b"\0")
         return json.loads(text)
 
     def call(method: str, session: str | None = None, events: list | None = None, **params: Any) -> dict[str, Any]:
         nonlocal number
         number += 1
         request = {"id": number, "method": method, "params": params} | ({"sessionId": session} if session else {})
-        os.write(to_browser, json.dumps(request).encode() + b"\0")
+        with suppress(BrokenPipeError):  # then the answer does not come either
+            os.write(to_browser, json.dumps(request).encode() + b"\0")
         while (answer := message()).get("id") != number:
             if events is not None:
                 events.append(answer)
@@ -303,6 +359,10 @@ def browser(folder: Path) -> Iterator[Any]:
         yield call
     finally:
         process.terminate()
-        process.wait(timeout=20)
-        pipe.close()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        os.close(from_browser)
         os.close(to_browser)

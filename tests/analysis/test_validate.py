@@ -114,11 +114,22 @@ def test_limits_are_configuration():
     assert verdicts(run(mrr=0.86), mrr=0.9)["test MRR > 0.9"] == FAIL
 
 
+def test_limits_from_a_file_and_later_ones_win(tmp_path):
+    file = tmp_path / "limits.toml"
+    file.write_text("mrr = 0.9\nvalue_loss = 0.1\n")
+    assert Thresholds.from_assignments([str(file), "mrr=0.8"]) == Thresholds(mrr=0.8, value_loss=0.1)
+    assert Thresholds.from_assignments(["mrr=0.8", str(file)]) == Thresholds(mrr=0.9, value_loss=0.1)
+    file.write_text("mr = 0.9\n")
+    with pytest.raises(PPOJaxError, match=r"limits\.toml: unknown key 'mr'; did you mean mrr"):
+        Thresholds.from_assignments([str(file)])
+
+
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
         (["value_los=1"], "unknown key 'value_los'; did you mean value_loss"),
         (["mrr"], "expected key=value"),
+        (["nothing.toml"], "nothing.toml"),
         (["mrr=high"], "mrr.*expected float"),
     ],
 )

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.logs import RunLog, legible
 from ppo_jax.analysis.rules_critic import returns_degenerate
 from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
-from ppo_jax.analysis.view import View, score
+from ppo_jax.analysis.view import View, overflow_allowed, score
 from ppo_jax.config import SECTIONS
 from ppo_jax.metrics import to_json
 from ppo_jax.parsing import write_toml
@@ -114,7 +114,8 @@ class Group:
     @property
     def proves(self) -> bool:
         """Whether the task is to prove queries."""
-        return any(View(log).has("proved_positive") or "baselines" in log.summary for log in self.logs)
+        told = str(self.settings.get("env_id")).startswith("Proof-") or self.settings.get("dataset") is not None
+        return told or any(View(log).has("proved_positive") or "baselines" in log.summary for log in self.logs)
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ def status(name: str, value: float, log: RunLog) -> tuple[str, str]:
     if name in ("explained_variance", "value_loss") and degenerate(log):
         return "returns hardly vary", ""
     if name == "value_loss":
-        variance = View(log).tail("returns_std") ** 2
+        variance = float(np.square(View(log).tail("returns_std")))
         value = value / variance if variance > 0.0 else np.nan
     if name == "epochs_completed":
         value = value / (log.settings.get("n_epochs") or np.nan)
@@ -252,6 +253,7 @@ def degenerate(log: RunLog) -> bool:
     return returns_degenerate.lacks(view) is None and returns_degenerate.check(view) is not None
 
 
+@overflow_allowed
 def movements(runs: Group) -> tuple[Movement, ...]:
     """How the metrics of a group moved; those that no run measured are left out."""
     rows = []
@@ -268,6 +270,7 @@ def movements(runs: Group) -> tuple[Movement, ...]:
     return tuple(rows)
 
 
+@overflow_allowed
 def scores(groups: Sequence[Group]) -> tuple[Score, ...]:
     """Final numbers of the groups: test scores from the summaries, training metrics at the end."""
     rows = []
@@ -348,7 +351,7 @@ def write_setting(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float) and 0.0 < abs(value) < 0.01:
         return re.sub(r"\.?0*e-0?", "e-", f"{value:.3e}")  # 3e-4
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else legible(str(value))
 
 
 def write_changes(changes: Mapping[str, Any]) -> str:

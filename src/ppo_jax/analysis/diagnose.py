@@ -13,7 +13,7 @@ from ppo_jax.analysis import rules_critic as critic
 from ppo_jax.analysis import rules_policy as policy
 from ppo_jax.analysis import rules_task as task
 from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.view import View
+from ppo_jax.analysis.view import View, overflow_allowed
 from ppo_jax.config import SECTIONS, from_dict
 from ppo_jax.parsing import nearest_divisors
 from ppo_jax.types import PPOJaxError
@@ -91,13 +91,20 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
 }
 # Finding -> those it rules out: they would contradict it, or mean nothing beside it.
 EXCLUDES: Mapping[str, tuple[str, ...]] = {
-    "returns-degenerate": ("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "critic-memorises"),
+    "returns-degenerate": (
+        *("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "critic-memorises"),
+        "still-improving",
+    ),
     "advantages-degenerate": ("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "lr-too-low"),
-    "critic-worse-than-mean": ("critic-uninformative",),
+    "non-finite": ("lr-too-low",),
+    "critic-worse-than-mean": ("critic-uninformative", "critic-memorises"),
+    "critic-uninformative": ("critic-memorises",),
     "lr-too-high": ("lr-too-low",),
     "kl-target-unreachable": ("lr-too-low",),
+    "kl-early-stops": ("lr-too-low",),
     "entropy-bonus-dominates": ("lr-too-low",),
     "entropy-collapse": ("entropy-stuck", "entropy-bonus-dominates"),
+    "overfitting": ("still-improving",),
     "plateau": ("still-improving",),
 }
 
@@ -151,6 +158,7 @@ class Diagnosis:
         }
 
 
+@overflow_allowed
 def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
     """Judge a run by every rule.
 
@@ -164,7 +172,8 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
     for rule in RULES:
         if why := rule.lacks(view):
             unjudged.append(Unjudged(rule.id, why))
-        elif hit := rule.check(view):
+            continue
+        if hit := rule.check(view):
             found[rule.id] = Finding(
                 id=rule.id,
                 severity=hit.severity or rule.severity,
@@ -212,8 +221,8 @@ def fix(log: RunLog, diagnosis: Diagnosis) -> str:
     Raises:
         PPOJaxError: the log is not that of a ppo_jax run, or its configuration is unusable.
     """
-    if log.kind != "ppo_jax" or not any(value is not None for value in log.settings.values()):
-        raise PPOJaxError(f"{log.name}: --fix needs the config.toml of a ppo_jax run")
+    if log.kind != "ppo_jax" or not {"n_envs", "n_steps", "batch_size"} <= log.settings.keys():
+        raise PPOJaxError(f"{log.name}: --fix needs the config.toml of a ppo_jax run, whole and valid")
     changes = {key: (value, finding.id) for finding in diagnosis.findings for key, value in finding.changes.items()}
     sizes = {key: changes.get(key, (log.settings[key],))[0] for key in ("n_envs", "n_steps", "batch_size")}
     rollout = sizes["n_envs"] * sizes["n_steps"]
@@ -223,10 +232,11 @@ def fix(log: RunLog, diagnosis: Diagnosis) -> str:
     settings = dict(log.settings) | {key: value for key, (value, _) in changes.items()}
     owner = {f.name: section for section, cls in SECTIONS.items() for f in dataclasses.fields(cls)}
     config = from_dict(_nested(settings.items(), owner), place=log.name)
-    document = tomlkit.parse(config.to_toml())
-    document.add(tomlkit.nl())
-    lines = document.as_string().rstrip().splitlines()
-    return "\n".join([f"# {log.name}, changed as its diagnosis asks", *_commented(lines, changes, log.settings)]) + "\n"
+    lines = config.to_toml().rstrip().splitlines()
+    title = f"# {' '.join(log.name.split())}, " + (
+        "changed as its diagnosis asks" if changes else "unchanged: no finding asks for another setting"
+    )
+    return "\n".join([title, *_commented(lines, changes, log.settings)]) + "\n"
 
 
 def _commented(lines: list[str], changes: Mapping[str, tuple[Any, str]], old: Mapping[str, Any]) -> list[str]:
@@ -245,7 +255,7 @@ def _commented(lines: list[str], changes: Mapping[str, tuple[Any, str]], old: Ma
 
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{k} = {v}" for k, v in value.items() if k in ("init", "final")) + " }"
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
     return "unset" if value is None else tomlkit.item(value).as_string()
 
 

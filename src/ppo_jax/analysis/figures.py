@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from ppo_jax.analysis.axes import MUTED, set_log_below, set_steps_axis
 from ppo_jax.analysis.compare import Group
 from ppo_jax.analysis.logs import RunLog
 from ppo_jax.analysis.view import View
 
-__all__ = ["SERIES", "Drawing", "draw", "standalone"]
+__all__ = ["SERIES", "Drawing", "draw", "draw_learning", "make_figure", "standalone"]
 
 # Okabe and Ito's colours that stand out on white and, a little lighter in the page's dark scheme, on black.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#997700", "#56b4e9")
-INK, MUTED, RULE = "#010101", "#777777", "#cccccc"  # stand for currentColor, --muted and --rule
+INK, RULE = "#010101", "#cccccc"  # stand for currentColor and --rule, MUTED for --muted
 WIDTH, HEIGHT = 5.2, 2.5  # inches; the page scales the figure to its column
 MAX_POINTS, MAX_QUERIES = 300, 32
+LARGEST = 1e30  # axes cannot hold the numbers of a run that blew up beyond this
 
 Axes = Any  # matplotlib's
 Line = tuple[str, str, Any]  # legend: text, colour, line style
@@ -57,7 +59,7 @@ def standalone(drawing: Drawing) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}><style>{style}</style>{rest}\n'
 
 
-def _figure(
+def make_figure(
     name: str,
     title: str,
     caption: str,
@@ -78,7 +80,12 @@ def _figure(
         axes = figure.subplots(panels, sharex=True, squeeze=False)[:, 0]
         paint(*axes)
         if legend:
-            handles = [mpl.lines.Line2D([], [], color=colour, linestyle=style) for _, colour, style in legend]
+            handles = [
+                mpl.lines.Line2D(
+                    [], [], color=colour, **({"marker": "o", "linestyle": ""} if style == "o" else {"linestyle": style})
+                )
+                for _, colour, style in legend
+            ]
             labels = [_shorten(text, 46) for text, *_ in legend]
             figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, borderaxespad=0)
         figure.draw_without_rendering()  # the layout settles only once it has seen the labels of the ticks
@@ -128,7 +135,8 @@ STYLE: Any = {
 }
 
 
-def _learning(groups: Sequence[Group]) -> Drawing | None:
+def draw_learning(groups: Sequence[Group]) -> Drawing | None:
+    """How the policies were judged during training; None where no run was judged twice."""
     logs = [log for runs in groups for log in runs.logs]
     if not any(len(View(log).scores()) > 1 for log in logs):
         return None
@@ -137,15 +145,15 @@ def _learning(groups: Sequence[Group]) -> Drawing | None:
         for colour, runs in _coloured(groups):
             curves = [(_eval_steps(log), View(log).scores()) for log in runs.logs]
             _band(axes, colour, [(x, y) for x, y in curves if len(x) == len(y) > 1], marker=".")
-        _steps_axis(axes)
+        set_steps_axis(axes)
 
     proves = any(runs.proves for runs in groups)
     title = "Greedy MRR on valid" if proves else "Return in evaluation"
-    return _figure("learning", title, "The policy as it is judged during training.", paint, _names(groups))
+    return make_figure("learning", title, "The policy as it is judged during training.", paint, _names(groups))
 
 
 def _curve(
-    name: str, title: str, metric: str, caption: str, log_scale: bool = False, limits: tuple[float, float] | None = None
+    name: str, title: str, metric: str, caption: str, log_scale: bool = False, log_below: float | None = None
 ) -> Callable[[Sequence[Group]], Drawing | None]:
     """A figure of one metric over the updates."""
 
@@ -161,12 +169,11 @@ def _curve(
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
-            if limits:
-                low, high = axes.get_ylim()
-                axes.set_ylim(max(low, limits[0]), min(high, limits[1]))
-            _steps_axis(axes)
+            if log_below is not None:
+                set_log_below(axes, log_below)
+            set_steps_axis(axes)
 
-        return _figure(name, title, caption, paint, _names(groups))
+        return make_figure(name, title, caption, paint, _names(groups))
 
     return make
 
@@ -185,12 +192,12 @@ def _entropy(groups: Sequence[Group]) -> Drawing | None:
                     axes.plot(x, y / y.max(), color=colour, linestyle=":", linewidth=1.2)
         if metric == "entropy_normalized":
             axes.set_ylim(0.0, 1.05)
-        _steps_axis(axes)
+        set_steps_axis(axes)
 
     legend = [*_names(groups), *([("its coefficient, scaled", _style_colour(groups), ":")] if scheduled else [])]
     title = "Entropy of the policy" + (", 1 is uniform" if metric == "entropy_normalized" else "")
     caption = "It should fall smoothly, about as its coefficient does." if scheduled else "It should fall smoothly."
-    return _figure("entropy", title, caption, paint, legend, HEIGHT + 0.2)
+    return make_figure("entropy", title, caption, paint, legend, HEIGHT + 0.2)
 
 
 def _kl(groups: Sequence[Group]) -> Drawing | None:
@@ -212,12 +219,12 @@ def _kl(groups: Sequence[Group]) -> Drawing | None:
             below.set_title("epochs completed")
             below.set_ylim(bottom=0.0)
             below.yaxis.get_major_locator().set_params(integer=True)
-        _steps_axis(below if below is not None else axes)
+        set_steps_axis(below if below is not None else axes)
 
     legend = [*_names(groups), *([("limit, 1.5 × target_kl", _style_colour(groups), ":")] if limits else [])]
     title = "KL against its limit" + (", and the epochs completed" if epochs else "")
     caption = "Where an update passes its limit, the rest of its epochs is left out."
-    return _figure("kl", title, caption, paint, legend, 3.6 if epochs else HEIGHT, 2 if epochs else 1)
+    return make_figure("kl", title, caption, paint, legend, 3.6 if epochs else HEIGHT, 2 if epochs else 1)
 
 
 def _clipping(groups: Sequence[Group]) -> Drawing | None:
@@ -258,11 +265,11 @@ def _pair(
             if both:
                 _metric(axes, colour, runs, dashed[0], linestyle="--")
         axes.set_ylim(bottom=0.0)
-        _steps_axis(axes)
+        set_steps_axis(axes)
 
     colour = _style_colour(groups)
     legend = [*_names(groups), *([(solid[1], colour, "-"), (dashed[1], colour, "--")] if both else [])]
-    return _figure(name, title, caption, paint, legend)
+    return make_figure(name, title, caption, paint, legend)
 
 
 def _ranks(groups: Sequence[Group]) -> Drawing | None:
@@ -293,18 +300,22 @@ def _ranks(groups: Sequence[Group]) -> Drawing | None:
     which = f"The {len(queries)} test queries ranked worst" if len(pooled) > len(queries) else "Test queries"
     of = f" of {_shorten(next(iter(heads)), 40)}" if len(heads) == 1 else ""
     caption = f"{which}{of}, worst first: 1 is first among the corruptions, means over the seeds."
-    return _figure("ranks", "Reciprocal rank of each query", caption, paint, _names(groups), 0.5 + 0.19 * len(queries))
+    return make_figure(
+        *("ranks", "Reciprocal rank of each query", caption, paint),
+        legend=[(text, colour, "o") for text, colour, _ in _names(groups)],
+        height=0.5 + 0.19 * len(queries),
+    )
 
 
 FIGURES: tuple[Callable[[Sequence[Group]], Drawing | None], ...] = (
-    _learning,
+    draw_learning,
     _curve("returns", "Return of training episodes", "episode_return_mean", "Mean over the episodes of an update."),
     _curve(
         "explained-variance",
         "Explained variance of the critic",
         "explained_variance",
-        "1 is perfect, 0 is no better than the mean return; what lies below −1 is cut off.",
-        limits=(-1.0, 1.02),
+        "1 is perfect, 0 is no better than the mean return; logarithmic below −1.",
+        log_below=-1.0,
     ),
     _curve("value-loss", "Value loss", "value_loss", "Mean squared error of the values, logarithmic.", log_scale=True),
     _entropy,
@@ -357,7 +368,7 @@ def _band(axes: Axes, colour: str, curves: Sequence[tuple[np.ndarray, np.ndarray
     x = max((steps for steps, _ in curves), key=len)
     values = np.full((len(curves), len(x)), np.nan)
     for row, (_, y) in zip(values, curves, strict=True):
-        row[: len(y)] = y
+        row[: len(y)] = np.clip(np.where(np.isfinite(y), y, np.nan), -LARGEST, LARGEST)
     known = np.isfinite(values).any(0) & np.isfinite(x)
     x, values = x[known], values[:, known]
     low, mean, high = np.nanmin(values, 0), np.nanmean(values, 0), np.nanmax(values, 0)
@@ -375,21 +386,6 @@ def _reciprocal_ranks(runs: Group) -> dict[str, float]:
             if isinstance(row.get("reciprocal_rank"), int | float):
                 found.setdefault(str(row.get("query")), []).append(row["reciprocal_rank"])
     return {query: float(np.mean(ranks)) for query, ranks in found.items()}
-
-
-def _steps_axis(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _round(x)))
-    axes.set_xlabel("environment steps", loc="right")
-
-
-def _round(x: float) -> str:
-    for size, mark in ((1e6, "M"), (1e3, "k")):
-        if abs(x) >= size:
-            return f"{x / size:g}{mark}"
-    return f"{x:g}"
 
 
 def _shorten(text: str, most: int) -> str:

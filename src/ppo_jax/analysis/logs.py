@@ -5,9 +5,11 @@ A crashed or truncated run is read as far as it goes; what was missing is said i
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,15 +19,18 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from ppo_jax.config import SECTIONS, from_dict
-from ppo_jax.parsing import convert, nearest
+from ppo_jax.parsing import convert, nearest, parse_assignment
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["RunLog", "check_settings", "read", "read_run", "read_sb3", "read_tensorboard"]
+__all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_tensorboard"]
 
 EVENTS = "*tfevents*"
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+HYPERPARAMETERS = "hyperparameters/text_summary"  # of CleanRL
 # Names of other loggers -> ours. A leading "-" flips the sign.
 SB3_NAMES = {
     "time/total_timesteps": "env_steps",
+    "time/iterations": "iterations_total",
     "rollout/ep_rew_mean": "episode_return_mean",
     "rollout/ep_len_mean": "episode_length_mean",
     "train/approx_kl": "approx_kl",
@@ -70,6 +75,20 @@ class RunLog:
         return len(self.columns["update"])
 
 
+# Arguments of CleanRL's scripts, which they log as a Markdown table -> our settings.
+CLEANRL_SETTINGS = {
+    "num_envs": "n_envs",
+    "num_steps": "n_steps",
+    "update_epochs": "n_epochs",
+    "clip_coef": "clip_range",
+    "norm_adv": "normalize_advantage",
+    **{
+        key: key
+        for key in ("total_timesteps", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "target_kl")
+    },
+}
+
+
 def read(path: str | Path) -> RunLog:
     """Read what lies at `path`: a run folder of ppo_jax, a progress.csv or its folder, a folder of TensorBoard files.
 
@@ -81,6 +100,15 @@ def read(path: str | Path) -> RunLog:
         return read_sb3(path)
     ours = any((path / name).exists() for name in ("metrics.jsonl", "summary.json", "config.toml"))
     return read_tensorboard(path) if not ours and path.is_dir() and any(path.rglob(EVENTS)) else read_run(path)
+
+
+def legible(value: Any) -> Any:
+    """Text, within lists and dicts too, without what no page or terminal should be sent: controls, lone surrogates."""
+    if isinstance(value, str):
+        return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {legible(key): legible(one) for key, one in value.items()}
+    return type(value)(map(legible, value)) if isinstance(value, list | tuple) else value
 
 
 def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +139,7 @@ def read_run(folder: str | Path) -> RunLog:
     summary: dict[str, Any] = {}
     try:
         found = json.loads((folder / "summary.json").read_text(encoding="utf-8", errors="replace"))
-        summary = found if isinstance(found, dict) else {"status": "not a JSON object"}
+        summary = legible(found) if isinstance(found, dict) else {"status": "not a JSON object"}
         if summary.get("status") != "completed":
             notes.append(f"summary.json: the run's status is {summary.get('status')!r}, not 'completed'")
     except OSError:
@@ -119,14 +147,14 @@ def read_run(folder: str | Path) -> RunLog:
     except ValueError:
         notes.append("summary.json: not JSON; left out")
     return RunLog(
-        name=folder.resolve().name,
+        name=legible(folder.resolve().name),
         kind="ppo_jax",
         settings=_settings(folder / "config.toml", notes),
         columns=_columns(rows),
         evaluations=tuple(_json_lines(folder / "eval.jsonl", notes, required=False)),
         summary=summary,
         queries=tuple(_json_lines(folder / "queries.jsonl", notes, required=False)),
-        notes=tuple(notes),
+        notes=legible(tuple(notes)),
     )
 
 
@@ -167,7 +195,7 @@ def read_tensorboard(folder: str | Path, settings: Mapping[str, Any] | None = No
 
     Args:
         folder: where the event files lie.
-        settings: configuration keys the log lacks.
+        settings: configuration keys the log lacks, or has otherwise.
 
     Raises:
         PPOJaxError: the reader is not installed, no event file is there, or no tag is known.
@@ -180,10 +208,13 @@ def read_tensorboard(folder: str | Path, settings: Mapping[str, Any] | None = No
     if not any(folder.rglob(EVENTS)):
         raise PPOJaxError(f"{folder}: no TensorBoard event file there")
     series: dict[str, list[tuple[int, float]]] = {}
+    known: dict[str, Any] = {}
     ours = set(SB3_NAMES.values())
     for directory in sorted({file.parent for file in folder.rglob(EVENTS)}):
         events = EventAccumulator(str(directory), size_guidance={"scalars": 0})
         events.Reload()
+        for tensor in events.Tensors(HYPERPARAMETERS) if HYPERPARAMETERS in events.Tags()["tensors"] else ():
+            known |= _cleanrl_settings(b"".join(tensor.tensor_proto.string_val).decode("utf-8", "replace"))
         for tag in events.Tags()["scalars"]:
             name = SB3_NAMES.get(tag) or CLEANRL_NAMES.get(tag) or (tag.split("/")[-1] if "/" not in tag else None)
             if name:
@@ -200,7 +231,23 @@ def read_tensorboard(folder: str | Path, settings: Mapping[str, Any] | None = No
         place = np.minimum(np.searchsorted(steps, at), len(steps) - 1)
         for i in np.unique(place):
             rows[i][name] = float(values[place == i].mean())
-    return _foreign(folder.resolve().name, "tensorboard", rows, settings or {}, [])
+    return _foreign(folder.resolve().name, "tensorboard", rows, known | dict(settings or {}), [])
+
+
+def _cleanrl_settings(table: str) -> dict[str, Any]:
+    """Our settings from CleanRL's table ``|param|value|``; what does not fit is left out."""
+    cells = (line.strip().strip("|").split("|") for line in table.splitlines())
+    given = {row[0].strip(): row[1].strip() for row in cells if len(row) == 2}
+    found: dict[str, Any] = {}
+    for theirs, key in CLEANRL_SETTINGS.items():
+        if theirs in given:
+            _, value = parse_assignment(f"{key} = {given[theirs].replace('True', 'true').replace('False', 'false')}")
+            with contextlib.suppress(PPOJaxError):
+                found |= check_settings({key: value})
+    rollout, minibatches = found.get("n_envs", 0) * found.get("n_steps", 0), given.get("num_minibatches", "")
+    if rollout and minibatches.isdigit() and int(minibatches):
+        found["batch_size"] = rollout // int(minibatches)
+    return found
 
 
 def _foreign(
@@ -213,15 +260,9 @@ def _foreign(
     if "half_value_loss" in columns:  # CleanRL's loss has a factor of 1/2
         columns["value_loss"] = 2.0 * columns.pop("half_value_loss")
     known = dict(settings)
+    iterations = columns.pop("iterations_total", None)
     if "epochs_begun_total" in columns:
-        # SB3 counts an epoch that the KL limit cut short like a whole one.
-        begun = np.diff(columns.pop("epochs_begun_total"), prepend=0.0)
-        finite = begun[np.isfinite(begun)]
-        most = int(finite.max(initial=1.0))
-        n_epochs = known.setdefault("n_epochs", most)
-        if most > 1 or n_epochs > 1:  # of one epoch an update nobody can tell whether there should have been more
-            columns["early_stopped"] = np.where(np.isnan(begun), np.nan, (begun < n_epochs).astype(float))
-            columns["epochs_completed"] = np.where(begun < n_epochs, begun - 1.0, begun)
+        _count_epochs(columns, columns.pop("epochs_begun_total"), iterations, known)
     if "entropy" in columns and "action_std" not in columns and not (columns["entropy"] < 0).any():
         # Discrete actions: a fresh policy is close to uniform, so the first entropy stands for the largest.
         columns["entropy_normalized"] = columns["entropy"] / max(np.nanmax(columns["entropy"]), 1e-12)
@@ -230,7 +271,29 @@ def _foreign(
             finite = columns[key][np.isfinite(columns[key])]
             first, last = float(finite[0]), float(finite[-1])
             known[key] = first if np.isclose(first, last, rtol=1e-3) else {"init": first, "final": last}
-    return RunLog(name, kind, known, columns, notes=tuple(notes))
+    return RunLog(legible(name), kind, known, columns, notes=legible(tuple(notes)))
+
+
+def _count_epochs(
+    columns: dict[str, np.ndarray], begun_total: np.ndarray, iterations: np.ndarray | None, known: dict[str, Any]
+) -> None:
+    """Early stops and epochs from SB3's count of epochs, where one that the KL limit cut short counts as whole.
+
+    A line may stand for several updates (``log_interval``); of these only the least share that was cut short is known.
+    """
+    # A line is written before the update of its own iteration.
+    total = np.arange(1.0, len(begun_total) + 1) if iterations is None else iterations - 1.0
+    updates = np.diff(total, prepend=0.0)  # 0 in a first line where learning went on from before: not known
+    begun = np.diff(begun_total, prepend=0.0) / np.where(updates > 0, updates, np.nan)
+    finite = begun[np.isfinite(begun)]
+    most = int(np.ceil(finite.max(initial=1.0)))
+    n_epochs = known.setdefault("n_epochs", most)
+    if most <= 1 and n_epochs <= 1:  # of one epoch an update nobody can tell whether there should have been more
+        return
+    lost = np.maximum(n_epochs - begun, 0.0)
+    columns["early_stopped"] = np.where(updates == 1, np.sign(lost), lost / max(n_epochs - 1, 1))
+    columns["early_stopped"][np.isnan(begun)] = np.nan
+    columns["epochs_completed"] = begun - columns["early_stopped"]
 
 
 def _json_lines(path: Path, notes: list[str], required: bool = True) -> list[dict[str, Any]]:
@@ -247,7 +310,7 @@ def _json_lines(path: Path, notes: list[str], required: bool = True) -> list[dic
         except ValueError:
             row = None
         if isinstance(row, dict):
-            rows.append(row)
+            rows.append(legible(row))
         else:
             cut = number == len(lines)
             notes.append(f"{path.name}:{number}: {'cut off' if cut else 'not a JSON object'}; left out")

@@ -108,7 +108,9 @@ def write_number(x: float) -> str:
     """A number for a table: three decimals where that says enough, so that columns align; a dash for NaN."""
     if np.isnan(x):
         return "–"
-    if x == round(x) or abs(x) >= 1000:
+    if np.isinf(x):
+        text = "∞" if x > 0 else "-∞"
+    elif x == round(x) or abs(x) >= 1000:
         text = f"{x:,.0f}"
     elif abs(x) >= 0.01:
         text = f"{x:.3f}" if abs(x) < 10 else f"{x:.1f}"

@@ -16,9 +16,10 @@ from ppo_jax.analysis import compare, figures, trees, validate
 from ppo_jax.analysis.compare import Group, Movement, write_changes
 from ppo_jax.analysis.diagnose import Finding, diagnose
 from ppo_jax.analysis.document import Block, Cell, Document, Drawings, Item, Items, Section, Table, Text, Title, Trees
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.logs import RunLog, legible
 from ppo_jax.analysis.reading import EXPECTATIONS, READING, write_number
 from ppo_jax.analysis.statistics import Estimate, interquartile_mean
+from ppo_jax.analysis.view import overflow_allowed
 from ppo_jax.metrics import METRICS, write_atomically
 from ppo_jax.types import PPOJaxError
 
@@ -51,7 +52,8 @@ def write(
     except OSError as error:
         raise PPOJaxError(f"{folder}: cannot be written: {error.strerror}; choose another folder") from None
     document = build(runs, thresholds)
-    drawings = [one for section in document.sections for block in section.blocks for one in _drawings(block)]
+    blocks = [block for section in document.sections for block in section.blocks]
+    drawings = [one for block in blocks if isinstance(block, Drawings) for one in block.drawings]
     texts = {"report.html": document.to_html(), "report.md": document.to_markdown()}
     texts |= {f"figures/{one.name}.svg": figures.standalone(one) for one in drawings}
     for name, text in texts.items():
@@ -59,6 +61,7 @@ def write(
     return tuple(folder / name for name in texts)
 
 
+@overflow_allowed
 def build(runs: Sequence[RunLog] | Sequence[Group], thresholds: validate.Thresholds | None = None) -> Document:
     """The report as a `Document`, without touching a disk.
 
@@ -71,7 +74,7 @@ def build(runs: Sequence[RunLog] | Sequence[Group], thresholds: validate.Thresho
         [one for one in runs if isinstance(one, RunLog)]
     )
     found = [_findings(runs) for runs in groups]
-    tasks = dict.fromkeys(str(runs.settings.get("env_id") or runs.settings.get("dataset") or "") for runs in groups)
+    tasks = dict.fromkeys(legible(runs.settings.get("env_id") or runs.settings.get("dataset") or "") for runs in groups)
     n_runs = sum(len(runs.logs) for runs in groups)
     parts = (
         ("Summary", _summary(groups, found)),
@@ -202,13 +205,17 @@ def _issues(groups: Sequence[Group], found: Sequence[list[_Found]]) -> list[Bloc
                 one.finding.id,
                 f"{one.finding.severity}, {one.finding.confidence:.0%} sure{_in_seeds(one, runs)}",
                 LEVELS[one.finding.severity],
-                (f"Seen{one.where}: {one.finding.evidence.rstrip('.')}.", f"Why: {one.finding.cause}"),
+                (f"Seen{one.where}: {one.finding.evidence.rstrip('.')}.", _why(one.finding)),
                 remark=f"Source: {one.finding.source}",
             )
             for one in findings
         )
         blocks += [Title(runs.name), Items(items) if items else Text("No rule of the diagnosis fired.")]
     return blocks
+
+
+def _why(finding: Finding) -> str:
+    return f"Why: {finding.cause}" + (f" Because of {', '.join(finding.because_of)}." if finding.because_of else "")
 
 
 def _root_causes(groups: Sequence[Group], found: Sequence[list[_Found]]) -> list[Block]:
@@ -286,8 +293,8 @@ def _expected(groups: Sequence[Group]) -> list[Block]:
             rows.append((Cell(one.name), Cell(one.expected), *cells))
     if not rows:
         return []
-    note = [Text(_over_seeds(groups), True)] if _over_seeds(groups) else []
-    return [Table(("", "expected", *(runs.name for runs in groups)), tuple(rows)), *note]
+    table = Table(("", "expected", *(runs.name for runs in groups)), tuple(rows))
+    return [table, Text(over, True)] if (over := _over_seeds(groups)) else [table]
 
 
 def _validation(groups: Sequence[Group], thresholds: validate.Thresholds) -> list[Block]:
@@ -341,10 +348,6 @@ def _appendix(groups: Sequence[Group]) -> list[Block]:
         if name in measured
     ]
     return [Table(("", "what it is", "healthy", "reading"), tuple(rows), prose=True)] if rows else []
-
-
-def _drawings(block: Block) -> tuple[figures.Drawing, ...]:
-    return block.drawings if isinstance(block, Drawings) else ()
 
 
 def _movement(row: Movement | None) -> Cell:

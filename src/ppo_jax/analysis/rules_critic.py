@@ -75,7 +75,7 @@ def critic_uninformative(v: View) -> Hit | None:
     cause="Nearly every state leads to the same return: the task is solved or the policy is stuck. Explained variance "
     "divides by the returns' variance and means nothing here.",
     advice="Judge the run by its returns or proofs. If they are good, stop earlier; if not, look for a reward that "
-    "tells outcomes apart and for more exploration (ent_coef).",
+    "tells outcomes apart, and for what keeps the policy from exploring.",
     source="Var(R) in the denominator of the explained variance",
     confidence=0.8,
     columns=("returns_degenerate|returns_std|episode_return_mean",),
@@ -101,13 +101,13 @@ def returns_degenerate(v: View) -> Hit | None:
     threshold="value loss > the variance of the returns, over the last fifth",
     cause="The value loss alone says nothing; beside the variance of the returns it says that a constant would do "
     "better.",
-    advice="Take care of the critic's other findings first; then raise vf_coef or the number of gradient steps.",
+    advice="Take care of the critic's other findings first; then raise vf_coef, or take smaller minibatches.",
     source="value loss is E[(V − R)²], which the best constant brings to Var(R)",
     confidence=0.7,
     columns=("value_loss", "returns_std"),
 )
 def value_loss_high(v: View) -> Hit | None:
-    loss, variance = v.tail("value_loss"), v.tail("returns_std") ** 2
+    loss, variance = v.tail("value_loss"), float(np.square(v.tail("returns_std")))
     if loss <= variance or loss <= 1e-8:
         return None
     evidence = f"value loss {number(loss)} over {v.last_fifth()}, the variance of the returns {number(variance)}"
@@ -202,7 +202,7 @@ def horizon_too_short(v: View) -> Hit | None:
     threshold="over 95% of the gradients are clipped, at a median norm over 5 × max_grad_norm",
     cause="Each step has the same length whatever the loss: the clip, not the learning rate, sets the pace, and the "
     "larger of the policy's and the critic's gradients crowds out the other.",
-    advice="Scale rewards or values (normalize_rewards, normalize_values), lower vf_coef, or raise max_grad_norm.",
+    advice="Scale rewards or values (normalize_rewards, normalize_values), or raise max_grad_norm.",
     source="Andrychowicz et al. 2021, on gradient clipping",
     confidence=0.6,
     columns=("grad_clip_fraction", "grad_norm"),
@@ -266,7 +266,7 @@ def truncation_dominates(v: View) -> Hit | None:
     threshold="value error on valid > 2 × that on training queries, and 0.15 above it, in the last three evaluations",
     cause="The critic knows the training queries by heart and cannot judge new ones; its explained variance, measured "
     "in training, does not show it.",
-    advice="More varied queries (fact_dropout, more training facts), a smaller critic, fewer epochs; do not trust "
+    advice="More varied queries (fact_dropout = 0.2, more training facts), a smaller critic, fewer epochs; never trust "
     "explained variance alone.",
     source="generalisation gap of the value function, docs/evaluation.md",
     confidence=0.8,
@@ -278,7 +278,8 @@ def critic_memorises(v: View) -> Hit | None:
     if valid <= 2.0 * train or valid - train <= 0.15:
         return None
     return Hit(
-        f"root mean square error of the value: {valid:.2f} on validation queries, {train:.2f} on training queries"
+        f"root mean square error of the value: {valid:.2f} on validation queries, {train:.2f} on training queries",
+        {"fact_dropout": 0.2} if v.setting("fact_dropout") == 0 else {},
     )
 
 

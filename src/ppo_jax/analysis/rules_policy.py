@@ -33,7 +33,7 @@ USUAL_RATE = 3e-4
     threshold="over 10% of the updates stop early; an error over 40% with under 60% of the epochs completed",
     cause="The policy moves further in an update than the KL limit allows, so the remaining epochs, the critic's among "
     "them, never happen.",
-    advice="Lower n_epochs to what is completed, or take smaller steps: a lower learning_rate, larger minibatches.",
+    advice="Lower n_epochs to what is completed, or take smaller steps with a lower learning_rate.",
     source="SpinningUp and Stable-Baselines3 stop where approx_kl > 1.5 × target_kl",
     confidence=0.9,
     columns=("early_stopped", "epochs_completed"),
@@ -43,7 +43,7 @@ def kl_early_stops(v: View) -> Hit | None:
     share, done, n_epochs = v.mean("early_stopped"), v.mean("epochs_completed"), int(v.setting("n_epochs"))
     if share <= 0.1:
         return None
-    lost = 1.0 - done / max(n_epochs, 1)
+    lost = max(0.0, 1.0 - done / max(n_epochs, 1))
     evidence = (
         f"the KL limit cut {share:.0%} of {v.whole()} short; {done:.1f} of {n_epochs} epochs were completed on "
         f"average, {lost:.0%} of the gradient steps were lost"
@@ -57,7 +57,7 @@ def kl_early_stops(v: View) -> Hit | None:
     severity="error",
     threshold="in over 30% of the updates the limit stops the first epoch",
     cause="A few minibatches already move the policy past the limit: hardly any data is learnt from.",
-    advice="Lower learning_rate; where it is below 1e-3 already, raise target_kl (0.02 to 0.05) or batch_size.",
+    advice="Lower learning_rate; where it is below 1e-3 already, raise target_kl (0.02 to 0.05).",
     source="the limit is tested after each minibatch's forward pass, docs/ppo.md",
     confidence=0.85,
     columns=("early_stopped", "epochs_completed"),
@@ -172,7 +172,7 @@ def entropy_collapse(v: View) -> Hit | None:
     severity="warning",
     threshold="normalised entropy > 0.9 over the last fifth, and returns rose by less than one standard deviation",
     cause="The policy is as good as uniform at the end: nothing was learnt, or the bonus forbids to use it.",
-    advice="Lower ent_coef or let it decay; if it is 0, look for a missing learning signal or a learning_rate too low.",
+    advice="Lower ent_coef or let it decay; if it is 0, look for a missing learning signal.",
     source="log(valid actions) is the entropy of the uniform policy",
     confidence=0.7,
     columns=("entropy_normalized", "episode_return_mean"),
@@ -283,7 +283,7 @@ def lr_too_high(v: View) -> Hit | None:
     threshold="KL < 2e-4 at the median and < 1e-3 at most, under 0.5% of the ratios clipped, normalised entropy > 0.8 "
     "at the end",
     cause="The policy hardly moves: the data of a rollout goes to waste.",
-    advice="Raise learning_rate (3e-4 to 1e-3), or take more gradient steps an update.",
+    advice="Raise learning_rate (3e-4 to 1e-3).",
     source="Andrychowicz et al. 2021, on Adam's learning rate",
     confidence=0.8,
     columns=("approx_kl", "clip_fraction"),
@@ -307,7 +307,7 @@ def lr_too_low(v: View) -> Hit | None:
     severity="warning",
     threshold="over 30% of the ratios are clipped in the last fifth",
     cause="Clipped samples give no gradient; with so many of them an update rests on the rest.",
-    advice="Take smaller steps: a lower learning_rate, fewer epochs, larger minibatches; not a wider clip_range.",
+    advice="Take smaller steps: a lower learning_rate or fewer epochs, not a wider clip_range.",
     source="Schulman et al. 2017, equation 7; Huang et al. 2022 on reading the clip fraction",
     confidence=0.7,
     columns=("clip_fraction",),

@@ -60,7 +60,7 @@ def plateau(v: View) -> Hit | None:
     "does not fall",
     cause="The agent goes on learning the training queries by heart and unlearns what carries over.",
     advice="Use the best parameters (they are kept), train for fewer steps, or vary training more (fact_dropout, "
-    "negative_ratio, ent_coef).",
+    "negative_ratio).",
     source="early stopping on held-out data",
     confidence=0.7,
     columns=("episode_return_mean",),

@@ -109,13 +109,13 @@ def _draw(folder: Path, record: Json, ended: Sequence[Sequence[Json]]) -> None:
 
     height = len(names) * (0.55 + 0.24 * len(groups))
     caption = "Interquartile mean over the seeds of each setting, with a 95% bootstrap interval."
-    drawing = figures._figure("sweep", "Settings", caption, paint, height=height, panels=len(names))
+    drawing = figures.make_figure("sweep", "Settings", caption, paint, height=height, panels=len(names))
     write_atomically(folder / "sweep.svg", figures.standalone(drawing))
     shown = []
     for group in groups[:MAX_CURVES]:
         members = next(together for together in ended if together and together[0]["setting"] == group["setting"])
         logs = [read_run(folder / "members" / member["name"]) for member in members]
         shown.append(Group(describe_setting(group["setting"]), tuple(logs)))
-    curves = figures._learning(shown)
+    curves = figures.draw_learning(shown)
     if curves is not None:
         write_atomically(folder / "curves.svg", figures.standalone(curves))

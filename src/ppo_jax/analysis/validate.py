@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.view import View, score
-from ppo_jax.parsing import convert, parse_assignment
+from ppo_jax.analysis.view import View, overflow_allowed, score
+from ppo_jax.parsing import convert, parse_assignment, read_toml
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["FAIL", "INFORMATION", "NOT_JUDGED", "PASS", "Check", "Thresholds", "passed", "to_dict", "validate"]
@@ -46,15 +47,21 @@ class Thresholds:
 
     @classmethod
     def from_assignments(cls, assignments: Iterable[str]) -> Thresholds:
-        """Read limits from strings such as ``"mrr=0.9"``.
+        """Read limits from strings such as ``"mrr=0.9"``, or ``"limits.toml"`` for a file of such lines; the last wins.
 
         Raises:
-            PPOJaxError: no ``key=value``, an unknown key (names the nearest), or a value that is no number.
+            PPOJaxError: neither, a file that cannot be read, an unknown key (names the nearest), or no number.
         """
-        for text in (assignments := list(assignments)):
-            if "=" not in text:
-                raise PPOJaxError(f"thresholds: {text}: expected key=value, such as mrr=0.9")
-        return cls.from_table(dict(map(parse_assignment, assignments)))
+        limits = cls()
+        for text in assignments:
+            if "=" in text:
+                table, place = dict([parse_assignment(text)]), "thresholds"
+            elif text.endswith(".toml"):
+                table, place = read_toml(Path(text)), text
+            else:
+                raise PPOJaxError(f"thresholds: {text}: expected key=value, such as mrr=0.9, or a file.toml of them")
+            limits = dataclasses.replace(limits, **{key: getattr(cls.from_table(table, place), key) for key in table})
+        return limits
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class Check:
     baseline: tuple[float | None, ...] = field(default=())  # of each run, where the limit is a baseline's number
 
 
+@overflow_allowed
 def validate(logs: Sequence[RunLog], thresholds: Thresholds | None = None) -> tuple[Check, ...]:
     """Hold finished runs, usually seeds of one configuration, against the plan.
 

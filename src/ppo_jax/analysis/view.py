@@ -10,7 +10,22 @@ import numpy as np
 
 from ppo_jax.analysis.logs import RunLog
 
-__all__ = ["Hit", "Rule", "View", "changes_over_time", "look_up", "number", "peak", "rule", "score"]
+__all__ = [
+    "NO_UPDATE",
+    "Hit",
+    "Rule",
+    "View",
+    "changes_over_time",
+    "look_up",
+    "number",
+    "overflow_allowed",
+    "peak",
+    "rule",
+    "score",
+]
+
+NO_UPDATE = "no update is on record"
+overflow_allowed = np.errstate(all="ignore")  # decorator: a run that blew up holds numbers whose sums overflow
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class Rule:
     def lacks(self, view: View) -> str | None:
         """Why the rule cannot be judged on a run; None: it can."""
         if view.n_updates == 0 and self.columns:
-            return "no update is on record"
+            return NO_UPDATE
         missing = [name for name in self.columns if not any(view.has(one) for one in name.split("|"))]
         unknown = [key for key in self.settings if key not in view.log.settings]
         parts = [f"the log has no {name.replace('|', ' or ')}" for name in missing]
@@ -103,12 +118,12 @@ class View:
     def last_fifth(self) -> str:
         """The updates that `tail` averages, in words."""
         update = self.log.columns["update"]
-        return f"updates {update[-_fifth(self.n_updates)]:.0f}–{update[-1]:.0f}"
+        return _span(update[-_fifth(self.n_updates) :])
 
     def whole(self) -> str:
         """All updates, in words."""
         update = self.log.columns["update"]
-        return f"updates {update[0]:.0f}–{update[-1]:.0f}"
+        return _span(update)
 
     def longest_episode(self) -> float:
         """Largest mean episode length of an update."""
@@ -218,6 +233,11 @@ def score(data: Any, *path: str) -> float | None:
 def _score(result: Any) -> float | None:
     greedy = score(result, "greedy", "mrr")
     return score(result, "return_mean") if greedy is None else greedy
+
+
+def _span(update: np.ndarray) -> str:
+    first, last = f"{update[0]:.0f}", f"{update[-1]:.0f}"
+    return f"updates {first}–{last}" if first != last else f"update {last}"
 
 
 def _fifth(n: int) -> int:

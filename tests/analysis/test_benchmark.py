@@ -1,0 +1,100 @@
+"""The benchmark of the diagnosis: what it trains, and that it can be stopped, continued and shared."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppo_jax.analysis.diagnose import RULES
+from ppo_jax.config import load_config
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "diagnosis_benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Any:
+    spec = importlib.util.spec_from_file_location("diagnosis_benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "diagnosis_benchmark", module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def test_at_least_14_faults_on_5_seeds_over_three_tasks_and_30_healthy_runs(benchmark):
+    cases = benchmark.cases(5)
+    kinds = {one.name for one in cases if one.fault}
+    assert len(kinds) >= 14
+    assert all(sum(one.name == kind and not one.sb3 for one in cases) >= 5 for kind in kinds)
+    assert {one.task for one in cases if one.fault} >= {"cartpole", "acrobot", "countries_s3"}
+    assert sum(one.fault is None for one in cases) >= 30
+    assert len({(one.name, one.task, one.seed) for one in cases}) == len(cases)
+
+
+def test_every_fault_is_a_configuration_and_is_named_by_rules(benchmark):
+    for fault in benchmark.FAULTS:
+        assert fault.named_by and set(fault.named_by) <= {rule.id for rule in RULES}
+        for task, settings in fault.tasks.items():
+            load_config(benchmark.EXPERIMENTS / f"{task}.toml", benchmark.QUICK[task] | settings)
+
+
+def test_rates_are_scaled_with_their_schedules(benchmark):
+    rates = benchmark.scaled_rates(100.0)
+    before = load_config(benchmark.EXPERIMENTS / "countries_s3.toml")
+    after = before.override(rates["countries_s3"])
+    for key in ("learning_rate", "critic_learning_rate"):
+        low, high = getattr(before.ppo, key), getattr(after.ppo, key)
+        assert (high.init, high.final) == pytest.approx((100 * low.init, 100 * low.final))
+        assert high.warmup == low.warmup
+
+
+def test_both_logs_of_stable_baselines3_are_read_right(benchmark, tmp_path):
+    healthy, broken = (benchmark.judge(one, tmp_path) for one in benchmark.cases(0) if one.sb3)
+    assert healthy["fault"] is None and healthy["errors"] == []
+    assert broken["named_first"] and broken["named"]
+    assert not list(tmp_path.iterdir())  # nothing is trained
+
+
+def test_shards_share_the_work_and_only_chooses(benchmark):
+    cases = benchmark.cases(5)
+    shards = [benchmark.chosen(cases, [], f"{k}/3") for k in (1, 2, 3)]
+    assert sorted(id(one) for shard in shards for one in shard) == sorted(map(id, cases))
+    assert {one.name for one in benchmark.chosen(cases, ["gamma", "frozen"], "1/1")} == {"gamma of 0", "frozen critic"}
+    assert {one.task for one in benchmark.chosen(cases, ["SB3"], "1/1")} == {"cartpole of SB3"}
+    with pytest.raises(SystemExit, match="no such fault"):
+        benchmark.chosen(cases, ["nothing"], "1/1")
+    with pytest.raises(SystemExit, match="k/n"):
+        benchmark.chosen(cases, [], "3/2")
+
+
+def test_the_leaky_data_set_shares_its_test_queries_with_training(benchmark, tmp_path):
+    folder = benchmark.leaky_dataset(tmp_path / "leaky")
+    assert set((folder / "test.txt").read_text().split()) <= set((folder / "train.txt").read_text().split())
+    assert benchmark.leaky_dataset(folder) == folder
+    assert [one.name for one in tmp_path.iterdir()] == ["leaky"]
+
+
+def test_a_completed_run_of_the_same_configuration_is_not_repeated(benchmark, tmp_path, monkeypatch):
+    trained = []
+
+    def train(config, folder, **_):
+        trained.append(folder.name)
+        folder.mkdir(exist_ok=True)
+        (folder / "config.toml").write_text(config.to_toml())
+        (folder / "metrics.jsonl").write_text('{"update": 1}\n')
+        (folder / "summary.json").write_text(json.dumps({"status": status}))
+        if status == "failed":
+            raise FloatingPointError
+
+    monkeypatch.setattr(benchmark.runner, "train", train)
+    monkeypatch.setattr(benchmark.jax, "clear_caches", lambda: None)
+    case = next(one for one in benchmark.cases(1) if one.name == "gamma of 0")
+    for status in ("interrupted", "failed", "completed", "completed"):
+        assert case.read(tmp_path).summary["status"] == status
+    assert len(trained) == 3
+    other = benchmark.trained(tmp_path, case.name, case.task, {"gamma": 0.5}, case.seed)
+    assert len(trained) == 4 and other.settings["gamma"] == 0.5
