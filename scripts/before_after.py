@@ -10,26 +10,26 @@ report.md. Finished runs are not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from ppo_jax import runner
+import jax
+
+from ppo_jax import runner, sweep
 from ppo_jax.analysis import report
 from ppo_jax.analysis.diagnose import diagnose, fix
 from ppo_jax.analysis.logs import RunLog, read_run
 from ppo_jax.config import load_config
+from ppo_jax.grid import make_plan
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
-def trained(config_file: Path, folder: Path, seed: int) -> RunLog:
-    """Train one run unless it is there, completed and of the same configuration, and read it."""
-    config = load_config(config_file, {"seed": seed})
-    summary = folder / "summary.json"
-    completed = summary.exists() and json.loads(summary.read_text())["status"] == "completed"
-    if not completed or load_config(folder / "config.toml") != config:
-        runner.train(config, folder, overwrite=True)
-    return read_run(folder)
+def trained(config_file: Path, folder: Path, seeds: int) -> list[RunLog]:
+    """Train the runs of a configuration unless they are there, and read them."""
+    plan = make_plan(load_config(config_file), seeds)
+    sweep.run(plan, folder, chunk=1)
+    jax.clear_caches()
+    return [read_run(folder / "members" / member.name) for member in plan.members]
 
 
 def main() -> None:
@@ -42,17 +42,16 @@ def main() -> None:
     arguments = parser.parse_args()
     runner.use_compilation_cache()
 
-    def seeds(name: str, config_file: Path, n: int) -> list[RunLog]:
-        return [trained(config_file, arguments.runs / f"{name}-s{seed}", seed) for seed in range(n)]
-
-    before = seeds("before", EXPERIMENTS / "report_before.toml", arguments.fix_seeds)
-    fixed_config = arguments.runs / "fixed.toml"
-    fixed_config.write_text(fix(before[0], diagnose(before[0])))
+    runs, n, n_fix = arguments.runs, arguments.seeds, arguments.fix_seeds
+    before = trained(EXPERIMENTS / "report_before.toml", runs / "before", n_fix)
+    fixed = runs / "fixed.toml"
+    if not fixed.exists():
+        fixed.write_text(fix(before[0], diagnose(before[0])))
     logs = [
         *before,
-        *seeds("fixed", fixed_config, arguments.fix_seeds),
-        *seeds("after", EXPERIMENTS / "report_after.toml", arguments.seeds),
-        *seeds("recommended", EXPERIMENTS / "countries_s3.toml", arguments.seeds),
+        *trained(fixed, runs / "fixed", n_fix),
+        *trained(EXPERIMENTS / "report_after.toml", runs / "after", n),
+        *trained(EXPERIMENTS / "countries_s3.toml", runs / "recommended", n),
     ]
     for path in report.write(logs, arguments.out)[:2]:
         print(f"wrote {path}")

@@ -3,10 +3,10 @@
     python scripts/diagnosis_benchmark.py [--runs runs/diagnosis] [--seeds 5] [--only NAME …] [--shard 1/2] [--json]
 
 Every fault is trained on one to three tasks and `--seeds` seeds, beside healthy runs of the same tasks; the logs of two
-real runs of Stable-Baselines3, one healthy and one broken, are read as they are (tests/golden). Runs are ordinary run
-folders; completed ones of the same configuration are not repeated, so the script can be stopped and started again.
-`--only` takes names of faults, "healthy" or tasks, or parts of them; `--shard 1/2` and `--shard 2/2` share the work
-between two processes, after which a call without it prints the table. docs/diagnosis.md reports the table.
+real runs of Stable-Baselines3, one healthy and one broken, are read as they are (tests/golden). The seeds of a fault on
+a task are a sweep; what is there is not repeated, so the script can be stopped and started again. `--only` takes names
+of faults, "healthy" or tasks, or parts of them; `--shard 1/2` and `--shard 2/2` share the work between two processes,
+after which a call without it prints the table. docs/diagnosis.md reports the table.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from ppo_jax import runner
+from ppo_jax import runner, sweep
 from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
-from ppo_jax.config import Config, load_config
+from ppo_jax.config import load_config
 from ppo_jax.envs import gymnax
+from ppo_jax.grid import make_plan
 from ppo_jax.logic import datasets
 from ppo_jax.types import Environment, EnvStep, PPOJaxError
 
@@ -211,48 +212,39 @@ def leaky_dataset(folder: Path) -> Path:
     return folder
 
 
-def trained(runs: Path, name: str, task: str, settings: dict[str, Any], seed: int) -> RunLog:
-    """Train one run unless it is there, and read it."""
-    folder = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}-s{seed}"
+def trained(runs: Path, name: str, task: str, settings: dict[str, Any], seeds: range) -> list[RunLog]:
+    """Train the runs of a fault on a task unless they are there, and read them."""
+    folder = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}"
     if settings.get("dataset") == "leaky":
         settings = settings | {"dataset": str(leaky_dataset(runs / "leaky"))}
-    config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings | {"seed": seed})
-    if not is_complete(folder, config):
-        try:
-            runner.train(config, folder, overwrite=True, progress=False, warn=lambda text: None)
-        except Exception as error:  # one run that cannot be trained must not end the rest; it is read as far as it goes
-            print(f"{folder.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        jax.clear_caches()  # hundreds of programs would not fit into the process
-    return read_run(folder)
-
-
-def is_complete(folder: Path, config: Config) -> bool:
-    """Whether a folder holds a completed run of this configuration."""
+    config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings | {"seed": seeds.start})
+    plan = make_plan(config.with_absolute_dataset(), len(seeds))
     try:
-        status = json.loads((folder / "summary.json").read_text())["status"]
-        return status == "completed" and load_config(folder / "config.toml") == config
-    except (OSError, ValueError, KeyError, PPOJaxError):
-        return False
+        sweep.run(plan, folder, chunk=1, progress=False)
+    except PPOJaxError as error:  # one fault that cannot be trained must not end the rest; it is read as far as it goes
+        print(f"{folder.name}: {error}", file=sys.stderr, flush=True)
+    jax.clear_caches()  # dozens of programs would not fit into the process
+    return [read_run(folder / "members" / member.name) for member in plan.members]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run to judge."""
+    """Runs to judge: the seeds of one fault on one task."""
 
     fault: Fault | None  # None: healthy
     task: str
-    seed: int
+    seeds: range
     settings: dict[str, Any] = field(default_factory=dict)
-    sb3: str = ""  # name of a log of Stable-Baselines3 in tests/golden, in place of a run of ours
+    sb3: str = ""  # name of a log of Stable-Baselines3 in tests/golden, in place of runs of ours
 
     @property
     def name(self) -> str:
         return self.fault.name if self.fault else "healthy"
 
-    def read(self, runs: Path) -> RunLog:
+    def read(self, runs: Path) -> list[RunLog]:
         if self.sb3:
-            return read_sb3(GOLDEN / f"{self.sb3}.csv", SB3_SETTINGS)
-        return trained(runs, self.name, self.task, self.settings, self.seed)
+            return [read_sb3(GOLDEN / f"{self.sb3}.csv", SB3_SETTINGS)]
+        return trained(runs, self.name, self.task, self.settings, self.seeds)
 
 
 # What scripts/golden_sb3_logs.py set, and the defaults of Stable-Baselines3; its log lacks these.
@@ -265,31 +257,32 @@ SB3_SETTINGS = {
 def cases(seeds: int) -> list[Case]:
     """Healthy runs, faults, and the two logs of Stable-Baselines3."""
     return [
-        *(Case(None, task, seed) for task, n in HEALTHY.items() for seed in range(100, 100 + n)),
-        *(
-            Case(fault, task, seed, settings)
-            for fault in FAULTS
-            for task, settings in fault.tasks.items()
-            for seed in range(seeds)
-        ),
-        Case(None, "cartpole of SB3", 0, sb3="sb3_healthy"),
-        Case(FAULTS[0], "cartpole of SB3", 0, sb3="sb3_tight_kl"),
+        *(Case(None, task, range(100, 100 + n)) for task, n in HEALTHY.items()),
+        *(Case(fault, task, range(seeds), settings) for fault in FAULTS for task, settings in fault.tasks.items()),
+        Case(None, "cartpole of SB3", range(1), sb3="sb3_healthy"),
+        Case(FAULTS[0], "cartpole of SB3", range(1), sb3="sb3_tight_kl"),
     ]
 
 
-def judge(case: Case, runs: Path) -> dict[str, Any]:
-    """What is found in a run, and whether it names the fault."""
-    found = diagnose(case.read(runs)).findings
-    ids, named_by = [finding.id for finding in found], case.fault.named_by if case.fault else ()
-    return {
-        "fault": case.fault and case.fault.name,
-        "task": case.task,
-        "seed": case.seed,
-        "named_first": bool(ids) and ids[0] in named_by,
-        "named": bool(set(ids) & set(named_by)),
-        "errors": [finding.id for finding in found if finding.severity == "error"],
-        "found": ids,
-    }
+def judge(case: Case, runs: Path) -> list[dict[str, Any]]:
+    """What is found in each run, and whether it names the fault."""
+    named_by = case.fault.named_by if case.fault else ()
+    rows = []
+    for seed, log in zip(case.seeds, case.read(runs), strict=True):
+        found = diagnose(log).findings
+        ids = [finding.id for finding in found]
+        rows.append(
+            {
+                "fault": case.fault and case.fault.name,
+                "task": case.task,
+                "seed": seed,
+                "named_first": bool(ids) and ids[0] in named_by,
+                "named": bool(set(ids) & set(named_by)),
+                "errors": [finding.id for finding in found if finding.severity == "error"],
+                "found": ids,
+            }
+        )
+    return rows
 
 
 def chosen(all_cases: list[Case], only: list[str], shard: str) -> list[Case]:
@@ -311,17 +304,18 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/diagnosis"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="parts of names of faults or tasks")
-    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th run, from the K-th on")
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th fault and task, from the K-th on")
     parser.add_argument("--json", action="store_true", help="print every run as a line of JSON instead of the table")
     arguments = parser.parse_args()
     runner.use_compilation_cache()
     rows, asked = [], chosen(cases(arguments.seeds), arguments.only, arguments.shard)
     for number, case in enumerate(asked, start=1):
-        rows.append(judge(case, arguments.runs))
+        found = judge(case, arguments.runs)
+        rows += found
         if arguments.json:
-            print(json.dumps(rows[-1]), flush=True)
+            print("\n".join(map(json.dumps, found)), flush=True)
         else:
-            print(f"{number}/{len(asked)} {case.name}, {case.task}, seed {case.seed}", file=sys.stderr, flush=True)
+            print(f"{number}/{len(asked)} {case.name}, {case.task}", file=sys.stderr, flush=True)
     if not arguments.json:
         show(rows)
 

@@ -11,6 +11,7 @@ import pytest
 
 from ppo_jax.analysis.diagnose import RULES
 from ppo_jax.config import load_config
+from ppo_jax.types import PPOJaxError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "diagnosis_benchmark.py"
 
@@ -29,10 +30,10 @@ def test_at_least_14_faults_on_5_seeds_over_three_tasks_and_30_healthy_runs(benc
     cases = benchmark.cases(5)
     kinds = {one.name for one in cases if one.fault}
     assert len(kinds) >= 14
-    assert all(sum(one.name == kind and not one.sb3 for one in cases) >= 5 for kind in kinds)
+    assert all(sum(len(one.seeds) for one in cases if one.name == kind and not one.sb3) >= 5 for kind in kinds)
     assert {one.task for one in cases if one.fault} >= {"cartpole", "acrobot", "countries_s3"}
-    assert sum(one.fault is None for one in cases) >= 30
-    assert len({(one.name, one.task, one.seed) for one in cases}) == len(cases)
+    assert sum(len(one.seeds) for one in cases if one.fault is None) >= 30
+    assert len({(one.name, one.task) for one in cases}) == len(cases)
 
 
 def test_every_fault_is_a_configuration_and_is_named_by_rules(benchmark):
@@ -53,7 +54,7 @@ def test_rates_are_scaled_with_their_schedules(benchmark):
 
 
 def test_both_logs_of_stable_baselines3_are_read_right(benchmark, tmp_path):
-    healthy, broken = (benchmark.judge(one, tmp_path) for one in benchmark.cases(0) if one.sb3)
+    (healthy,), (broken,) = (benchmark.judge(one, tmp_path) for one in benchmark.cases(0) if one.sb3)
     assert healthy["fault"] is None and healthy["errors"] == []
     assert broken["named_first"] and broken["named"]
     assert not list(tmp_path.iterdir())  # nothing is trained
@@ -78,23 +79,20 @@ def test_the_leaky_data_set_shares_its_test_queries_with_training(benchmark, tmp
     assert [one.name for one in tmp_path.iterdir()] == ["leaky"]
 
 
-def test_a_completed_run_of_the_same_configuration_is_not_repeated(benchmark, tmp_path, monkeypatch):
-    trained = []
+def test_the_seeds_of_a_fault_are_a_sweep_and_one_that_fails_does_not_end_the_rest(benchmark, tmp_path, monkeypatch):
+    def run(plan, folder, **_):
+        for i, member in enumerate(plan.members):
+            (folder / "members" / member.name).mkdir(parents=True)
+            (folder / "members" / member.name / "config.toml").write_text(member.config.to_toml())
+            (folder / "members" / member.name / "metrics.jsonl").write_text('{"update": 1}\n')
+            status = ("completed", "failed")[i % 2]
+            (folder / "members" / member.name / "summary.json").write_text(json.dumps({"status": status}))
+        raise PPOJaxError("the last could not be trained")
 
-    def train(config, folder, **_):
-        trained.append(folder.name)
-        folder.mkdir(exist_ok=True)
-        (folder / "config.toml").write_text(config.to_toml())
-        (folder / "metrics.jsonl").write_text('{"update": 1}\n')
-        (folder / "summary.json").write_text(json.dumps({"status": status}))
-        if status == "failed":
-            raise FloatingPointError
-
-    monkeypatch.setattr(benchmark.runner, "train", train)
+    monkeypatch.setattr(benchmark.sweep, "run", run)
     monkeypatch.setattr(benchmark.jax, "clear_caches", lambda: None)
-    case = next(one for one in benchmark.cases(1) if one.name == "gamma of 0")
-    for status in ("interrupted", "failed", "completed", "completed"):
-        assert case.read(tmp_path).summary["status"] == status
-    assert len(trained) == 3
-    other = benchmark.trained(tmp_path, case.name, case.task, {"gamma": 0.5}, case.seed)
-    assert len(trained) == 4 and other.settings["gamma"] == 0.5
+    case = next(one for one in benchmark.cases(3) if one.name == "gamma of 0")
+    logs = case.read(tmp_path)
+    assert [log.summary["status"] for log in logs] == ["completed", "failed", "completed"]
+    assert [log.settings["seed"] for log in logs] == [0, 1, 2]
+    assert {log.settings["gamma"] for log in logs} == {0.0}
