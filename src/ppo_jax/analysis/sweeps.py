@@ -104,6 +104,7 @@ def _draw(folder: Path, record: Json, ended: Sequence[Sequence[Json]]) -> None:
                 axes.plot([one["iqm"]], [row], "o", color=figures.SERIES[0])
             axes.set_yticks(range(len(groups)), [describe_setting(group["setting"]) for group in reversed(groups)])
             axes.set_ylim(-0.6, len(groups) - 0.4)
+            axes.margins(x=0.05)
             axes.set_title(name)
             axes.grid(visible=True, axis="x")
 
