@@ -36,11 +36,7 @@ def main() -> None:
     settings = ["--set", *arguments.set] if arguments.set else []
     with tempfile.TemporaryDirectory() as folder:
         sweep = ["sweep", arguments.config, "--seeds", str(arguments.seeds), *settings]
-        ways = {
-            "one after another": ["--chunk", "1"],
-            "side by side": ["--chunk", str(arguments.seeds)],
-            "measured": [],
-        }
+        chunks = {"one after another": 1, "side by side": arguments.seeds, "measured": None}
         train = ["train", arguments.config, *settings]
         seconds(*train, "--run-dir", f"{folder}/first")  # fills the cache
         took = {
@@ -48,12 +44,12 @@ def main() -> None:
                 seconds(*train, "--seed", str(seed), "--run-dir", f"{folder}/{seed}") for seed in range(arguments.seeds)
             )
         }
-        for name, options in ways.items():
+        for name, chunk in chunks.items():
+            options = ["--chunk", str(chunk)] if chunk else []
             took[name] = seconds(*sweep, *options, "--run-dir", f"{folder}/{name}")
         record = json.loads((Path(folder) / "measured" / "sweep.json").read_text())
-    print(
-        f"\n| {arguments.seeds} seeds of {Path(arguments.config).stem} | seconds | separate processes take |\n|---|---|---|"
-    )
+    title = f"{arguments.seeds} seeds of {Path(arguments.config).stem}"
+    print(f"\n| {title} | seconds | separate processes take |\n|---|---|---|")
     for name, total in took.items():
         print(f"| {name} | {total:.0f} | {took['separate processes'] / total:.2f}× |")
     program = record["programs"][0]
