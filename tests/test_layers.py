@@ -18,7 +18,7 @@ ROWS = (
     ("normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
     ("checkpoint", "metrics"),
-    ("experiment", "run_folder", "training", "runner", "grid", "sweep", "distributed"),
+    ("experiment", "run_folder", "interrupts", "journal", "training", "runner", "grid", "sweep", "distributed"),
     ("analysis",),
     ("present", "present_analysis", "tuning", "cli_shared", "cli_sweep", "cli_runs", "cli_analysis", "cli", "__main__"),
 )
@@ -67,6 +67,8 @@ BANS = {
     "metrics": {"ppo_jax.ppo", "ppo_jax.envs"},
     "experiment": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "run_folder": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "interrupts": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "journal": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "training": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "runner": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "grid": JAX,

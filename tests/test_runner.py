@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import ppo_jax
-from ppo_jax import checkpoint, metrics, ppo, runner, training
+from ppo_jax import checkpoint, journal, metrics, ppo, runner, training
 from ppo_jax.config import from_dict, load_config
 from ppo_jax.experiment import Experiment, build
 from ppo_jax.types import PPOJaxError
@@ -274,14 +274,14 @@ def test_warnings_about_configuration_and_data_come_first(tmp_path, monkeypatch)
 
 
 def test_the_best_are_the_highest_and_of_equals_the_latest():
-    best = training.Best()
+    best = journal.Best()
     proof = [(0.5, 0.9), (0.6, 0.1), (0.6, 0.2), (0.6, 0.2), (0.4, 1.0), (None, None), (math.nan, 1.0)]
     kept = [
         best.offer(i, i, {"greedy": {"mrr": mrr}, "marginal": {"auc_pr": auc}}) for i, (mrr, auc) in enumerate(proof)
     ]
     assert kept == [True, True, True, True, False, False, False]
     assert (best.params, best.update) == (3, 3)
-    best = training.Best()
+    best = journal.Best()
     assert [best.offer(i, i, {"return_mean": mean}) for i, mean in enumerate([None, math.nan, -9.0, None])] == [
         *(True, True, True, False)
     ]

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import checkpoint, metrics, run_folder, training
+from ppo_jax import checkpoint, interrupts, journal, metrics, run_folder, training
 from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
 from ppo_jax.evaluation.explain import Step, explain
 from ppo_jax.evaluation.proofs import Candidates, uniform_policy
 from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
-from ppo_jax.training import Standing
+from ppo_jax.journal import Standing
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -125,7 +125,7 @@ def resume(
     for text in run_folder.other_versions(folder):
         warn(text)
     experiment = build(config)
-    standing, record, problems = training.restore(
+    standing, record, problems = journal.restore(
         experiment, folder, lambda record: run_folder.check_same(folder, record["config"], config)
     )
     for text in problems:
@@ -171,7 +171,7 @@ def _run(
         if config.run.wandb:
             writers.append(metrics.WandB(folder, config.to_dict()))
         total = settings.n_updates * settings.rollout_size
-        with training.sigterm_interrupts(), metrics.Progress(total, LIVE, enabled=progress) as bar:
+        with interrupts.sigterm_interrupts(), metrics.Progress(total, LIVE, enabled=progress) as bar:
             standing = standing or Standing(experiment.initial_state(config.run.seed))
             training.fit(experiment, standing, folder, summary, writers, bar)
             bar.say("testing …")

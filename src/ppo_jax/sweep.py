@@ -23,8 +23,9 @@ from ppo_jax import metrics, ppo, run_folder, runner, training
 from ppo_jax.config import Config
 from ppo_jax.experiment import Experiment, build
 from ppo_jax.grid import Member, Plan, groups, shared_part, traced
+from ppo_jax.interrupts import Signals, sigterm_interrupts
+from ppo_jax.journal import Journal, Standing, restore
 from ppo_jax.parsing import nearest
-from ppo_jax.training import Journal, Standing
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["holds_sweep", "member_folder", "read_plan", "run", "run_members"]
@@ -104,7 +105,7 @@ def run(
     write("running")
     total = sum(m.config.settings.n_updates * m.config.settings.rollout_size for m in plan.members)
     try:
-        with training.sigterm_interrupts(), metrics.Progress(total, runner.LIVE, enabled=progress) as bar:
+        with sigterm_interrupts(), metrics.Progress(total, runner.LIVE, enabled=progress) as bar:
             for members, program in zip(groups(plan.members), record["programs"], strict=True):
                 _Group(members, folder, program, bar, watch, test).run()
                 write("running")
@@ -264,10 +265,10 @@ class _Group:
         """Where each member stands: all at one update, the newest of which every one has a checkpoint."""
         experiments = [self.experiment.variant(member.config.with_absolute_dataset()) for member in members]
         folders = [self._folder(member) for member in members]
-        found = [training.restore(*pair) for pair in zip(experiments, folders, strict=True)]
+        found = [restore(*pair) for pair in zip(experiments, folders, strict=True)]
         until = min(0 if standing is None else standing.update for standing, *_ in found)
         found = [
-            training.restore(experiment, folder, until=until) if standing and standing.update > until else one
+            restore(experiment, folder, until=until) if standing and standing.update > until else one
             for experiment, folder, (standing, *_), one in zip(experiments, folders, found, found, strict=True)
         ]
         fresh = until == 0 or any(standing is None or standing.update != until for standing, *_ in found)
@@ -294,14 +295,14 @@ class _Group:
         for journal in journals:
             journal.summary["compile_seconds"] = self._compile(states)
         active, n = list(enumerate(journals)), 1
-        with training.Signals() as signals:
+        with Signals() as signals:
             while active and not active[0][1].finished:
                 n = min(n, active[0][1].updates_to_evaluation)
                 states, rows, seconds = self._advance(states, n)
                 each = [{name: column[i] for name, column in rows.items()} for i in range(len(journals))]
                 active = [(i, j) for i, j in active if _record(j, each[i], n, seconds / len(journals))]
                 shown = {name: _mean(column[[i for i, _ in active], n - 1]) for name, column in rows.items()}
-                scores = self._write(active, states, stop=signals.received is not None)
+                scores = self._write(active, states, stop=signals.received > 0)
                 shown |= {"valid": _mean(np.array(list(scores.values())))}
                 self.bar.advance(len(journals) * n * rollout, shown)
                 signals.check()
@@ -310,7 +311,7 @@ class _Group:
                 n = training.chunk_length(seconds / n)
         for i, journal in active:
             journal.standing.state = _pick(states, i)
-            journal.save_last()
+            journal.save_last(journal.standing.state)
         return None
 
     def _write(self, active: list[tuple[int, Journal]], states: ppo.TrainState, stop: bool) -> dict[str, float]:
@@ -318,13 +319,13 @@ class _Group:
         scores: dict[str, float] = {}
         if not active:
             return scores
-        evaluate, keep = active[0][1].evaluation_due, active[0][1].checkpoint_due(stop)
+        evaluate, keep = active[0][1].evaluation_due, active[0][1].checkpoint_due or stop
         for i, journal in active if evaluate or keep else ():
-            journal.standing.state = _pick(states, i)
+            state = _pick(states, i)
             if evaluate:
-                scores[journal.folder.name] = journal.evaluate()
+                scores[journal.folder.name] = journal.evaluate(state)
             if keep:
-                journal.save_checkpoint()
+                journal.save_checkpoint(state)
         return scores
 
     def _compile(self, states: ppo.TrainState) -> float:
