@@ -80,6 +80,8 @@ class Settings:
     normalize_observations: bool = False
     normalize_rewards: bool = False
     normalize_values: bool = False
+    shuffle_groups: int = 1
+    axis: str | None = None  # mesh axis of `jax.shard_map` that the environments are split over; the counts are of all
 
     @property
     def rollout_size(self) -> int:
