@@ -292,7 +292,7 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         The state with its reward and value statistics moved on, the batch, and the rollout's metrics, among them
         `value_unit` [], the size of one unit of the value network in raw returns.
     """
-    settings, hp = trainer.settings, state.hyperparams
+    settings, axis, hp = trainer.settings, trainer.settings.axis, state.hyperparams
     terminated, truncated = transitions.terminated, transitions.truncated
     observation = normalization.normalize_observation(state.observation_moments, state.observation)
     last_value = trainer.forward(state.params, observation)[1]
@@ -300,7 +300,7 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
     rewards, reward_scale = transitions.reward, jnp.ones(())
     if settings.normalize_rewards:
         moments, running, rewards, reward_scale = normalization.scale_rewards(
-            state.return_moments, state.discounted_return, rewards, terminated | truncated, hp.gamma, settings.axis
+            state.return_moments, state.discounted_return, rewards, terminated | truncated, hp.gamma, axis
         )
         state = state._replace(return_moments=moments, discounted_return=running)
 
@@ -310,12 +310,12 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         final_values = jnp.zeros_like(final_values)
     advantages = gae(rewards, values, last_value, final_values, terminated, truncated, hp.gamma, hp.gae_lambda)
     returns = advantages + values
-    metrics = rollout_metrics(transitions, *(x * reward_scale for x in (values, returns, advantages)), settings.axis)
+    raw_values, raw_returns, raw_advantages = (x * reward_scale for x in (values, returns, advantages))
+    metrics = rollout_metrics(transitions, raw_values, raw_returns, raw_advantages, axis)
 
     targets = returns
     if settings.normalize_values:
-        moments = normalization.update_moments(state.value_moments, returns, settings.axis)
-        state = state._replace(value_moments=moments)
+        state = state._replace(value_moments=normalization.update_moments(state.value_moments, returns, axis))
         targets = normalization.normalize(state.value_moments, returns)
     metrics["value_unit"] = reward_scale * jnp.sqrt(state.value_moments.var)
     batch = Batch(*transitions[:4], advantages, targets)

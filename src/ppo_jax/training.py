@@ -21,11 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import checkpoint, metrics, ppo
+from ppo_jax import checkpoint, distributed, metrics, ppo
+from ppo_jax.distributed import Placement
 from ppo_jax.experiment import Experiment, PolicyParams, policy_params
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Best", "Interrupted", "Standing", "fit", "restore", "run_chunk", "sigterm_interrupts"]
+__all__ = ["Best", "Interrupted", "Standing", "fit", "follow", "restore", "run_chunk", "sigterm_interrupts"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
@@ -38,9 +39,10 @@ GUARDED = ("policy_loss", "value_loss", "grad_norm")
 class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop; during training it did so at the end of a chunk."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, agreed: bool = False) -> None:
         super().__init__()
         self.signal = signal.Signals(number)
+        self.agreed = agreed  # every process of the run stops with this one
 
 
 @dataclass
@@ -70,9 +72,13 @@ class Standing:
     seconds: float = 0.0
 
 
-@partial(jax.jit, static_argnums=3, donate_argnums=1)
+@partial(jax.jit, static_argnums=(3, 4), donate_argnums=1)
 def run_chunk(
-    trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array, skip_non_finite: bool = False
+    trainer: ppo.Trainer,
+    state: ppo.TrainState,
+    n: jax.Array,
+    skip_non_finite: bool = False,
+    placement: Placement = Placement(),  # noqa: B008
 ) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
     """Up to `BUFFER` updates, `n` of them traced: every chunk length runs the same program.
 
@@ -82,20 +88,25 @@ def run_chunk(
         n: [] int32.
         skip_non_finite: where a loss or a parameter is not finite, keep parameters, optimizer and normalisers as they
             were before that update and set the metric ``update_skipped``.
+        placement: the devices that the state lies on.
 
     Returns:
         The state after n updates and their metrics, [BUFFER] each, of which the first n are set.
     """
     update = _update_or_skip if skip_non_finite else ppo.update
-    shapes = jax.eval_shape(update, trainer, state)[1]
-    buffers = {name: jnp.zeros((BUFFER, *s.shape), s.dtype) for name, s in shapes.items()}
 
-    def body(i: jax.Array, carry: Any) -> Any:
-        state, buffers = carry
-        state, row = update(trainer, state)
-        return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
+    def updates(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> Any:
+        shapes = jax.eval_shape(update, trainer, state)[1]
+        buffers = {name: jnp.zeros((BUFFER, *s.shape), s.dtype) for name, s in shapes.items()}
 
-    return jax.lax.fori_loop(0, n, body, (state, buffers))
+        def body(i: jax.Array, carry: Any) -> Any:
+            state, buffers = carry
+            state, row = update(trainer, state)
+            return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
+
+        return jax.lax.fori_loop(0, n, body, (state, buffers))
+
+    return placement.spread(updates)(trainer, state, n)
 
 
 def _update_or_skip(trainer: ppo.Trainer, before: ppo.TrainState) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
@@ -123,13 +134,43 @@ def fit(
         Interrupted: a signal asked for it; a checkpoint was written.
         PPOJaxError: a loss or a parameter is not finite, and the run is set to stop at that.
     """
+    placement = distributed.placement(experiment.config)
+    standing.state, _ = placement.put(standing.state, standing.update)
     if standing.update < experiment.config.settings.n_updates:
-        _train(experiment, standing, folder, summary, writers, bar)
+        _train(experiment, placement, standing, folder, summary, writers, bar)
+    standing.state = placement.whole(standing.state)
     checkpoint.save(folder / "checkpoints" / "last", policy_params(experiment.trainer, standing.state))
+
+
+def follow(experiment: Experiment) -> None:
+    """Take part in the training that process 0 does by `fit`, from its standing to the end; writes nothing.
+
+    Raises:
+        Interrupted: a signal asked for it, here or elsewhere.
+    """
+    placement = distributed.placement(experiment.config)
+    state, update = placement.put(experiment.initial_state(experiment.config.run.seed), 0)
+    chunk, n = _compile(experiment, placement, state), 1
+    with _Signals() as signals:
+        while update < experiment.config.settings.n_updates:
+            state, _ = chunk(experiment.trainer, state, jnp.int32(n))
+            update += n
+            n, keep, stop = distributed.agree(0, False, signals.received)
+            if keep:
+                placement.whole(state)
+            if stop:
+                raise Interrupted(stop, agreed=True)
+    placement.whole(state)
+
+
+def _compile(experiment: Experiment, placement: Placement, state: ppo.TrainState) -> jax.stages.Compiled:
+    skip = experiment.config.run.on_nan == "skip"
+    return run_chunk.lower(experiment.trainer, state, 1, skip, placement).compile()
 
 
 def _train(
     experiment: Experiment,
+    placement: Placement,
     standing: Standing,
     folder: Path,
     summary: dict[str, Any],
@@ -140,12 +181,11 @@ def _train(
     interval = config.evaluation.eval_interval or settings.n_updates
     skip = config.run.on_nan == "skip"
     n, begin = 1, time.perf_counter()
-    chunk = run_chunk.lower(trainer, standing.state, n, skip).compile()
+    chunk = _compile(experiment, placement, standing.state)
     summary["compile_seconds"] = time.perf_counter() - begin
     evals, timing = metrics.JSONLines(folder / "eval.jsonl"), metrics.JSONLines(folder / "timing.jsonl")
     with _Keeper(experiment, folder, standing) as keeper, _Signals() as signals:
         while standing.update < settings.n_updates:
-            n = min(n, interval - standing.update % interval, settings.n_updates - standing.update)
             begin = time.perf_counter()
             standing.state, rows = chunk(trainer, standing.state, jnp.int32(n))
             rows = jax.device_get(rows)
@@ -171,17 +211,20 @@ def _train(
                 summary["updates_skipped"] = summary.get("updates_skipped", 0) + int(rows["update_skipped"][:n].sum())
             shown = dict(row)
             if standing.update % interval == 0 or standing.update == settings.n_updates:
-                params = policy_params(trainer, standing.state)
+                params = policy_params(trainer, placement.part(standing.state))
                 result = experiment.evaluate(params, "valid")
                 evals.write(position | result | experiment.value_errors(params))
                 if standing.best.offer(params, standing.update, result):
                     checkpoint.save(folder / "checkpoints" / "best", params)
                 shown["valid"] = standing.best.score[0]
             bar.update(position["env_steps"], shown)
-            keeper.keep_if_due(summary, stop=signals.received is not None or standing.update == settings.n_updates)
-            if signals.received is not None:
-                raise Interrupted(signals.received)
             n = int(np.clip(CHUNK_SECONDS / (seconds / n), 1, BUFFER))
+            n = min(n, interval - standing.update % interval, settings.n_updates - standing.update)
+            n, keep, stop = distributed.agree(n, keeper.due or n == 0, signals.received)
+            if keep:
+                keeper.keep(summary, placement.whole(standing.state))
+            if stop:
+                raise Interrupted(stop, agreed=True)
 
 
 def restore(
@@ -228,7 +271,7 @@ def sigterm_interrupts() -> Iterator[None]:
 
 
 class _Keeper:
-    """Writes checkpoints to resume from when they are due, and waits for the last one at the end."""
+    """Writes checkpoints to resume from, says when they are due, and waits for the last one at the end."""
 
     def __init__(self, experiment: Experiment, folder: Path, standing: Standing) -> None:
         self._experiment, self._folder, self._standing = experiment, folder, standing
@@ -236,17 +279,21 @@ class _Keeper:
         self._time = time.monotonic()
         self.latest = standing.update  # of the newest checkpoint
 
-    def keep_if_due(self, summary: dict[str, Any], stop: bool) -> None:
-        """Write a checkpoint where an interval has passed or the run is about to stop."""
-        run, standing = self._experiment.config.run, self._standing
-        by_updates = run.checkpoint_interval and standing.update - self.latest >= run.checkpoint_interval
+    @property
+    def due(self) -> bool:
+        """Whether an interval has passed since the last checkpoint."""
+        run = self._experiment.config.run
+        by_updates = run.checkpoint_interval and self._standing.update - self.latest >= run.checkpoint_interval
         by_time = run.checkpoint_minutes and time.monotonic() - self._time >= 60.0 * run.checkpoint_minutes
-        if not (stop or by_updates or by_time) or standing.update == self.latest:
-            return
+        return bool(by_updates or by_time)
+
+    def keep(self, summary: dict[str, Any], state: ppo.TrainState) -> None:
+        """Write a checkpoint of where training stands; `state` is that of the standing on this process alone."""
+        run, standing = self._experiment.config.run, self._standing
         if self._checkpoints is None:
             self._checkpoints = checkpoint.Checkpoints(self._folder / "checkpoints" / "resume", run.checkpoint_keep)
         best = standing.best
-        trees = {"state": _plain(standing.state)} | ({"best": best.params} if best.params is not None else {})
+        trees = {"state": _plain(state)} | ({"best": best.params} if best.params is not None else {})
         record = {
             "config": self._experiment.config.to_dict(),
             "summary": metrics.to_json({name: summary[name] for name in PROGRESS if name in summary}),
@@ -269,7 +316,7 @@ class _Signals:
     """Remembers Ctrl-C and SIGTERM until the chunk that runs has ended; a second one is not held back."""
 
     def __init__(self) -> None:
-        self.received: int | None = None
+        self.received = 0  # none yet
         self._old: Mapping[int, Any] = {}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
