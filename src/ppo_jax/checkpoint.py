@@ -16,10 +16,11 @@ PyTree = Any
 
 def save(folder: Path, tree: PyTree) -> None:
     """Write `tree` to `folder`, replacing what was there; atomic: a kill leaves the old or the new one."""
+    import jax
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-        checkpointer.save(folder.absolute(), tree, force=True)
+        checkpointer.save(folder.absolute(), jax.device_get(tree), force=True)
 
 
 def restore(folder: Path, like: PyTree) -> PyTree:
