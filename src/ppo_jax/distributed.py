@@ -188,9 +188,7 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
         raise PPOJaxError(f"--coordinator {coordinator}: expected HOST:PORT")
     if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
         raise PPOJaxError(f"--process-id {process_id}: the {num_processes} processes are 0 to {num_processes - 1}")
-    sys.stdout.flush()
-    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # gloo reports its connections on what it takes for stdout, where results are printed
+    _keep_stdout_for_results()
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM
     try:
         jax.distributed.initialize(
@@ -201,6 +199,13 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
         )
     except (RuntimeError, ValueError) as error:
         raise Lost(f"cannot join the processes at {coordinator or 'the address of SLURM'}: {_first(error)}") from None
+
+
+def _keep_stdout_for_results() -> None:
+    """Send to stderr what libraries write past Python: gloo reports its connections on stdout."""
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
 
 
 @contextmanager
