@@ -67,14 +67,17 @@ def command(*arguments: object, devices: int = 1) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", *map(str, arguments)], cwd=REPOSITORY, env=environment, **pipes)
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def two_processes(folder: Path, config: Config) -> list[subprocess.Popen]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.parent / "experiment.toml"
     file.write_text(config.to_toml())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    train = ("ppo_jax", "train", file, "--run-dir", folder, "--json", "--coordinator", coordinator)
+    train = ("ppo_jax", "train", file, "--run-dir", folder, "--json", "--coordinator", f"127.0.0.1:{free_port()}")
     return [command(*train, "--num-processes", 2, "--process-id", index) for index in range(2)]
 
 
@@ -201,6 +204,16 @@ def test_a_signal_to_one_process_stops_all_at_a_checkpoint(tmp_path) -> None:
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert (tmp_path / "run" / "checkpoints" / "resume" / str(summary["updates"])).is_dir()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_processes_that_do_not_find_each_other(index) -> None:
+    join = f"join('127.0.0.1:{free_port()}', 2, {index}, cli_shared.explain)"
+    program = f"from ppo_jax import cli_shared, distributed; distributed.CONNECT_SECONDS = 2; distributed.{join}"
+    found = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1, found.stderr
+    assert "the processes did not find each other within 2 s" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 # ---------------------------------------------------------------------------------------------------- mistakes

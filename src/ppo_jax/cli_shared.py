@@ -55,7 +55,7 @@ class Devices:
         """Within, the processes train together."""
         from ppo_jax import distributed
 
-        distributed.join(self.coordinator, self.num_processes, self.process_id)
+        distributed.join(self.coordinator, self.num_processes, self.process_id, explain)
         with distributed.together(explain):
             yield
 

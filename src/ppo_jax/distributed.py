@@ -10,6 +10,7 @@ import math
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -164,18 +165,24 @@ def agree(n: int, keep: bool, stop: int) -> tuple[int, bool, int]:
     return n, keep or stop > 0, stop
 
 
-def join(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
+def join(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    explain: Callable[[BaseException], int] = lambda error: 1,
+) -> None:
     """Join the processes that train together; before anything of JAX is computed. Alone if nothing says otherwise.
 
     Args:
         coordinator: HOST:PORT of process 0, where it listens.
         num_processes: how many there are; 1: alone, whatever SLURM says.
         process_id: which one this is, from 0.
+        explain: prints what ended this process where the others do not come, and returns its exit code.
 
     What is not given is read from SLURM's variables within a step of several tasks.
 
     Raises:
-        PPOJaxError: something is missing, or the others cannot be reached.
+        PPOJaxError: something is missing or malformed.
     """
     given = {"--coordinator": coordinator, "--num-processes": num_processes, "--process-id": process_id}
     in_slurm = all(name in os.environ for name in SLURM) and int(os.environ["SLURM_NTASKS"]) > 1
@@ -190,15 +197,23 @@ def join(coordinator: str | None = None, num_processes: int | None = None, proce
         raise PPOJaxError(f"--process-id {process_id}: the {num_processes} processes are 0 to {num_processes - 1}")
     _keep_stdout_for_results()
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM
+    address = coordinator or "the address that SLURM gives"
+    where = f"on the way to {address}" if process_id else f"in process 0, listening at {address}"
+    late = Lost(f"the processes did not find each other within {CONNECT_SECONDS} s ({where})")
+    patience = threading.Timer(CONNECT_SECONDS, lambda: _leave(explain(late)))  # the runtime would abort with a trace
+    patience.daemon = True
+    patience.start()
     try:
         jax.distributed.initialize(
             *(coordinator, num_processes, process_id),
-            initialization_timeout=CONNECT_SECONDS,
+            initialization_timeout=2 * CONNECT_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
-        raise Lost(f"cannot join the processes at {coordinator or 'the address of SLURM'}: {_first(error)}") from None
+        raise PPOJaxError(f"the processes cannot meet at {address}: {_first(error)}") from None
+    finally:
+        patience.cancel()
 
 
 def _keep_stdout_for_results() -> None:
@@ -232,9 +247,13 @@ def together(explain: Callable[[BaseException], int]) -> Iterator[None]:
         except BaseException:
             traceback.print_exc()
             code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        _leave(code)
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _as_lost(error: BaseException) -> BaseException:
