@@ -121,6 +121,7 @@ def resolve(config: Config, warn: Callable[[str], None] = lambda text: None) -> 
     if n > there:
         kind = jax.devices()[0].platform
         more = f"; virtual ones on a CPU: JAX_NUM_CPU_DEVICES={n} ppo-jax …" if kind == "cpu" else ""
+        more = f"; take them with --devices {there}{more}"
         raise PPOJaxError(f"devices = {n}, but {there} {kind} device{'s are' if there > 1 else ' is'} there{more}")
     if n % processes:
         raise PPOJaxError(f"devices = {n} cannot be shared equally by {processes} processes")
