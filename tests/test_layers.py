@@ -15,10 +15,10 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "ppo_jax"
 ROWS = (
     ("types", "parsing", "sections", "config", "schedules"),
     ("distributions", "networks", "logic", "envs"),
-    ("normalization", "diagnostics", "optimizer", "ppo"),
+    ("reductions", "groups", "normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
     ("checkpoint", "metrics"),
-    ("experiment", "run_folder", "interrupts", "journal", "training", "runner", "grid", "sweep", "distributed"),
+    ("experiment", "run_folder", "distributed", "interrupts", "journal", "training", "runner", "grid", "sweep"),
     ("analysis",),
     ("present", "present_analysis", "tuning", "cli_shared", "cli_sweep", "cli_runs", "cli_analysis", "cli", "__main__"),
 )
@@ -58,6 +58,8 @@ BANS = {
     "logic": {"ppo_jax.networks", "ppo_jax.ppo", "ppo_jax.envs"},
     "logic.kb": JAX,
     "envs": {"ppo_jax.networks", "ppo_jax.ppo"},
+    "reductions": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
+    "groups": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
     "normalization": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
     "diagnostics": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
     "optimizer": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},

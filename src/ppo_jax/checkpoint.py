@@ -16,10 +16,11 @@ PyTree = Any
 
 def save(folder: Path, tree: PyTree) -> None:
     """Write `tree` to `folder`, replacing what was there; atomic: a kill leaves the old or the new one."""
+    import jax
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), tree, force=True)
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        checkpointer.save(folder.absolute(), jax.device_get(tree), force=True)
 
 
 def restore(folder: Path, like: PyTree) -> PyTree:
@@ -66,8 +67,13 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 1) -> None:
         import orbax.checkpoint as ocp
 
+        folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
+            max_to_keep=keep,
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=_alone(),
         )
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
         self._folder = folder
@@ -135,6 +141,15 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _alone() -> Any:
+    """Options by which this process does not wait for others that train with it: it alone writes."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
 
 
 def _digest(trees: dict[str, PyTree]) -> str:

@@ -19,7 +19,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 from ppo_jax import present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
 from ppo_jax.cli_runs import Resume, Train
-from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, flat, output, print_json
+from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, explain, flat, output, print_json
 from ppo_jax.cli_sweep import Extract, Sweep, Tune
 from ppo_jax.types import PPOJaxError
 
@@ -228,8 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; `arguments` are those after ``ppo-jax``, by default the process's own.
 
     Returns:
-        The exit code: 0; 1 where a query was not proved, a diagnosis found errors or a validation failed; 2 after a
-        mistake of the user's, in one line; 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0; 1 where a query was not proved, a diagnosis found errors, a validation failed or
+        another process of the run was lost; 2 after a mistake of the user's, in one line; 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
@@ -247,24 +248,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.run()
         sys.stdout.flush()
         return code
-    except SystemExit as error:  # tyro's, after --help or a mistake that it explained
-        return error.code if isinstance(error.code, int) else 2
-    except KeyboardInterrupt as error:
-        present.say(f"interrupted{error}")
-        return 128 + getattr(error, "signal", 2)  # 130 after Ctrl-C, 143 after SIGTERM
-    except BrokenPipeError:  # the reader of a pipe had enough; Python would complain again while it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except PPOJaxError as error:
-        return _fail(str(error))
-    except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return _fail(f"out of memory; lower n_envs, n_steps, batch_size or beam_width ({error})")
-
-
-def _fail(message: str) -> int:
-    present.say(f"error: {' '.join(message.split())}")
-    return 2
+    except BaseException as error:
+        return explain(error)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from ppo_jax import present
-from ppo_jax.cli_shared import Assignments, RunFolder, Switch, experiment_name, flat, how_to_go_on, print_json, warn
+from ppo_jax.cli_shared import (
+    Assignments,
+    Devices,
+    RunFolder,
+    Switch,
+    experiment_name,
+    flat,
+    how_to_go_on,
+    print_json,
+    warn,
+)
 from ppo_jax.cli_sweep import resume_sweep
 from ppo_jax.config import Config, load_config
 from ppo_jax.metrics import read_summary
@@ -39,6 +49,7 @@ class Train:
     """Where --run-dir holds a completed run, print its results again instead; go on with one that was stopped."""
     on_nan: Annotated[Literal["stop", "skip"] | None, arg(help_behavior_hint="")] = None
     """Short for --set on_nan=…: stop at a loss that is not finite, or drop that update and go on."""
+    placement: Devices = field(default_factory=Devices)
     json: Switch = False
     """Print summary.json instead of tables, and no progress bar."""
     quiet: Switch = False
@@ -47,7 +58,9 @@ class Train:
     def run(self) -> int:
         short = {"seed": self.seed, "on_nan": self.on_nan}
         config = load_config(self.config, flat(self.assignments)).with_absolute_dataset()
-        config = config.override({key: value for key, value in short.items() if value is not None})
+        config = config.override(
+            {key: value for key, value in short.items() if value is not None} | self.placement.settings
+        )
         if self.reuse and self.run_dir is None:
             raise PPOJaxError("--reuse needs --run-dir, the folder of the run to look at")
         folder = self.run_dir or Path("runs") / f"{experiment_name(self.config)}-s{config.run.seed}-{_now()}"
@@ -56,12 +69,12 @@ class Train:
             _show_run(read_summary(folder), folder, self.json)
             present.say(_how_to_train_anew(config, folder))
             return 0
-        from ppo_jax import runner
+        from ppo_jax import distributed, runner
 
         runner.use_compilation_cache()
         progress = not (self.json or self.quiet)
-        with how_to_go_on(folder):
-            if self.reuse and not self.overwrite and _stopped(folder, config):
+        with self.placement.joined(), how_to_go_on(folder):
+            if self.reuse and not self.overwrite and _stopped(folder, distributed.resolve(config)):
                 summary = runner.resume(folder, progress=progress, warn=warn)
             else:
                 overwrite = self.overwrite or self.reuse
@@ -78,6 +91,7 @@ class Resume:
     """Folder of the run or of the sweep."""
     assignments: Assignments = ()
     """total_timesteps=N makes the run longer; settings of [run], such as on_nan=skip, may change as well."""
+    placement: Devices = field(default_factory=Devices)
     json: Switch = False
     """Print summary.json instead of tables, and no progress bar."""
     quiet: Switch = False
@@ -97,13 +111,16 @@ class Resume:
             present.say("This run is complete; to make it longer: --set total_timesteps=N")
             return 0
         progress = not (self.json or self.quiet)
-        with how_to_go_on(self.folder):
-            summary = runner.resume(self.folder, flat(self.assignments), progress=progress, warn=warn)
+        assignments = [*flat(self.assignments), *(f"{key}={value}" for key, value in self.placement.settings.items())]
+        with self.placement.joined(), how_to_go_on(self.folder):
+            summary = runner.resume(self.folder, assignments, progress=progress, warn=warn)
         _show_run(summary, self.folder, self.json)
         return 0
 
 
 def _show_run(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
+    if not summary:
+        return  # another process has it
     if as_json:
         print_json({"run": str(folder), **summary})
     else:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present
+from ppo_jax.types import PPOJaxError
 
 __all__ = [
     "Assignments",
     "DataName",
+    "Devices",
     "RunFolder",
     "Switch",
     "experiment_name",
+    "explain",
     "flat",
     "how_to_go_on",
     "output",
@@ -32,6 +38,58 @@ Assignments = Annotated[
 RunFolder = Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
 DataName = Positional[Annotated[str, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")]]
 Switch = Annotated[bool, arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where a run is trained."""
+
+    devices: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Short for --set devices=N: split the environments over N devices, of all processes together."""
+    coordinator: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
+    """Several processes train together: where process 0 listens. Within SLURM this and the next two are its own."""
+    num_processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """How many processes there are; 1 trains alone within SLURM too."""
+    process_id: Annotated[int | None, arg(metavar="I", help_behavior_hint="")] = None
+    """Which of them this one is, from 0; process 0 alone writes."""
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Within, the processes train together."""
+        from ppo_jax import distributed
+
+        distributed.join(self.coordinator, self.num_processes, self.process_id, explain)
+        with distributed.together(explain):
+            yield
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """The settings that the options are short for."""
+        return {} if self.devices is None else {"devices": self.devices}
+
+
+def explain(error: BaseException) -> int:
+    """Say in one line what ended a command, and return its exit code; raises what no line explains."""
+    if isinstance(error, SystemExit):  # tyro's, after --help or a mistake that it explained
+        return error.code if isinstance(error.code, int) else 2
+    if isinstance(error, KeyboardInterrupt):
+        present.say(f"interrupted{error}")
+        return 128 + getattr(error, "signal", 2)  # 130 after Ctrl-C, 143 after SIGTERM
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe had enough; Python would complain again while it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if isinstance(error, PPOJaxError):
+        return _fail(str(error), getattr(error, "exit_code", 2))
+    if isinstance(error, OSError):
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+        return _fail(f"out of memory; lower n_envs, n_steps, batch_size or beam_width ({error})")
+    raise error
+
+
+def _fail(message: str, code: int = 2) -> int:
+    present.say(f"error: {' '.join(message.split())}")
+    return code
 
 
 def flat(assignments: tuple[tuple[str, ...], ...]) -> list[str]:
@@ -63,7 +121,10 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        error.args = (f"; go on with: ppo-jax resume {folder}",)
+        from ppo_jax import distributed
+
+        if distributed.leads():
+            error.args = (f"; go on with: ppo-jax resume {folder}",)
         raise
 
 

@@ -82,6 +82,8 @@ class Settings:
     normalize_observations: bool = False
     normalize_rewards: bool = False
     normalize_values: bool = False
+    shuffle_groups: int = 1
+    axis: str | None = None  # mesh axis of `jax.shard_map` that the environments are split over; the counts are of all
 
     @property
     def rollout_size(self) -> int:
@@ -114,6 +116,7 @@ class Config:
                 f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
             )
+        _check_groups(ppo.n_envs, ppo.n_steps, min(ppo.batch_size, rollout), ppo.shuffle_groups)
         for name in SCHEDULED:
             schedule = getattr(ppo, name)
             if isinstance(schedule, ScheduleConfig) and schedule.end <= schedule.start:
@@ -254,6 +257,21 @@ def _section_of(name: str, place: str) -> str:
     if name not in _OWNER:
         raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, _OWNER)}")
     return _OWNER[name]
+
+
+def _check_groups(n_envs: int, n_steps: int, batch_size: int, groups: int) -> None:
+    if n_envs % groups:
+        below = n_envs // groups * groups
+        near = " or ".join(str(n) for n in (below, below + groups) if n)
+        raise PPOJaxError(
+            f"ppo.n_envs = {n_envs} cannot be split into shuffle_groups = {groups} groups; the nearest that can: {near}"
+        )
+    if batch_size % groups:
+        sizes = nearest_divisors((n_envs // groups, n_steps), round(batch_size / groups))
+        raise PPOJaxError(
+            f"ppo.batch_size = {batch_size} cannot take equal parts of shuffle_groups = {groups} groups; "
+            f"the nearest sizes that can: {', '.join(str(size * groups) for size in sizes)}"
+        )
 
 
 def _schedule(value: float | ScheduleConfig) -> Schedule:

@@ -15,9 +15,10 @@ __all__ = ["Interrupted", "Signals", "sigterm_interrupts"]
 class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop; during training it did so at the end of a chunk."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, agreed: bool = False) -> None:
         super().__init__()
         self.signal = signal.Signals(number)
+        self.agreed = agreed  # every process of the run stops with this one
 
 
 @contextmanager

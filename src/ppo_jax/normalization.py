@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ppo_jax import reductions
+
 __all__ = [
     "Moments",
     "denormalize",
@@ -38,11 +40,11 @@ def initial_moments(shape: tuple[int, ...] = ()) -> Moments:
     return Moments(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
 
 
-def update_moments(moments: Moments, batch: jax.Array) -> Moments:
-    """Merge `batch` [n..., *shape of the moments] into the running moments."""
-    axes = tuple(range(batch.ndim - moments.mean.ndim))
-    n = float(batch.size // max(moments.mean.size, 1))
-    mean, var = jnp.mean(batch, axes), jnp.var(batch, axes)
+def update_moments(moments: Moments, batch: jax.Array, axis: str | None = None) -> Moments:
+    """Merge `batch` [n..., *shape of the moments], all devices' parts of it, into the running moments."""
+    dims = tuple(range(batch.ndim - moments.mean.ndim))
+    n = float(reductions.size(batch, axis) // max(moments.mean.size, 1))
+    mean, var = reductions.mean_and_var(batch, dims, axis=axis)
     total = moments.seen + n
     delta = mean - moments.mean
     merged = moments.var * moments.seen + var * n + delta**2 * moments.seen * n / total
@@ -69,9 +71,9 @@ def observation_moments(observation: PyTree) -> PyTree:
     )
 
 
-def update_observation_moments(moments: PyTree, observations: PyTree) -> PyTree:
+def update_observation_moments(moments: PyTree, observations: PyTree, axis: str | None = None) -> PyTree:
     """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
-    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x), observations, moments)
+    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x, axis), observations, moments)
 
 
 def normalize(moments: Moments, value: jax.Array) -> jax.Array:
@@ -85,7 +87,12 @@ def denormalize(moments: Moments, value: jax.Array) -> jax.Array:
 
 
 def scale_rewards(
-    moments: Moments, discounted_return: jax.Array, rewards: jax.Array, done: jax.Array, gamma: jax.Array
+    moments: Moments,
+    discounted_return: jax.Array,
+    rewards: jax.Array,
+    done: jax.Array,
+    gamma: jax.Array,
+    axis: str | None = None,
 ) -> tuple[Moments, jax.Array, jax.Array, jax.Array]:
     """Divide rewards by the running std of their discounted sums, clipped to ±10 (SB3's VecNormalize).
 
@@ -94,6 +101,7 @@ def scale_rewards(
         discounted_return: [B], each environment's running sum.
         rewards, done: [T, B].
         gamma: [].
+        axis: mesh axis, where each device has its part of the environments.
 
     Returns:
         New moments, new running sums [B], scaled rewards [T, B], and the divisor [].
@@ -105,6 +113,6 @@ def scale_rewards(
         return jnp.where(ended, 0.0, total), total
 
     discounted_return, totals = jax.lax.scan(forward, discounted_return, (rewards, done))
-    moments = update_moments(moments, totals)
+    moments = update_moments(moments, totals, axis)
     scale = jnp.sqrt(moments.var + 1e-8)
     return moments, discounted_return, jnp.clip(rewards / scale, -10.0, 10.0), scale

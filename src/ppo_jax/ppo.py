@@ -2,7 +2,7 @@
 
 Reference semantics are those of Stable-Baselines3's ``PPO.train()``; docs/ppo.md lists them. Everything here is pure:
 `update` maps a `TrainState` to the next one and a dict of scalars, and `train` is a `lax.scan` of it.
-Array shapes: T steps of a rollout, B environments, N = T * B transitions.
+Array shapes: T steps of a rollout, B environments, N = T * B transitions; of this device, where several share a batch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from ppo_jax import normalization, schedules
+from ppo_jax import groups, normalization, schedules
 from ppo_jax.config import SCHEDULED, Hyperparams, Settings
 from ppo_jax.diagnostics import rollout_metrics
 from ppo_jax.distributions import Distribution
+from ppo_jax.groups import minibatch_order
 from ppo_jax.normalization import Moments
 from ppo_jax.optimizer import adam, gradient_step
+from ppo_jax.reductions import mean_of_devices, standardize
 from ppo_jax.types import Environment, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
@@ -122,9 +124,9 @@ def rollout(trainer: Trainer, state: TrainState) -> tuple[TrainState, Transition
         action_key, step_key = jax.random.split(key)
         observation = normalize(raw)
         policy, value = trainer.forward(state.params, observation)
-        action = policy.sample(action_key)
+        action = groups.sample(policy, action_key, settings.shuffle_groups, settings.axis)
         step = jax.vmap(trainer.env.step, in_axes=(0, 0, 0, None))(
-            jax.random.split(step_key, settings.n_envs), env_state, action, trainer.env_params
+            groups.split(step_key, settings.n_envs, settings.axis), env_state, action, trainer.env_params
         )
         info, truncated = dict(step.info), step.truncated & ~step.terminated
         final_observation, final_value = info.pop("final_observation", None), jnp.zeros_like(value)
@@ -186,18 +188,18 @@ def loss(
     ent_coef: jax.Array | float,
     vf_coef: jax.Array | float,
     normalize_advantage: bool = True,
+    axis: str | None = None,
 ) -> tuple[jax.Array, Metrics]:
     """PPO's loss [] on one minibatch and its metrics (Schulman et al. 2017, eq. 9, with SB3's details).
 
     ``-mean(min(r A, clip(r, 1 ± clip_range) A)) + vf_coef mean((R - v)²) - ent_coef mean(H)``, with r the ratio of
     new to old probability and v kept within `clip_range_vf` of the rollout's value (infinity: not clipped).
+    Where devices along `axis` have parts of the minibatch, means are over a part, but A is normalised over them all.
     """
     policy, value = apply(params, batch.observation)
     log_ratio = policy.log_prob(batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
-    advantages = batch.advantages
-    if normalize_advantage and advantages.size > 1:
-        advantages = (advantages - jnp.mean(advantages)) / (jnp.std(advantages, ddof=1) + 1e-8)
+    advantages = standardize(batch.advantages, axis) if normalize_advantage else batch.advantages
     clipped_ratio = jnp.clip(ratio, 1.0 - clip_range, 1.0 + clip_range)
     policy_loss = -jnp.mean(jnp.minimum(ratio * advantages, clipped_ratio * advantages))
 
@@ -219,11 +221,6 @@ def loss(
         "value_clip_fraction": jnp.mean(jnp.abs(change) > clip_range_vf),
     }
     return policy_loss + vf_coef * value_loss - ent_coef * entropy_mean, metrics
-
-
-def minibatch_order(key: jax.Array, epoch: jax.Array, n: int, batch_size: int) -> jax.Array:
-    """Indices of a fresh shuffle of n transitions, [n / batch_size, batch_size]."""
-    return jax.random.permutation(jax.random.fold_in(key, epoch), n).reshape(-1, batch_size)
 
 
 class _Epochs(NamedTuple):
@@ -261,8 +258,8 @@ def update_epochs(
 
     def minibatch_step(carry: _Epochs, indices: jax.Array) -> tuple[_Epochs, None]:
         minibatch = jax.tree.map(lambda x: x[indices], batch)
-        arguments = (trainer.forward, minibatch, *coefficients, settings.normalize_advantage)
-        grads, metrics = jax.grad(loss, has_aux=True)(carry.params, *arguments)
+        arguments = (trainer.forward, minibatch, *coefficients, settings.normalize_advantage, settings.axis)
+        grads, metrics = mean_of_devices(jax.grad(loss, has_aux=True)(carry.params, *arguments), settings.axis)
         stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hp.target_kl)
         *moved, norms = gradient_step(trainer.optimizer, carry.params, carry.opt_state, grads, *rates)
         params, opt_state = jax.tree.map(lambda a, b: jnp.where(stopped, b, a), tuple(moved), tuple(carry[:2]))
@@ -295,7 +292,7 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         The state with its reward and value statistics moved on, the batch, and the rollout's metrics, among them
         `value_unit` [], the size of one unit of the value network in raw returns.
     """
-    settings, hp = trainer.settings, state.hyperparams
+    settings, axis, hp = trainer.settings, trainer.settings.axis, state.hyperparams
     terminated, truncated = transitions.terminated, transitions.truncated
     observation = normalization.normalize_observation(state.observation_moments, state.observation)
     last_value = trainer.forward(state.params, observation)[1]
@@ -303,7 +300,7 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
     rewards, reward_scale = transitions.reward, jnp.ones(())
     if settings.normalize_rewards:
         moments, running, rewards, reward_scale = normalization.scale_rewards(
-            state.return_moments, state.discounted_return, rewards, terminated | truncated, hp.gamma
+            state.return_moments, state.discounted_return, rewards, terminated | truncated, hp.gamma, axis
         )
         state = state._replace(return_moments=moments, discounted_return=running)
 
@@ -313,11 +310,12 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         final_values = jnp.zeros_like(final_values)
     advantages = gae(rewards, values, last_value, final_values, terminated, truncated, hp.gamma, hp.gae_lambda)
     returns = advantages + values
-    metrics = rollout_metrics(transitions, *(x * reward_scale for x in (values, returns, advantages)))
+    raw_values, raw_returns, raw_advantages = (x * reward_scale for x in (values, returns, advantages))
+    metrics = rollout_metrics(transitions, raw_values, raw_returns, raw_advantages, axis)
 
     targets = returns
     if settings.normalize_values:
-        state = state._replace(value_moments=normalization.update_moments(state.value_moments, returns))
+        state = state._replace(value_moments=normalization.update_moments(state.value_moments, returns, axis))
         targets = normalization.normalize(state.value_moments, returns)
     metrics["value_unit"] = reward_scale * jnp.sqrt(state.value_moments.var)
     batch = Batch(*transitions[:4], advantages, targets)
@@ -334,11 +332,13 @@ def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
     state, transitions, raw_observations = rollout(trainer, state)
     state, batch, metrics = make_batch(trainer, state, transitions)
     key, epochs_key = jax.random.split(state.key)
-    params, opt_state, losses = update_epochs(trainer, state.params, state.opt_state, batch, epochs_key, scheduled, hp)
+    order = partial(minibatch_order, groups=settings.shuffle_groups, n_steps=settings.n_steps, axis=settings.axis)
+    learner = (trainer, state.params, state.opt_state)
+    params, opt_state, losses = update_epochs(*learner, batch, epochs_key, scheduled, hp, order)
     losses["value_loss"] *= metrics.pop("value_unit") ** 2  # the loss saw normalised values; readers compare raw ones
     if settings.normalize_observations:
         # Only now: a rollout and its epochs must see one normalisation.
-        moments = normalization.update_observation_moments(state.observation_moments, raw_observations)
+        moments = normalization.update_observation_moments(state.observation_moments, raw_observations, settings.axis)
         state = state._replace(observation_moments=moments)
     metrics |= losses | {name: scheduled[name] for name in ("learning_rate", "ent_coef", "clip_range")}
     return state._replace(params=params, opt_state=opt_state, key=key, step=state.step + 1), metrics

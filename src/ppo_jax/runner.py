@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import checkpoint, interrupts, journal, metrics, run_folder, training
+from ppo_jax import checkpoint, distributed, interrupts, journal, metrics, run_folder, training
 from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
@@ -65,7 +65,7 @@ def train(
     progress: bool = True,
     warn: Callable[[str], None] = _WARN,
 ) -> dict[str, Any]:
-    """Train, evaluate and write a complete run folder; returns its summary.
+    """Train, evaluate and write a complete run folder; returns its summary, {} in a process that follows another.
 
     Args:
         config: what to train.
@@ -79,9 +79,12 @@ def train(
         KeyboardInterrupt: after the summary was written with status ``interrupted``.
     """
     folder = Path(folder)
+    if not distributed.leads():
+        training.follow(build(distributed.resolve(config)))
+        return {}
     run_folder.check_folder(folder, overwrite)
     metrics.check_extras(config.run.tensorboard, config.run.wandb)
-    config = config.with_absolute_dataset()
+    config = distributed.resolve(config, warn).with_absolute_dataset()
     experiment = build(config)
     experiment.require_queries()
     for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
@@ -116,11 +119,14 @@ def resume(
     """
     folder = Path(folder)
     recorded = run_folder.read_config(folder)
-    config = recorded.override(assignments) if assignments else recorded
+    config = distributed.resolve(recorded.override(assignments) if assignments else recorded, warn)
     run_folder.check_resumable(recorded, config)
     summary = metrics.read_summary(folder)
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
         raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
+    if not distributed.leads():
+        training.follow(build(config))
+        return {}
     metrics.check_extras(config.run.tensorboard, config.run.wandb)
     for text in run_folder.other_versions(folder):
         warn(text)

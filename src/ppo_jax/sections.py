@@ -97,6 +97,9 @@ class PPOConfig:
     """Largest global norm of the gradient; inf switches the clip off."""
     target_kl: Positive | None = None
     """Stop the update's epochs where the approximate KL exceeds 1.5 times this."""
+    shuffle_groups: Count = 1
+    """Groups of environments that minibatches are drawn from in equal parts; several devices need a multiple of theirs.
+    Results depend on it, and not on the number of devices (docs/scaling.md)."""
     normalize_advantage: bool = True
     """Standardise the advantages of each minibatch."""
     bootstrap_truncation: bool = True
@@ -165,5 +168,7 @@ class RunConfig:
     """Minutes between them; 0: by updates alone. With both at 0 the end alone is kept."""
     checkpoint_keep: Count = 2
     """Checkpoints kept, the newest."""
+    devices: Count | None = None
+    """Devices that the environments are split over; by default one, or those of all processes that train together."""
     on_nan: Literal["stop", "skip"] = "stop"
     """Where a loss or a parameter is not finite: stop the run, or drop that update and go on."""

@@ -16,20 +16,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import metrics, ppo
+from ppo_jax import distributed, metrics, ppo
+from ppo_jax.distributed import Placement
 from ppo_jax.experiment import Experiment
-from ppo_jax.interrupts import Signals
+from ppo_jax.interrupts import Interrupted, Signals
 from ppo_jax.journal import GUARDED, Journal, Standing
 
-__all__ = ["chunk_length", "fit", "run_chunk"]
+__all__ = ["BUFFER", "chunk_length", "fit", "follow", "run_chunk"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
 
 
-@partial(jax.jit, static_argnums=3, donate_argnums=1)
+@partial(jax.jit, static_argnums=(3, 4), donate_argnums=1)
 def run_chunk(
-    trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array, skip_non_finite: bool = False
+    trainer: ppo.Trainer,
+    state: ppo.TrainState,
+    n: jax.Array,
+    skip_non_finite: bool = False,
+    placement: Placement = Placement(),  # noqa: B008
 ) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
     """Up to `BUFFER` updates, `n` of them traced: every chunk length runs the same program.
 
@@ -39,20 +44,25 @@ def run_chunk(
         n: [] int32.
         skip_non_finite: where a loss or a parameter is not finite, keep parameters, optimizer and normalisers as they
             were before that update and set the metric ``update_skipped``.
+        placement: the devices that the state lies on.
 
     Returns:
         The state after n updates and their metrics, [BUFFER] each, of which the first n are set.
     """
     update = _update_or_skip if skip_non_finite else ppo.update
-    shapes = jax.eval_shape(update, trainer, state)[1]
-    buffers = {name: jnp.zeros((BUFFER, *s.shape), s.dtype) for name, s in shapes.items()}
 
-    def body(i: jax.Array, carry: Any) -> Any:
-        state, buffers = carry
-        state, row = update(trainer, state)
-        return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
+    def updates(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> Any:
+        shapes = jax.eval_shape(update, trainer, state)[1]
+        buffers = {name: jnp.zeros((BUFFER, *s.shape), s.dtype) for name, s in shapes.items()}
 
-    return jax.lax.fori_loop(0, n, body, (state, buffers))
+        def body(i: jax.Array, carry: Any) -> Any:
+            state, buffers = carry
+            state, row = update(trainer, state)
+            return state, {name: buffers[name].at[i].set(row[name]) for name in buffers}
+
+        return jax.lax.fori_loop(0, n, body, (state, buffers))
+
+    return placement.spread(updates)(trainer, state, n)
 
 
 def _update_or_skip(trainer: ppo.Trainer, before: ppo.TrainState) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
@@ -80,33 +90,63 @@ def fit(
         Interrupted: a signal asked for it; a checkpoint was written.
         PPOJaxError: a loss or a parameter is not finite, and the run is set to stop at that.
     """
+    placement = distributed.placement(experiment.config)
+    standing.state, _ = placement.put(standing.state, standing.update)
     with Journal(experiment, standing, folder, summary, writers) as journal:
         if not journal.finished:
-            _train(journal, bar)
+            _train(journal, placement, bar)
+        standing.state = placement.whole(standing.state)
         journal.save_last(standing.state)
 
 
-def _train(journal: Journal, bar: metrics.Progress) -> None:
+def follow(experiment: Experiment) -> None:
+    """Take part in the training that process 0 does by `fit`, from its standing to the end; writes nothing.
+
+    Raises:
+        Interrupted: a signal asked for it, here or elsewhere.
+    """
+    placement = distributed.placement(experiment.config)
+    state, update = placement.put(experiment.initial_state(experiment.config.run.seed), 0)
+    if update < experiment.config.settings.n_updates:
+        chunk, n = _compile(experiment, placement, state), 1
+        with Signals() as signals:
+            while update < experiment.config.settings.n_updates:
+                state, _ = chunk(experiment.trainer, state, jnp.int32(n))
+                update += n
+                n, keep, stop = distributed.agree(0, False, signals.received)
+                if keep:
+                    placement.whole(state)
+                if stop:
+                    raise Interrupted(stop, agreed=True)
+    placement.whole(state)
+
+
+def _train(journal: Journal, placement: Placement, bar: metrics.Progress) -> None:
     experiment, standing = journal.experiment, journal.standing
-    n, begin = 1, time.perf_counter()
-    skip = experiment.config.run.on_nan == "skip"
-    chunk = run_chunk.lower(experiment.trainer, standing.state, n, skip).compile()
+    begin = time.perf_counter()
+    chunk, n = _compile(experiment, placement, standing.state), 1
     journal.summary["compile_seconds"] = time.perf_counter() - begin
     with Signals() as signals:
         while not journal.finished:
-            n = min(n, journal.updates_to_evaluation)
             begin = time.perf_counter()
             standing.state, rows = chunk(experiment.trainer, standing.state, jnp.int32(n))
             rows = jax.device_get(rows)
             seconds = time.perf_counter() - begin
             shown = journal.record(rows, n, seconds)
             if journal.evaluation_due:
-                shown["valid"] = journal.evaluate(standing.state)
+                shown["valid"] = journal.evaluate(placement.part(standing.state))
             bar.update(journal.summary["env_steps"], shown)
-            if journal.checkpoint_due or signals.received:
-                journal.save_checkpoint(standing.state)
-            signals.check()
-            n = chunk_length(seconds / n)
+            n = min(chunk_length(seconds / n), journal.updates_to_evaluation)
+            n, keep, stop = distributed.agree(n, journal.checkpoint_due, signals.received)
+            if keep:
+                journal.save_checkpoint(placement.whole(standing.state))
+            if stop:
+                raise Interrupted(stop, agreed=True)
+
+
+def _compile(experiment: Experiment, placement: Placement, state: ppo.TrainState) -> jax.stages.Compiled:
+    skip = experiment.config.run.on_nan == "skip"
+    return run_chunk.lower(experiment.trainer, state, 1, skip, placement).compile()
 
 
 def chunk_length(seconds_per_update: float) -> int:

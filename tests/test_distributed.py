@@ -1,0 +1,312 @@
+"""Several devices and several processes train as one device does, and a lost process ends the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ppo_jax import distributed, groups, runner
+from ppo_jax.cli import main
+from ppo_jax.config import Config, from_dict, load_config
+from ppo_jax.types import PPOJaxError
+from tests import many_devices, toys
+
+REPOSITORY = Path(__file__).parents[1]
+KEY = jax.random.key(0)
+TOY = from_dict(
+    {
+        "task": {"env_id": "tests.toys:ObservedReward"},
+        "ppo": {
+            **{"total_timesteps": 768, "n_envs": 8, "n_steps": 16, "n_epochs": 2, "batch_size": 32},
+            **{"shuffle_groups": 4, "learning_rate": {"init": 1e-2, "final": 1e-4}, "normalize_observations": True},
+            **{"normalize_rewards": True, "normalize_values": True},
+        },
+        "network": {"hidden_sizes": [8]},
+        "evaluation": {"eval_interval": 2, "eval_episodes": 4},
+        "run": {"checkpoint_interval": 1},
+    }
+)  # 6 updates
+LONG = TOY.override({"total_timesteps": 128 * 300})  # long enough to be hit
+SECONDS = 60  # within which processes end whose fellow was killed
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def close(actual: object, expected: object) -> None:
+    """Agreement to 1e-5: relative for numbers above one, absolute below."""
+    within = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)  # noqa: E731
+    jax.tree.map(within, actual, expected)
+
+
+def assert_same_rows(folder: Path, expected: Path, n: int | None = None) -> None:
+    nan = lambda row: {name: np.nan if x is None else x for name, x in row.items()}  # noqa: E731
+    for name in ("metrics.jsonl", "eval.jsonl"):
+        ours, theirs = lines(folder / name)[:n], lines(expected / name)[:n]
+        assert [row["update"] for row in ours] == [row["update"] for row in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            close(nan(a), nan(b))
+
+
+def command(*arguments: object, devices: int = 1) -> subprocess.Popen:
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-m", *map(str, arguments)], cwd=REPOSITORY, env=environment, **pipes)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def two_processes(folder: Path, config: Config) -> list[subprocess.Popen]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.parent / "experiment.toml"
+    file.write_text(config.to_toml())
+    train = ("ppo_jax", "train", file, "--run-dir", folder, "--json", "--coordinator", f"127.0.0.1:{free_port()}")
+    return [command(*train, "--num-processes", 2, "--process-id", index) for index in range(2)]
+
+
+def wait_for_lines(process: subprocess.Popen, path: Path, count: int) -> None:
+    deadline = time.monotonic() + 300
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> Path:
+    """A run on one device."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    runner.train(TOY, folder, progress=False)
+    return folder
+
+
+# ---------------------------------------------------------------------------------------------------- groups
+
+
+def test_each_minibatch_takes_as_much_from_each_group() -> None:
+    """Two steps of eight environments in four groups of two neighbours; minibatches of eight, two from each group."""
+    order = np.asarray(groups.minibatch_order(KEY, jnp.asarray(0), 16, 8, groups=4, n_steps=2))
+    assert order.shape == (2, 8)
+    assert sorted(order.ravel()) == list(range(16))
+    for minibatch in order:
+        np.testing.assert_array_equal(np.bincount(minibatch % 8 // 2), [2, 2, 2, 2])
+
+
+def test_groups_are_shuffled_apart() -> None:
+    first, second = (groups.minibatch_order(KEY, jnp.asarray(epoch), 64, 32, groups=2, n_steps=8) for epoch in (0, 1))
+    assert (first != second).any()
+    assert (first[:, :16] + 4 != first[:, 16:]).any()
+
+
+def test_one_group_is_one_shuffle() -> None:
+    expected = jax.random.permutation(jax.random.fold_in(KEY, 3), 12).reshape(3, 4)
+    np.testing.assert_array_equal(groups.minibatch_order(KEY, jnp.asarray(3), 12, 4), expected)
+
+
+# ---------------------------------------------------------------------------------------------------- devices
+
+
+@pytest.fixture(scope="module")
+def updates(tmp_path_factory) -> dict:
+    """Of each case: every update from one state, on each number of devices."""
+    file = tmp_path_factory.mktemp("devices") / "updates.pickle"
+    _, err = (process := command("tests.many_devices", file)).communicate(timeout=600)
+    assert process.returncode == 0, err
+    return pickle.loads(file.read_bytes())
+
+
+@pytest.mark.parametrize("case", many_devices.CASES)
+@pytest.mark.parametrize("devices", many_devices.DEVICES[1:])
+def test_an_update_on_many_devices_is_that_on_one(updates, case, devices) -> None:
+    for results in updates[case]:
+        (state, metrics), (expected, expected_metrics) = results[devices], results[1]
+        close(metrics, expected_metrics)
+        close(state, expected)
+        np.testing.assert_array_equal(state.key, expected.key)
+
+
+def test_the_cases_stop_within_an_epoch_and_cut_episodes(updates) -> None:
+    applied = [results[1][1]["minibatches_applied"] for results in updates["kl_stop"]]
+    assert any(n % 4 for n in applied)
+    assert all(results[1][1]["early_stopped"] for results in updates["kl_stop"])
+    assert all(0 < results[1][1]["truncated_fraction"] < 1 for case in updates.values() for results in case)
+
+
+def test_a_run_goes_on_on_another_number_of_devices(one, tmp_path) -> None:
+    folder = tmp_path / "run"
+    runner.train(TOY.override({"total_timesteps": 384}), folder, progress=False)
+    resume = ("ppo_jax", "resume", folder, "--set", "total_timesteps=768", "--devices", 4, "--json")
+    out, err = (process := command(*resume, devices=4)).communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert json.loads(out)["status"] == "completed"
+    assert load_config(folder / "config.toml").run.devices == 4
+    assert [row["update"] for row in lines(folder / "metrics.jsonl")] == list(range(1, 7))
+    assert_same_rows(folder, one, 1)  # schedules ran over the shorter total then
+
+
+# ---------------------------------------------------------------------------------------------------- processes
+
+
+def test_two_processes_train_as_one(one, tmp_path) -> None:
+    leader, follower = two_processes(tmp_path / "run", TOY)
+    (out, err), (follower_out, follower_err) = (process.communicate(timeout=300) for process in (leader, follower))
+    assert (leader.returncode, follower.returncode) == (0, 0), err + follower_err
+    assert json.loads(out)["status"] == "completed"
+    assert follower_out == ""
+    assert_same_rows(tmp_path / "run", one)
+    for a, b in zip(*(jax.tree.leaves(runner.load(x, "last")[1]) for x in (tmp_path / "run", one)), strict=True):
+        close(a, b)
+    recorded = load_config(tmp_path / "run" / "config.toml")
+    assert (recorded.run.devices, recorded.ppo.shuffle_groups) == (2, 4)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_other_and_the_run_goes_on(tmp_path, victim) -> None:
+    processes = two_processes(tmp_path / "run", LONG)
+    wait_for_lines(processes[0], tmp_path / "run" / "metrics.jsonl", 5)
+    processes[victim].kill()
+    begin = time.monotonic()
+    _, err = processes[1 - victim].communicate(timeout=SECONDS)
+    processes[victim].communicate()
+    assert time.monotonic() - begin < SECONDS
+    assert processes[1 - victim].returncode not in (0, None)
+    said = "another process ended or cannot be reached" in err or "another task died" in err
+    assert said and "Traceback" not in err, err
+    summary = runner.resume(tmp_path / "run", {"devices": 1}, progress=False, warn=lambda text: None)
+    assert (summary["status"], summary["updates"]) == ("completed", 300)
+    assert [row["update"] for row in lines(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 301))
+
+
+def test_a_signal_to_one_process_stops_all_at_a_checkpoint(tmp_path) -> None:
+    processes = two_processes(tmp_path / "run", LONG)
+    wait_for_lines(processes[0], tmp_path / "run" / "metrics.jsonl", 5)
+    processes[1].send_signal(signal.SIGTERM)
+    errors = [process.communicate(timeout=SECONDS)[1] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], errors
+    assert f"interrupted; go on with: ppo-jax resume {tmp_path / 'run'}" in errors[0]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert (tmp_path / "run" / "checkpoints" / "resume" / str(summary["updates"])).is_dir()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_processes_that_do_not_find_each_other(index) -> None:
+    join = f"join('127.0.0.1:{free_port()}', 2, {index}, cli_shared.explain)"
+    program = f"from ppo_jax import cli_shared, distributed; distributed.CONNECT_SECONDS = 2; distributed.{join}"
+    found = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1, found.stderr
+    assert "the processes did not find each other within 2 s" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+# ---------------------------------------------------------------------------------------------------- mistakes
+
+
+def test_devices_that_are_not_there(tmp_path, capsys) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text(TOY.to_toml())
+    assert main(["train", str(file), "--run-dir", str(tmp_path / "run"), "--devices", "16"]) == 2
+    err = capsys.readouterr().err
+    assert "devices = 16, but 1 cpu device is there" in " ".join(err.split())
+    assert "JAX_NUM_CPU_DEVICES=16" in " ".join(err.split())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"devices": 3}, "n_envs = 8 cannot be split over 3 devices; the nearest that can: 6 or 9"),
+        ({"devices": 8}, r"8 devices cannot share ppo.shuffle_groups = 4; these many can: 1, 2, 4"),
+    ],
+)
+def test_environments_that_cannot_be_spread(monkeypatch, settings, complaint) -> None:
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    with pytest.raises(PPOJaxError, match=complaint):
+        distributed.resolve(TOY.override(settings))
+
+
+@pytest.mark.parametrize(("n_envs", "batch_size", "chosen"), [(8, 32, 8), (12, 48, 4), (20, 40, 4)])
+def test_several_devices_choose_groups_and_say_so(monkeypatch, n_envs, batch_size, chosen) -> None:
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    one_group = {"shuffle_groups": 1, "n_envs": n_envs, "batch_size": batch_size, "devices": 4}
+    said: list[str] = []
+    config = distributed.resolve(TOY.override(one_group), said.append)
+    assert config.ppo.shuffle_groups == chosen
+    assert len(said) == 1 and f"{chosen} groups" in said[0]
+    assert distributed.resolve(config) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (
+            {"shuffle_groups": 3},
+            "n_envs = 8 cannot be split into shuffle_groups = 3 groups; the nearest that can: 6 or 9",
+        ),
+        ({"batch_size": 2}, "batch_size = 2 cannot take equal parts of shuffle_groups = 4 groups; .* can: 4, 8, 16"),
+    ],
+)
+def test_groups_that_do_not_fit(settings, complaint) -> None:
+    with pytest.raises(PPOJaxError, match=complaint):
+        TOY.override(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--coordinator", "a:1", "--num-processes", "2"], "go together; missing: --process-id"),
+        (["--process-id", "0"], "missing: --coordinator, --num-processes"),
+        (["--coordinator", "a", "--num-processes", "2", "--process-id", "0"], "--coordinator a: expected HOST:PORT"),
+        (["--coordinator", "a:1", "--num-processes", "2", "--process-id", "2"], "the 2 processes are 0 to 1"),
+    ],
+)
+def test_processes_half_described(tmp_path, capsys, options, complaint) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text(TOY.to_toml())
+    assert main(["train", str(file), *options]) == 2
+    assert complaint in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_step_of_slurm_needs_no_options(monkeypatch) -> None:
+    variables = dict(zip(distributed.SLURM, ("7", "node[01-02]", "2", "1", "0"), strict=True))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    called = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **_: called.append(given))
+    monkeypatch.setattr(distributed, "_keep_stdout_for_results", lambda: None)
+    monkeypatch.setattr(distributed.jax.config, "update", lambda *_: None)
+    distributed.join()
+    assert called == [(None, None, None)]
+    distributed.join(num_processes=1)
+    assert len(called) == 1
+
+
+def test_seeds_lie_apart() -> None:
+    keys = jax.random.split(KEY, 4)
+    placed = distributed.shard_seeds({"key": keys, "x": jnp.arange(4.0)}, 1)
+    np.testing.assert_array_equal(placed["x"], np.arange(4.0))
+    assert placed["key"].sharding.spec == jax.P(distributed.AXIS)
+
+
+def test_one_device_needs_no_mesh() -> None:
+    assert distributed.resolve(TOY) == TOY
+    assert distributed.placement(TOY) == distributed.Placement()
+    state = toys.build(toys.Walk())
+    assert distributed.Placement().part(state) is state
