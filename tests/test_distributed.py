@@ -310,3 +310,18 @@ def test_one_device_needs_no_mesh() -> None:
     assert distributed.placement(TOY) == distributed.Placement()
     state = toys.build(toys.Walk())
     assert distributed.Placement().part(state) is state
+
+
+def test_the_members_of_a_sweep_are_spread_over_devices(tmp_path):
+    (tmp_path / "toy.toml").write_text(TOY.override({"total_timesteps": 256, "shuffle_groups": 1}).to_toml())
+    found = []
+    for devices in (1, 2):
+        options = ("--seeds", 3, "--devices", devices, "--chunk", 3, "--json", "--run-dir", tmp_path / str(devices))
+        process = command("ppo_jax", "sweep", tmp_path / "toy.toml", *options, devices=2)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        found.append(json.loads(out))
+    assert [one["programs"][0]["width"] for one in found] == [3, 4]
+    for one, two in zip(*(record["members"] for record in found), strict=True):
+        assert_same_rows(tmp_path / "2" / "members" / two["name"], tmp_path / "1" / "members" / one["name"])
+    assert main(["sweep", str(tmp_path / "toy.toml"), "--devices", "999", "--run-dir", str(tmp_path / "3")]) == 2

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from ppo_jax import metrics, ppo, runner, sweep, training
+from ppo_jax import members, metrics, ppo, runner, sweep, training
 from ppo_jax.analysis import sweeps
 from ppo_jax.analysis.logs import read_run
 from ppo_jax.cli import main
@@ -128,7 +128,7 @@ def test_environments_are_bit_equal_and_floats_agree_after_an_update(way):
     experiment = build(QUICK)
     single = [experiment.initial_state(member.config.run.seed) for member in plan.members]
     states = jax.tree.map(lambda *x: jax.numpy.stack(x), *single)
-    after, _ = sweep.run_members(experiment.trainer, states, jax.numpy.int32(1), jax.numpy.bool_(True), way=way)
+    after, _ = members.run_members(experiment.trainer, states, jax.numpy.int32(1), jax.numpy.bool_(True), way=way)
     for i, state in enumerate(single):
         want, _ = jax.jit(ppo.update)(experiment.trainer, state)
         got = jax.tree.map(lambda x, i=i: x[i], after)
@@ -189,7 +189,7 @@ def test_a_killed_sweep_goes_on_and_loses_nothing(swept, tmp_path, monkeypatch):
             mine, its = lines(folder / name), lines(swept / "members" / member["name"] / name)
             assert [row["update"] for row in mine] == [row["update"] for row in its]
     before = {path: path.read_bytes() for path in (tmp_path / "sweep" / "members").rglob("*") if path.is_file()}
-    monkeypatch.setattr(sweep, "build", None)  # nothing is left to do
+    monkeypatch.setattr(members, "build", None)  # nothing is left to do
     run(tmp_path / "sweep", config, chunk=4)
     assert {path: path.read_bytes() for path in before} == before
     with pytest.raises(PPOJaxError, match="holds another sweep"):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ppo_jax import runner, sweep, tuning
+from ppo_jax import members, runner, tuning
 from ppo_jax.cli import main
 from ppo_jax.config import load_config
 from ppo_jax.tuning import Choice, Range
@@ -67,9 +67,9 @@ def test_what_cannot_be_searched_is_one_line(tmp_path, search, message, capsys):
 def test_a_study_goes_on_where_it_was_and_never_looks_at_test(experiment, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runner, "test", None)
     monkeypatch.setattr(runner, "test_context", None)
-    build, built = sweep.build, []
-    monkeypatch.setattr(sweep, "build", lambda config: built.append(config) or build(config))
-    sweep._share.cache_clear()
+    build, built = members.build, []
+    monkeypatch.setattr(members, "build", lambda config: built.append(config) or build(config))
+    members.share.cache_clear()
     command = ["tune", str(experiment), "--storage", f"sqlite:///{tmp_path}/tune.db", "--seeds", "2", "--json"]
     assert main([*command, "--trials", "2"]) == 0
     assert main([*command, "--trials", "4", "--out", str(tmp_path / "best.toml")]) == 0

@@ -37,6 +37,8 @@ class Sweep:
     """Settings other than the file's, for every member."""
     chunk: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: by memory and measurement)")] = None
     """Members trained side by side; 1: one after another."""
+    devices: Annotated[int, arg(metavar="N", help_behavior_hint="")] = 1
+    """Spread the members over N devices."""
     json: Switch = False
     """Print sweep.json instead of a table, and no progress bar."""
     quiet: Switch = False
@@ -50,7 +52,7 @@ class Sweep:
 
         runner.use_compilation_cache()
         with how_to_go_on(folder):
-            sweep.run(plan, folder, chunk=self.chunk, progress=not (self.json or self.quiet))
+            sweep.run(plan, folder, chunk=self.chunk, devices=self.devices, progress=not (self.json or self.quiet))
         return _show(folder, self.json)
 
 

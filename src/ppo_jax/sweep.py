@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import metrics, ppo, run_folder, runner, training
-from ppo_jax.config import Config
-from ppo_jax.experiment import Experiment, build
+from ppo_jax import distributed, metrics, ppo, run_folder, runner, training
+from ppo_jax.experiment import Experiment
 from ppo_jax.grid import Member, Plan, groups, shared_part, traced
 from ppo_jax.interrupts import Signals, sigterm_interrupts
 from ppo_jax.journal import Journal, Standing, restore
+from ppo_jax.members import WAYS, Shared, chunk_width, pick, run_members, share
 from ppo_jax.parsing import nearest
 from ppo_jax.types import PPOJaxError
 
@@ -32,7 +31,6 @@ __all__ = ["holds_sweep", "member_folder", "read_plan", "run", "run_members"]
 
 PyTree = Any
 ENDED = ("completed", "failed")
-WAYS = ("one by one", "side by side")
 # Called after each evaluation with the update and the best score so far of every member that goes on.
 Watch = Callable[[int, dict[str, float]], None]
 
@@ -73,6 +71,7 @@ def run(
     folder: Path,
     *,
     chunk: int | None = None,
+    devices: int = 1,
     progress: bool = True,
     watch: Watch | None = None,
     test: bool = True,
@@ -84,6 +83,7 @@ def run(
         folder: new, empty, or of the same plan, which then goes on.
         chunk: members side by side in one vmapped program; by default as many as memory allows, side by side or one
             after another, as is faster by measurement.
+        devices: spread the members of a chunk over so many devices; more than one train side by side.
         progress: show a progress bar.
         watch: called after each evaluation.
         test: judge the members on test at the end.
@@ -92,7 +92,10 @@ def run(
         PPOJaxError: the folder holds something else, or a configuration cannot be built.
         KeyboardInterrupt: after everything needed to go on was written.
     """
-    record = _claim(plan, folder, chunk)
+    if devices > jax.device_count():
+        there = f"{jax.device_count()} {jax.devices()[0].platform}"
+        raise PPOJaxError(f"--devices {devices}: {there} device{'s are' if jax.device_count() > 1 else ' is'} there")
+    record = _claim(plan, folder, chunk, devices)
     began, before = time.perf_counter(), record["seconds"]
 
     def write(status: str) -> None:
@@ -116,7 +119,7 @@ def run(
     return record
 
 
-def _claim(plan: Plan, folder: Path, chunk: int | None) -> dict[str, Any]:
+def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int) -> dict[str, Any]:
     """Make sure that `folder` is of this plan or free; returns what ``sweep.json`` records so far."""
     if chunk is not None and chunk < 1:
         raise PPOJaxError(f"--chunk {chunk}: at least one member is trained at a time")
@@ -127,7 +130,7 @@ def _claim(plan: Plan, folder: Path, chunk: int | None) -> dict[str, Any]:
         return record
     run_folder.check_folder(folder, overwrite=False)
     run_folder.make_folder(folder)
-    programs = [{"members": len(members), "chunk": chunk} for members in groups(plan.members)]
+    programs = [{"members": len(members), "chunk": chunk, "devices": devices} for members in groups(plan.members)]
     return {"status": "running", **plan.to_dict(), "seconds": 0.0, "programs": programs}
 
 
@@ -141,60 +144,6 @@ def _describe(member: Member, folder: Path) -> dict[str, Any]:
         "hyperparameters": traced(member.config),
         **{key: summary[key] for key in kept if key in summary},
     }
-
-
-@partial(jax.jit, static_argnames=("way", "skip"), donate_argnums=1)
-def run_members(
-    trainer: ppo.Trainer, states: ppo.TrainState, n: jax.Array, one_by_one: jax.Array, *, way: str, skip: bool = False
-) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
-    """Up to `training.BUFFER` updates of each of M members.
-
-    Args:
-        trainer: shared by the members.
-        states: [M, ...], donated.
-        n: [] int32, updates.
-        one_by_one: [] bool, decides where `way` is ``"either"``: both ways are then in the one program.
-        way: ``"side by side"`` (vmapped), ``"one by one"`` or ``"either"``.
-        skip: as `skip_non_finite` of `training.run_chunk`.
-
-    Returns:
-        The states after n updates and their metrics, [M, BUFFER] each, of which the first n are set.
-    """
-
-    def advance(state: ppo.TrainState) -> Any:
-        return training.run_chunk(trainer, state, n, skip)
-
-    def in_turn(states: ppo.TrainState) -> Any:
-        return jax.lax.map(advance, states)
-
-    side_by_side = jax.vmap(advance)
-    if way == "either":
-        return jax.lax.cond(one_by_one, in_turn, side_by_side, states)
-    return in_turn(states) if way == "one by one" else side_by_side(states)
-
-
-@jax.jit
-def _pick(states: PyTree, i: jax.Array) -> PyTree:
-    return jax.tree.map(lambda x: x[i], states)
-
-
-class _Shared:
-    """What members of a group share, and later sweeps of this process over the same settings as well."""
-
-    def __init__(self, config: Config) -> None:
-        self.experiment = build(config)
-        self.experiment.require_queries()
-        self.compiled: dict[tuple[int, str], Any] = {}  # (width, way) -> program
-
-    @cached_property
-    def context(self) -> dict[str, Any]:
-        """What every member's results on test stand beside."""
-        return runner.test_context(self.experiment)
-
-
-@lru_cache(maxsize=4)
-def _share(config: Config) -> _Shared:
-    return _Shared(config)
 
 
 class _Group:
@@ -219,15 +168,19 @@ class _Group:
         return self._shared.experiment
 
     @cached_property
-    def _shared(self) -> _Shared:
-        return _share(shared_part(self.config.with_absolute_dataset()))
+    def _shared(self) -> Shared:
+        return share(shared_part(self.config.with_absolute_dataset()))
 
     def run(self) -> None:
         """Train and test the members that have not ended."""
         if all(self._ended(member) for member in self.members):
             self._pass(len(self.members))
             return
-        width = self.program.setdefault("width", _width(self.experiment, len(self.members), self.program["chunk"]))
+        if "width" not in self.program:
+            self.program["width"] = chunk_width(
+                self.experiment, len(self.members), self.program["chunk"], self.program["devices"]
+            )
+        width = self.program["width"]
         for begin in range(0, len(self.members), width):
             chunk = self.members[begin : begin + width]
             going = [member for member in chunk if not self._ended(member)]
@@ -292,6 +245,8 @@ class _Group:
         self.bar.advance(len(journals) * journals[0].standing.update * rollout)
         padding = [journals[-1]] * (self.program["width"] - len(journals))
         states = jax.tree.map(lambda *x: jnp.stack(x), *(j.standing.state for j in (*journals, *padding)))
+        if self.program["devices"] > 1:
+            states = distributed.shard_seeds(states, self.program["devices"])
         for journal in journals:
             journal.summary["compile_seconds"] = self._compile(states)
         active, n = list(enumerate(journals)), 1
@@ -310,7 +265,7 @@ class _Group:
                     self.watch(active[0][1].standing.update, scores)
                 n = training.chunk_length(seconds / n)
         for i, journal in active:
-            journal.standing.state = _pick(states, i)
+            journal.standing.state = pick(states, i)
             journal.save_last(journal.standing.state)
         return None
 
@@ -321,7 +276,7 @@ class _Group:
             return scores
         evaluate, keep = active[0][1].evaluation_due, active[0][1].checkpoint_due or stop
         for i, journal in active if evaluate or keep else ():
-            state = _pick(states, i)
+            state = pick(states, i)
             if evaluate:
                 scores[journal.folder.name] = journal.evaluate(state)
             if keep:
@@ -330,8 +285,8 @@ class _Group:
 
     def _compile(self, states: ppo.TrainState) -> float:
         """Seconds it took; a program is compiled once."""
-        width = self.program["width"]
-        way = "one by one" if width == 1 else "side by side" if self.program["chunk"] else "either"
+        width, fixed = self.program["width"], self.program["chunk"] or self.program["devices"] > 1
+        way = "one by one" if width == 1 else "side by side" if fixed else "either"
         if (width, way) not in self._shared.compiled:
             begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
             arguments = (self.experiment.trainer, states, jnp.int32(1), jnp.bool_(True))
@@ -388,19 +343,3 @@ def _mean(values: np.ndarray) -> float:
     """Of those that are known."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else math.nan
-
-
-def _width(experiment: Experiment, n_members: int, chunk: int | None) -> int:
-    """Members of a chunk: at most `chunk`, or as memory allows, and as even as can be."""
-    state = jax.eval_shape(experiment.initial_state, 0)
-    transitions = jax.eval_shape(lambda state: ppo.rollout(experiment.trainer, state)[1], state)
-    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(transitions))
-    # A rollout is held about four times: as written, flattened, shuffled, and as what the gradient keeps.
-    limit = min(n_members, chunk or max(1, int(_memory() * 0.5 / (4 * size))))
-    return math.ceil(n_members / math.ceil(n_members / limit))
-
-
-def _memory() -> int:
-    """Bytes of the device, or for the CPU of the machine."""
-    stats = jax.devices()[0].memory_stats() or {}
-    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
