@@ -10,9 +10,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from traitlets.config import Config
 
-SETTINGS = Config({"KernelManager": {"transport": "ipc"}})  # no open port
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "experiments" / "notebooks"
 
 
@@ -20,7 +18,7 @@ def execute(notebook: Path, target: Path) -> None:
     """Run `notebook` in its own folder and write it with its outputs to `target`; an error in a cell is raised."""
     content = nbformat.read(notebook, as_version=4)
     folder = {"metadata": {"path": str(notebook.parent)}}
-    client = NotebookClient(content, timeout=900, record_timing=False, resources=folder, config=SETTINGS)
+    client = NotebookClient(content, timeout=900, record_timing=False, resources=folder)
     client.execute()
     content.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(content, target)
