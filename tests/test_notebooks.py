@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -59,7 +60,8 @@ def learnt(name: str, text: str) -> bool:
 )
 def test_a_notebook_runs_top_to_bottom(name, tmp_path):
     command = [sys.executable, ROOT / "scripts" / "run_notebooks.py", "--out", tmp_path, FOLDER / f"{name}.ipynb"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}  # kernels start in the folder of their notebook
+    found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert found.returncode == 0, found.stderr[-3000:]
     executed = tmp_path / f"{name}.ipynb"
     assert [cell.source for cell in code_cells(executed)] == [
