@@ -149,7 +149,19 @@ assert not {"jax", "flax", "gymnax", "numpy"} & set(sys.modules)
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    for word in ("train", "eval", "prove", "envs", "data", "config", "--run-dir", "--split-seed", "batch_size"):
+    for word in (
+        "train",
+        "eval",
+        "prove",
+        "play",
+        "export",
+        "envs",
+        "data",
+        "config",
+        "--run-dir",
+        "--split-seed",
+        "batch_size",
+    ):
         assert word in found.stdout
     assert "error: nothing.toml: no such file" in found.stderr
 

@@ -20,15 +20,18 @@ ROWS = (
     ("checkpoint", "metrics"),
     (
         *("experiment", "run_folder", "distributed", "interrupts", "journal", "training", "runner"),
-        *("grid", "members", "sweep"),
+        *("grid", "members", "sweep", "policy", "export", "play"),
     ),
     ("analysis",),
-    ("present", "present_analysis", "tuning", "cli_shared", "cli_sweep", "cli_runs", "cli_analysis", "cli", "__main__"),
+    (
+        *("present", "present_analysis", "tuning", "cli_shared", "cli_sweep", "cli_runs", "cli_policy"),
+        *("cli_analysis", "cli", "__main__"),
+    ),
 )
 PACKAGES = {
     "networks": ("mlp", "proof"),
     "logic": ("kb", "countries", "datasets", "index", "resolution", "sampling"),
-    "envs": ("proof", "gymnax", "wrappers"),
+    "envs": ("proof", "gymnax", "drawing", "wrappers"),
     "evaluation": ("episodes", "ranking", "search", "proofs", "explain", "protocol"),
     "analysis": (
         *("logs", "view", "rules_critic", "rules_policy", "rules_task", "diagnose"),
@@ -78,11 +81,15 @@ BANS = {
     "runner": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "grid": JAX,
     "members": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "policy": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "export": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "play": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "sweep": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "distributed": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "analysis": JAX | {"ppo_jax.ppo", "ppo_jax.envs"},
     "cli": NUMERICS,
     "cli_shared": NUMERICS,
+    "cli_policy": NUMERICS,
     "cli_analysis": NUMERICS,
     "cli_runs": NUMERICS,
     "cli_sweep": NUMERICS,
@@ -154,8 +161,8 @@ def violations(module: str, source: str, is_package: bool = False) -> list[str]:
                     found.append(f"{place} is no module of the table")
             elif ORDER.index(imported) >= ORDER.index(module):
                 found.append(f"{place} does not stand before {module}")
-        elif within(target, "gymnax") and module != "envs.gymnax":
-            found.append(f"{place} is for envs.gymnax alone to import")
+        elif within(target, "gymnax") and module not in ("envs.gymnax", "envs.drawing"):
+            found.append(f"{place} is for envs.gymnax and envs.drawing alone to import")
         elif within(target, "gymnax") and not inside_function:
             found.append(f"{place} takes seconds to import: do it inside the functions that need it")
         found += [f"{place} is banned here ({name})" for name in sorted(banned) if within(target, name)]
@@ -216,7 +223,7 @@ def test_what_the_order_allows(module, source):
         ("cli", "import numpy as np", r"banned here \(numpy\)"),
         ("ppo", "import json", r"banned here \(json\)"),
         ("ppo", "print(1)", r"a call of print\(\) is banned"),
-        ("runner", "import gymnax", "for envs.gymnax alone"),
+        ("runner", "import gymnax", "for envs.gymnax and envs.drawing alone"),
         ("envs.gymnax", "from gymnax.environments import spaces", "inside the functions"),
         ("envs.gymnax", "class A:\n    import gymnax", "inside the functions"),
         ("runner", "import ppo_jax", "no module of the table"),

@@ -11,7 +11,7 @@ Names are imported when first used, so ``import ppo_jax`` is instant. Train in a
     metrics["episode_return_mean"]  # [n_updates]
 
 ``jax.vmap`` over it trains seeds, or hyperparameters, side by side. `train` writes a run folder, as the command line
-does.
+does; `load_policy` makes a pure function of what it trained.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ppo_jax.config import Config, Hyperparams, Schedule, load_config
     from ppo_jax.distributions import Categorical, DiagonalGaussian
     from ppo_jax.experiment import build
+    from ppo_jax.export import export_policy
+    from ppo_jax.policy import Policy, load_policy
     from ppo_jax.ppo import Trainer
     from ppo_jax.runner import train
     from ppo_jax.schedules import constant
@@ -40,12 +42,15 @@ __all__ = [
     "Environment",
     "Hyperparams",
     "PPOJaxError",
+    "Policy",
     "Schedule",
     "Trainer",
     "__version__",
     "build",
     "constant",
+    "export_policy",
     "load_config",
+    "load_policy",
     "train",
 ]
 
@@ -53,6 +58,8 @@ _NAMES_OF = {
     "config": ("Config", "Hyperparams", "Schedule", "load_config"),
     "distributions": ("Categorical", "DiagonalGaussian"),
     "experiment": ("build",),
+    "export": ("export_policy",),
+    "policy": ("Policy", "load_policy"),
     "ppo": ("Trainer",),
     "runner": ("train",),
     "schedules": ("constant",),

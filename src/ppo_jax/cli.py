@@ -18,6 +18,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 
 from ppo_jax import present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
+from ppo_jax.cli_policy import Export, Play, Prove
 from ppo_jax.cli_runs import Resume, Train
 from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, explain, flat, output, print_json
 from ppo_jax.cli_sweep import Extract, Sweep, Tune
@@ -56,35 +57,6 @@ class Evaluate:
         else:
             present.show_results({f"trained ({which})": result})
         return 0
-
-
-@dataclass(frozen=True)
-class Prove:
-    """Let the agent of a run prove a query, step by step. Exits with 1 where it does not."""
-
-    folder: RunFolder
-    """Folder of the run."""
-    query: Positional[Annotated[str, arg(metavar="QUERY", help_behavior_hint="")]]
-    """A ground atom, quoted: "locatedInCR(bulgaria,europe)"."""
-    mask_end: Switch = False
-    """Never give up while another action is open."""
-    json: Switch = False
-    """Print JSON."""
-
-    def run(self) -> int:
-        from ppo_jax import runner
-
-        runner.use_compilation_cache()
-        experiment, params = runner.load(self.folder, assignments={"mask_end": True} if self.mask_end else {})
-        steps, proved, stopped_by = runner.prove(experiment, params, self.query)
-        proof = {
-            "query": self.query,
-            "proved": proved,
-            "stopped_by": stopped_by or None,
-            "steps": [step.to_dict() for step in steps],
-        }
-        output(proof, self.json, present.show_proof)
-        return 0 if proved else 1
 
 
 @dataclass(frozen=True)
@@ -210,6 +182,8 @@ Command = (
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Evaluate, tyro.conf.subcommand("eval")]
     | Annotated[Prove, tyro.conf.subcommand("prove")]
+    | Annotated[Play, tyro.conf.subcommand("play")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Diagnose, tyro.conf.subcommand("diagnose")]
     | Annotated[Validate, tyro.conf.subcommand("validate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]

@@ -25,8 +25,11 @@ __all__ = [
     "show_data",
     "show_data_check",
     "show_environments",
+    "show_episodes",
+    "show_export",
     "show_keys",
     "show_proof",
+    "show_proofs",
     "show_results",
     "show_run",
 ]
@@ -125,6 +128,30 @@ def show_proof(proof: Json) -> None:
         console.print(f"proved in {steps}, with probability {probability:.3g}")
     else:
         console.print(f"not proved after {steps}: {proof['stopped_by']}")
+
+
+def show_proofs(proofs: list[Json]) -> None:
+    """Attempts at proofs, one below the other."""
+    for i, proof in enumerate(proofs):
+        if i:
+            print()
+        show_proof(proof)
+
+
+def show_episodes(played: Json) -> None:
+    """Return and length of each episode, and where they can be watched."""
+    for i, episode in enumerate(played["episodes"], start=1):
+        cut = "" if episode["finished"] else ", cut there by --max-steps"
+        say(f"episode {i}: return {episode['return']:.6g} in {_count(episode['length'], 'step')}{cut}", sys.stdout)
+    say(f"wrote {played['out']}", sys.stdout)
+
+
+def show_export(found: Json) -> None:
+    """Where the artifact is, what it takes and what it gives."""
+    names = ", ".join(found["inputs"])
+    say(f"wrote {found['out']}: ({names}) -> action, on {', '.join(found['platforms'])}", sys.stdout)
+    say(f"wrote {Path(found['out']).with_suffix('.json')}: shapes and meaning of both", sys.stdout)
+    say("experiments/serve_policy.py serves it with plain JAX.", sys.stdout)
 
 
 def show_environments(rows: list[Json]) -> None:
