@@ -136,7 +136,7 @@ def test_a_run_killed_again_and_again_goes_on_to_the_bit(whole, tmp_path, monkey
 
 
 def test_a_run_killed_while_it_was_tested_is_only_tested_again(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "_final_evaluation", lambda *_: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(runner, "test_context", lambda *_: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         train(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "last")  # as if killed before it was written

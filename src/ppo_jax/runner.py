@@ -187,7 +187,7 @@ def _run(
     except BaseException as error:
         summary["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         if summary["status"] == "failed":
-            summary["error"] = str(error)
+            summary["error"] = str(error) or type(error).__name__
         raise
     finally:
         for writer in writers:
