@@ -79,7 +79,7 @@ RECOMMENDED: Mapping[str, Any] = {
     "gamma": 0.99,
     "gae_lambda": 0.95,
     "clip_range": 0.2,
-    "ent_coef": {"init": 0.1, "final": 0.01},
+    "ent_coef": {"init": 0.1, "final": 0.01, "end": 0.6},
     "vf_coef": 0.5,
     "max_grad_norm": 0.5,
     "target_kl": 0.02,
