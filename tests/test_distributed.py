@@ -22,8 +22,8 @@ from ppo_jax.cli import main
 from ppo_jax.config import Config, from_dict, load_config
 from ppo_jax.types import PPOJaxError
 from tests import many_devices, toys
+from tests.test_resume import REPOSITORY, lines
 
-REPOSITORY = Path(__file__).parents[1]
 KEY = jax.random.key(0)
 TOY = from_dict(
     {
@@ -40,10 +40,6 @@ TOY = from_dict(
 )  # 6 updates
 LONG = TOY.override({"total_timesteps": 128 * 300})  # long enough to be hit
 SECONDS = 60  # within which processes end whose fellow was killed
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def close(actual: object, expected: object) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import subprocess
 import sys
 import textwrap
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import jax
@@ -20,9 +18,9 @@ from PIL import Image
 
 import ppo_jax
 from ppo_jax import checkpoint, metrics, play, runner
-from ppo_jax.cli import main
 from ppo_jax.envs import drawing
 from ppo_jax.policy import Policy
+from tests.console import call, fail
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -71,19 +69,6 @@ MINE = """
             x = nn.tanh(nn.Dense(4)(observation["observation"]))
             return ppo_jax.Categorical(nn.Dense(2)(x), observation["action_mask"]), nn.Dense(1)(x)[:, 0]
 """
-
-
-def call(*arguments) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(argument) for argument in arguments])
-    return code, out.getvalue(), err.getvalue()
-
-
-def fail(*arguments) -> str:
-    code, out, err = call(*arguments)
-    assert (code, out, err.count("\n")) == (2, "", 1), (code, out, err)
-    return err
 
 
 def config_of(**settings):
@@ -290,15 +275,11 @@ def test_the_example_serves_it_from_plain_jax(exported):
     assert (found.returncode, found.stdout.split()) == (0, ["1", "0"]), found.stderr
 
 
-def test_mistakes_of_an_export_write_nothing(runs, tmp_path, monkeypatch):
+def test_mistakes_of_an_export_write_nothing(runs, tmp_path):
     assert "there is no folder" in fail("export", runs["cartpole"], "--out", tmp_path / "x" / "y.bin")
     assert "is a folder" in fail("export", runs["cartpole"], "--out", tmp_path)
     assert "no run there" in fail("export", tmp_path)
     assert "choose another suffix" in fail("export", runs["cartpole"], "--out", tmp_path / "policy.json")
-    monkeypatch.setitem(sys.modules, "flatbuffers", None)
-    assert "needs the library flatbuffers: pip install flatbuffers" in fail(
-        "export", runs["cartpole"], "--out", tmp_path / "policy.bin"
-    )
     assert not list(tmp_path.iterdir())
 
 

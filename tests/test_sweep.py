@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import jax
@@ -18,7 +17,7 @@ from ppo_jax.config import Config, load_config
 from ppo_jax.experiment import build
 from ppo_jax.grid import groups, make_plan
 from ppo_jax.types import PPOJaxError
-from tests.test_resume import TOY, Killed, lines
+from tests.test_resume import REPOSITORY, TOY, Killed, damage, lines
 
 GRID = ("learning_rate=0.01,0.02", "ent_coef=0,0.1")
 QUICK = TOY.override({"total_timesteps": 128, "eval_interval": 2})  # 4 updates
@@ -206,6 +205,29 @@ def test_a_member_that_diverges_fails_alone(tmp_path):
     assert [group["failed"] for group in found["groups"]] == [0, 1]
 
 
+def test_a_full_disk_is_no_fault_of_a_member(tmp_path, monkeypatch):
+    def full(self, row):
+        raise PPOJaxError("metrics.jsonl: cannot be written: No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(PPOJaxError, match="No space left"):
+        patch.setattr(metrics.JSONLines, "write", full)
+        run(tmp_path / "sweep", seeds=1, grid=())
+    assert metrics.read_summary(tmp_path / "sweep" / "members" / "s0")["status"] == "interrupted"
+    assert run(tmp_path / "sweep", seeds=1, grid=())["members"][0]["status"] == "completed"
+
+
+def test_a_damaged_checkpoint_of_a_member_is_reported(tmp_path, monkeypatch):
+    config = QUICK.override({"checkpoint_interval": 1})
+    monkeypatch.setattr(training, "CHUNK_SECONDS", 0.0)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runner, "test", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path / "sweep", config, seeds=2, grid=(), chunk=2)
+    damage(tmp_path / "sweep" / "members" / "s1", "half")
+    record = run(tmp_path / "sweep", config, seeds=2, grid=(), chunk=2, warn=(warned := []).append)
+    assert len(warned) == 1 and "s1/checkpoints/resume: the checkpoint of update 4 is damaged" in warned[0]
+    assert {member["status"] for member in record["members"]} == {"completed"}
+
+
 # ------------------------------------------------------------------------------------------------- what it says
 
 
@@ -246,11 +268,10 @@ def test_a_sweep_that_is_none(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_sixteen_seeds_learn_the_same_side_by_side_as_alone(tmp_path):
-    config = load_config("experiments/cartpole.toml", {"total_timesteps": 100_000})
+    config = load_config(REPOSITORY / "experiments" / "cartpole.toml", {"total_timesteps": 100_000})
     together = run(tmp_path / "sweep", config, seeds=16, grid=(), chunk=16)
     returns = [member["test_last"]["return_mean"] for member in together["members"]]
     alone = run(tmp_path / "alone", config, seeds=16, grid=(), chunk=1)
     others = [member["test_last"]["return_mean"] for member in alone["members"]]
     spread = np.std(others) / np.sqrt(16) + 1.0
     assert abs(np.mean(returns) - np.mean(others)) < 3 * spread
-    shutil.rmtree(tmp_path / "sweep")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present, present_analysis
-from ppo_jax.cli_shared import Assignments, Switch, experiment_name, flat, how_to_go_on, output, print_json
+from ppo_jax.cli_shared import Assignments, Switch, experiment_name, flat, how_to_go_on, output, print_json, warn
 from ppo_jax.config import load_config
 from ppo_jax.grid import make_plan
 from ppo_jax.types import PPOJaxError
@@ -52,7 +52,8 @@ class Sweep:
 
         runner.use_compilation_cache()
         with how_to_go_on(folder):
-            sweep.run(plan, folder, chunk=self.chunk, devices=self.devices, progress=not (self.json or self.quiet))
+            progress = not (self.json or self.quiet)
+            sweep.run(plan, folder, chunk=self.chunk, devices=self.devices, progress=progress, warn=warn)
         return _show(folder, self.json)
 
 
@@ -153,7 +154,7 @@ def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
 
     runner.use_compilation_cache()
     with how_to_go_on(folder):
-        sweep.run(sweep.read_plan(folder), folder, progress=not (as_json or quiet))
+        sweep.run(sweep.read_plan(folder), folder, progress=not (as_json or quiet), warn=warn)
     return _show(folder, as_json)
 
 

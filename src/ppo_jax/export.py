@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,10 @@ def export_policy(policy: Policy, file: str | Path) -> dict[str, Any]:
         The content of the JSON file, which is named as the artifact with the suffix ``.json``.
 
     Raises:
-        PPOJaxError: the library flatbuffers is missing, or `file` cannot be written.
+        PPOJaxError: `file` cannot be written.
     """
     file = Path(file)
     description = file.with_suffix(".json")
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise PPOJaxError("export needs the library flatbuffers: pip install flatbuffers")
     if description == file:
         raise PPOJaxError(f"{file}: its description is written to the file of that name; choose another suffix")
     (n,) = export.symbolic_shape("n")

@@ -15,12 +15,16 @@ from ppo_jax import checkpoint, metrics, ppo
 from ppo_jax.experiment import Experiment, PolicyParams, policy_params
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["GUARDED", "Best", "Journal", "Standing", "restore"]
+__all__ = ["GUARDED", "Best", "Journal", "NotFinite", "Standing", "restore"]
 
 # What a chunk adds to the summary.
 PROGRESS = ("env_steps", "updates", "train_seconds", "steps_per_second", "updates_skipped", "final")
 # Must be finite; a parameter is not finite only after a gradient that was not.
 GUARDED = ("policy_loss", "value_loss", "grad_norm")
+
+
+class NotFinite(PPOJaxError):
+    """A loss or a parameter is not finite, and the run is set to stop at that."""
 
 
 @dataclass
@@ -89,7 +93,8 @@ class Journal:
         """Write the metrics of the next `n` updates, `rows` [n or more] each; returns the last row.
 
         Raises:
-            PPOJaxError: one is not finite, and the run is set to stop at that.
+            NotFinite: one is not, and the run is set to stop at that.
+            PPOJaxError: a file cannot be written.
         """
         standing, settings, run = self.standing, self.experiment.config.settings, self.experiment.config.run
         standing.seconds += seconds
@@ -99,7 +104,7 @@ class Journal:
             for writer in self._writers:
                 writer.write(self._position | row)
             if run.on_nan == "stop" and (broken := [name for name in GUARDED if not np.isfinite(row[name])]):
-                raise PPOJaxError(_not_finite(broken[0], standing.update, self._checkpoint))
+                raise NotFinite(_not_finite(broken[0], standing.update, self._checkpoint))
         self._timing.write({"update": standing.update, "updates": n, "seconds": seconds})
         env_steps = standing.update * settings.rollout_size
         self.summary |= {

@@ -61,7 +61,7 @@ class Shared:
     def __init__(self, config: Config) -> None:
         self.experiment = build(config)
         self.experiment.require_queries()
-        self.compiled: dict[tuple[int, str], Any] = {}  # (width, way) -> program
+        self.compiled: dict[tuple[int, int, str], Any] = {}  # (width, devices, way) -> program
 
     @cached_property
     def context(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.util
 import json
 import math
@@ -174,11 +173,10 @@ class TensorBoard:
 class WandB:
     """Scalars for Weights & Biases, against environment steps; a resumed run goes on with the same one there."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, name: str, run_id: str | None, config: dict[str, Any]) -> None:
         import wandb
 
-        identity = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
-        self._run = wandb.init(project="ppo_jax", name=folder.name, config=config, id=identity, resume="allow")
+        self._run = wandb.init(project="ppo_jax", name=name, config=config, id=run_id, resume="allow")
 
     def write(self, row: dict[str, Any]) -> None:
         self._run.log(to_json(row), step=row["env_steps"])

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import uuid
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "other_versions",
     "prepare",
     "read_config",
+    "read_environment",
     "write_summary",
 ]
 
@@ -71,6 +73,7 @@ def prepare(folder: Path, experiment: Experiment) -> None:
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "cores": os.cpu_count(),
         "git_commit": _git_commit(),
+        "run_id": uuid.uuid4().hex,  # a resumed run keeps it
         "dataset_sha256": getattr(experiment.dataset, "sha256", None),
     }
     metrics.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
@@ -132,11 +135,19 @@ def check_same(folder: Path, checkpoint: dict[str, Any], recorded: Config) -> No
         )
 
 
+def read_environment(folder: Path) -> dict[str, Any]:
+    """The ``environment.json`` of a run; empty where there is none, or half of one."""
+    try:
+        found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def other_versions(folder: Path) -> list[str]:
     """A line if libraries have other versions than when the run began."""
-    try:
-        recorded = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["versions"]
-    except (OSError, ValueError, KeyError, TypeError):
+    recorded = read_environment(folder).get("versions")
+    if not isinstance(recorded, dict):
         return [f"{folder}: no record of the library versions it began with"]
     changed = [
         f"{name} {recorded.get(name)} → {_version(name)}" for name in VERSIONED if recorded.get(name) != _version(name)

@@ -175,7 +175,8 @@ def _run(
         if config.run.tensorboard:
             writers.append(metrics.TensorBoard(folder / "tensorboard", after=env_steps))
         if config.run.wandb:
-            writers.append(metrics.WandB(folder, config.to_dict()))
+            run_id = run_folder.read_environment(folder).get("run_id")
+            writers.append(metrics.WandB(folder.name, run_id, config.to_dict()))
         total = settings.n_updates * settings.rollout_size
         with interrupts.sigterm_interrupts(), metrics.Progress(total, LIVE, enabled=progress) as bar:
             standing = standing or Standing(experiment.initial_state(config.run.seed))

@@ -22,7 +22,7 @@ from ppo_jax import distributed, metrics, ppo, run_folder, runner, training
 from ppo_jax.experiment import Experiment
 from ppo_jax.grid import Member, Plan, groups, shared_part, traced
 from ppo_jax.interrupts import Signals, sigterm_interrupts
-from ppo_jax.journal import Journal, Standing, restore
+from ppo_jax.journal import Journal, NotFinite, Standing, restore
 from ppo_jax.members import WAYS, Shared, chunk_width, pick, run_members, share
 from ppo_jax.parsing import nearest
 from ppo_jax.types import PPOJaxError
@@ -73,6 +73,7 @@ def run(
     chunk: int | None = None,
     devices: int = 1,
     progress: bool = True,
+    warn: Callable[[str], None] = lambda text: None,
     watch: Watch | None = None,
     test: bool = True,
 ) -> dict[str, Any]:
@@ -85,6 +86,7 @@ def run(
             after another, as is faster by measurement.
         devices: spread the members of a chunk over so many devices; more than one train side by side.
         progress: show a progress bar.
+        warn: receives a line on each damaged checkpoint.
         watch: called after each evaluation.
         test: judge the members on test at the end.
 
@@ -110,7 +112,7 @@ def run(
     try:
         with sigterm_interrupts(), metrics.Progress(total, runner.LIVE, enabled=progress) as bar:
             for members, program in zip(groups(plan.members), record["programs"], strict=True):
-                _Group(members, folder, program, bar, watch, test).run()
+                _Group(members, folder, program, bar, warn, watch, test).run()
                 write("running")
     except BaseException as error:
         write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -155,12 +157,13 @@ class _Group:
         folder: Path,
         program: dict[str, Any],
         bar: metrics.Progress,
+        warn: Callable[[str], None],
         watch: Watch | None,
         test: bool,
     ) -> None:
         """`program` is the group's part of ``sweep.json`` and is kept up to date."""
-        self.members, self.folder, self.program, self.bar, self.watch = members, folder, program, bar, watch
-        self.config, self.test = members[0].config, test
+        self.members, self.folder, self.program, self.bar = members, folder, program, bar
+        self.warn, self.watch, self.test, self.config = warn, watch, test, members[0].config
 
     @property
     def experiment(self) -> Experiment:
@@ -219,6 +222,8 @@ class _Group:
         experiments = [self.experiment.variant(member.config.with_absolute_dataset()) for member in members]
         folders = [self._folder(member) for member in members]
         found = [restore(*pair) for pair in zip(experiments, folders, strict=True)]
+        for problem in (problem for *_, problems in found for problem in problems):
+            self.warn(f"{problem}; trying the one before it")
         until = min(0 if standing is None else standing.update for standing, *_ in found)
         found = [
             restore(experiment, folder, until=until) if standing and standing.update > until else one
@@ -285,14 +290,16 @@ class _Group:
 
     def _compile(self, states: ppo.TrainState) -> float:
         """Seconds it took; a program is compiled once."""
-        width, fixed = self.program["width"], self.program["chunk"] or self.program["devices"] > 1
+        width, devices = self.program["width"], self.program["devices"]
+        fixed = self.program["chunk"] or devices > 1
         way = "one by one" if width == 1 else "side by side" if fixed else "either"
-        if (width, way) not in self._shared.compiled:
+        kind = (width, devices, way)
+        if kind not in self._shared.compiled:
             begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
             arguments = (self.experiment.trainer, states, jnp.int32(1), jnp.bool_(True))
-            self._shared.compiled[width, way] = run_members.lower(*arguments, way=way, skip=skip).compile()
+            self._shared.compiled[kind] = run_members.lower(*arguments, way=way, skip=skip).compile()
             self.program |= {"compile_seconds": time.perf_counter() - begin}
-        self._compiled = self._shared.compiled[width, way]
+        self._compiled = self._shared.compiled[kind]
         if way != "either":
             self.program["way"] = way
         return float(self.program.get("compile_seconds", 0.0))
@@ -333,7 +340,7 @@ def _record(journal: Journal, rows: dict[str, np.ndarray], n: int, seconds: floa
     """Write a member's metrics; false where it cannot go on because a loss is not finite."""
     try:
         journal.record(rows, n, seconds)
-    except PPOJaxError as error:
+    except NotFinite as error:
         journal.summary |= {"status": "failed", "error": str(error)}
         return False
     return True

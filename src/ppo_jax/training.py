@@ -88,7 +88,7 @@ def fit(
 
     Raises:
         Interrupted: a signal asked for it; a checkpoint was written.
-        PPOJaxError: a loss or a parameter is not finite, and the run is set to stop at that.
+        NotFinite: a loss or a parameter is not finite, and the run is set to stop at that.
     """
     placement = distributed.placement(experiment.config)
     standing.state, _ = placement.put(standing.state, standing.update)

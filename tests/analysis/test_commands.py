@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tomllib
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ppo_jax import runner
-from ppo_jax.cli import main
 from ppo_jax.config import Config, PPOConfig, RunConfig, TaskConfig, from_dict
+from tests.console import call, fail
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 N = 30
-
-
-def call(*arguments) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(argument) for argument in arguments])
-    return code, out.getvalue(), err.getvalue()
-
-
-def fail(*arguments) -> str:
-    code, out, err = call(*arguments)
-    assert (code, out) == (2, ""), (code, out, err)
-    assert err.count("\n") == 1
-    assert err.startswith("error: ")
-    return err
 
 
 def write_run(folder: Path, config: Config, explained: float = 0.9, mrr: float = 0.9) -> Path:
