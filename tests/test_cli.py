@@ -519,20 +519,24 @@ def test_a_checkpoint_that_does_not_fit(places):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "line"),
     [
-        ("train",),
-        ("train", "x.toml", "--nothing"),
-        ("train", "x.toml", "--seed", "one"),
-        ("eval", "x", "--split", "train"),
-        ("nothing",),
-        (),
+        (("train",), "Missing from ppo-jax train: CONFIG; `ppo-jax train --help` explains"),
+        (("train", "x.toml", "--sed", "1"), "Unrecognized options: --sed, 1; did you mean --seed?"),
+        (("train", "x.toml", "--zzz"), "Unrecognized options: --zzz; `ppo-jax train --help` explains"),
+        (("train", "x.toml", "--seed", "one"), "Error parsing --seed"),
+        (
+            ("eval", "x", "--split", "train"),
+            "invalid choice 'train' for argument '--split'. Expected one of ('valid', ",
+        ),
+        (("trian", "x.toml"), "Unrecognized options: trian, x.toml; did you mean train?"),
+        (("data", "bild"), "Unrecognized options: bild; did you mean build?"),
+        (("sweep", "extract", "x"), "Missing from ppo-jax sweep extract: MEMBER --out FOLDER"),
+        ((), "Expected one of {train, resume, "),
     ],
 )
-def test_arguments_that_do_not_exist(arguments):
-    code, out, err = call(*arguments)
-    assert (code, out) == (2, "")
-    assert "--help" in err
+def test_arguments_that_do_not_exist(arguments, line):
+    assert fail(*arguments).startswith(f"error: {line}")
 
 
 @pytest.mark.parametrize(

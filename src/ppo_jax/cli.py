@@ -6,12 +6,14 @@ JAX are imported where a command needs them, so help and mistakes answer at once
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
@@ -20,7 +22,17 @@ from ppo_jax import present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
 from ppo_jax.cli_policy import Export, Play, Prove
 from ppo_jax.cli_runs import Resume, Train
-from ppo_jax.cli_shared import Assignments, DataName, RunFolder, Switch, explain, flat, output, print_json
+from ppo_jax.cli_shared import (
+    Assignments,
+    DataName,
+    RunFolder,
+    Switch,
+    describe_mistake,
+    explain,
+    flat,
+    output,
+    print_json,
+)
 from ppo_jax.cli_sweep import Extract, Sweep, Tune
 from ppo_jax.types import PPOJaxError
 
@@ -212,15 +224,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:2] == ["sweep", "extract"]:  # a command of two words beside `sweep CONFIG`
         arguments[:2] = ["sweep extract"]
     try:
-        command = tyro.cli(
-            Command,
-            args=arguments,
-            prog="ppo-jax",
-            description=DESCRIPTION,
-            config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
-        )
-        code = command.run()
+        code = _parse(arguments).run()
         sys.stdout.flush()
         return code
     except BaseException as error:
         return explain(error)
+
+
+def _parse(arguments: list[str]) -> Any:
+    """The command that the arguments name, after tyro's help where they ask for it."""
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            return tyro.cli(
+                Command,
+                args=arguments,
+                prog="ppo-jax",
+                description=DESCRIPTION,
+                config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+            )
+        except SystemExit as error:
+            if error.code:
+                raise PPOJaxError(describe_mistake(said.getvalue(), arguments)) from None
+            raise

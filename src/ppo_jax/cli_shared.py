@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present
+from ppo_jax.parsing import nearest
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Devices",
     "RunFolder",
     "Switch",
+    "describe_mistake",
     "experiment_name",
     "explain",
     "flat",
@@ -90,6 +92,28 @@ def explain(error: BaseException) -> int:
 def _fail(message: str, code: int = 2) -> int:
     present.say(f"error: {' '.join(message.split())}")
     return code
+
+
+def describe_mistake(said: str, arguments: Sequence[str]) -> str:
+    """One line from what tyro says of a mistake: what is wrong, the nearest that is right, where to read on.
+
+    It says so in parts divided by rules, in a box or below a title; what is indented far explains options.
+    """
+    parts: list[list[str]] = [[]]
+    for line in re.sub("[│╭╮╰╯]", " ", said).splitlines():
+        if line.strip().startswith(("─", "-----")):
+            parts.append([])
+        elif not line.startswith(" " * 10):
+            parts[-1].append(line.strip())
+    parts = parts[1:]  # what precedes the first rule is the title
+    message = " ".join(" ".join(parts[0]).partition("Got errors:")[0].split()).rstrip(".")
+    hints = " ".join(part for lines in parts[1:] for part in lines)
+    if found := re.search(r"Perhaps you meant: (--[\w-]+)", hints):
+        message += f"; did you mean {found[1]}?"
+    elif found := re.search(r"Available subcommands: (.*?) For full", hints):
+        message += f"; {nearest(message.partition(': ')[2].partition(',')[0], found[1].split(', '))}"
+    command = f" {arguments[0]}" if arguments and "subcommand" not in hints + message.lower() else ""
+    return f"{message}{'' if message.endswith('?') else ';'} `ppo-jax{command} --help` explains"
 
 
 def flat(assignments: tuple[tuple[str, ...], ...]) -> list[str]:
