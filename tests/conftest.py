@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}; PPO_JAX_SHARED_DATA names another folder")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs() -> Iterator[None]:
+    """Drop compiled programs before the process holds more memory mappings than Linux allows one (65,530)."""
+    yield
+    maps = Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
