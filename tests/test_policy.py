@@ -114,7 +114,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 def observations_of(policy: Policy, n: int):
     """Observations [n, ...] of fresh episodes."""
     env, params = policy.experiment.env, policy.experiment.trainer.env_params
-    return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(5), n), params)[0]
+    return jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(jax.random.key(5), n), params)[0]
 
 
 @pytest.mark.parametrize("name", ["cartpole", "pendulum", "places", "mine"])

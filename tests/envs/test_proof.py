@@ -49,6 +49,11 @@ step_once, reset_once, advance_once, start_once = map(
 
 
 @quick_jit
+def reset_all(env: ProofEnv, keys: jax.Array, params: ProofParams) -> tuple[Any, ProofState]:
+    return jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+
+
+@quick_jit
 def step_all(env: ProofEnv, keys: jax.Array, states: ProofState, actions: jax.Array, params: ProofParams) -> EnvStep:
     return jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, states, actions, params)
 
@@ -342,7 +347,7 @@ def test_the_phase_of_a_first_episode_is_random(countries: ProofEnv) -> None:
 
 def test_an_episode_keeps_its_hidden_facts_and_judging_hides_none(countries: ProofEnv) -> None:
     env, params, n = replace(countries, fact_dropout=0.4), countries.default_params, 16
-    _, states = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), n), params)
+    _, states = reset_all(env, jax.random.split(jax.random.key(0), n), params)
     assert len(set(states.salt.tolist())) == n and (states.salt > 0).all()
     rng, salts = np.random.default_rng(0), [states.salt]
     ends = []
@@ -356,7 +361,7 @@ def test_an_episode_keeps_its_hidden_facts_and_judging_hides_none(countries: Pro
     np.testing.assert_array_equal(changed, np.array(ends))
     assert changed.any() and not changed.all()
     for query in countries.dataset.queries["train"][:5]:
-        judged, plain = (e.start(params, jnp.asarray(query), jnp.asarray(True)) for e in (env, countries))
+        judged, plain = (start_once(e, params, jnp.asarray(query), jnp.asarray(True)) for e in (env, countries))
         jax.tree.map(np.testing.assert_array_equal, judged, plain)
 
 
