@@ -78,7 +78,7 @@ def actions_of(state: Any) -> list[Action]:
     return [
         Action(int(kind), tuple(constants.tolist()), atoms(resolvent))
         for kind, constants, resolvent, is_open in zip(
-            state.action_kind, state.action_constants, state.successors, state.action_mask, strict=False
+            state.action_kind, state.action_constants, state.successors.T, state.action_mask, strict=False
         )
         if is_open
     ]

@@ -129,7 +129,7 @@ def assert_offers(state: ProofState, env: ProofEnv, expected: list[Action], end:
     mask = state.action_mask
     kinds, constants, resolvents = (
         field[np.flatnonzero(mask[:-1])].tolist()
-        for field in (state.action_kind, state.action_constants, state.successors)
+        for field in (state.action_kind, state.action_constants, state.successors.T)
     )
     found = [
         Action(kind, tuple(bound), atoms(np.array(resolvent)))
@@ -139,7 +139,7 @@ def assert_offers(state: ProofState, env: ProofEnv, expected: list[Action], end:
     assert mask[-1] == end
     assert state.action_kind[-1] == (env.sizes.end_kind if end else 0)
     assert not any(field[:-1][~mask[:-1]].any() for field in (state.action_kind, state.action_constants))
-    assert not state.successors[~mask[:-1]].any()
+    assert not state.successors.T[~mask[:-1]].any()
 
 
 def fresh_walker(state: ProofState, env: ProofEnv, program: Program, training: set[Atom]) -> Walker:
@@ -252,7 +252,7 @@ def query_of(dataset: Dataset, *names: str) -> Atom:
 
 
 def slot_of(state: ProofState, resolvent: Resolvent) -> jax.Array:
-    return jnp.int32([atoms(successor) for successor in np.asarray(state.successors)].index(resolvent))
+    return jnp.int32([atoms(successor) for successor in np.asarray(state.successors.T)].index(resolvent))
 
 
 def test_a_proof_completed_by_the_last_step_counts(countries: ProofEnv) -> None:
@@ -285,7 +285,7 @@ def test_pruning_leaves_a_circle_by_end_alone(prune_visited: bool) -> None:
     offered = []
     for _ in range(4):
         slots = np.flatnonzero(state.action_mask).tolist()
-        offered += [atoms(np.asarray(state.successors[i])) if i < SIZES.max_successors else "end" for i in slots]
+        offered += [atoms(np.asarray(state.successors.T[i])) if i < SIZES.max_successors else "end" for i in slots]
         state, proved = advance_once(env, params, state, jnp.int32(slots[0]) if slots else jnp.int32(0))
         assert not proved
     forth, back = ((1, 6, 5),), ((1, 5, 6),)
@@ -391,8 +391,8 @@ def test_the_observation_is_the_state_and_successors_only_where_asked(countries:
     n_actions = countries.action_space.n
     assert observation["action_mask"].shape == observation["action_kind"].shape == (n_actions,)
     with_successors = replace(countries, observe_successors=True).observe(state)
-    np.testing.assert_array_equal(with_successors.pop("successors"), state.successors)
-    assert state.successors.shape == (n_actions - 1, 4, 3)
+    np.testing.assert_array_equal(with_successors.pop("successors"), state.successors.T)
+    assert state.successors.T.shape == (n_actions - 1, 4, 3)
     assert with_successors.keys() == observation.keys()
 
 
@@ -428,6 +428,6 @@ def test_nothing_of_valid_or_test_is_in_the_parameters() -> None:
         assert other == env
         jax.tree.map(np.testing.assert_array_equal, other.default_params, env.default_params)
     held_out = np.concatenate([env.dataset.queries[split] for split in ("valid", "test")])
-    known = jax.jit(lambda atoms: is_fact(env.default_params.facts, env.sizes, atoms))
+    known = jax.jit(lambda atoms: is_fact(env.default_params.facts, env.sizes, *atoms.T))
     assert not known(held_out).any()
     assert known(env.dataset.queries["train"]).all()

@@ -61,6 +61,9 @@ def in_jax(
         roots[i] = root
     arrays = (jnp.asarray(resolvents), jnp.asarray(roots), jnp.uint32(salt))
     found = jax.tree.map(np.asarray, batched_successors(index, sizes, *arrays))
+    found = found._replace(
+        resolvents=found.resolvents.transpose(0, 3, 2, 1), constants=found.constants.transpose(0, 2, 1)
+    )
     fields = (found.kind, found.constants, found.resolvents, found.length)
     for field in fields:
         assert not field[~found.valid].any()  # invalid slots hold zeros
@@ -124,7 +127,9 @@ def test_hidden_facts_are_as_if_they_were_not_there() -> None:
     for seed in range(14):
         kb = random_kb(seed, n_facts=12)
         index, salt = padded_index(kb, SIZES), 2 * seed + 1
-        hidden = np.asarray(resolution.dropped_out(index, SIZES, jnp.asarray(kb.facts), jnp.uint32(salt), SHARE))
+        hidden = np.asarray(
+            resolution.dropped_out(index, SIZES, *jnp.asarray(kb.facts).T, salt=jnp.uint32(salt), share=SHARE)
+        )
         heads = {rule.head[0] for rule in kb.rules}
         assert all(fact[0] in heads for fact in kb.facts[hidden].tolist())
         rest = as_program(replace(kb, facts=kb.facts[~hidden]))
@@ -140,9 +145,12 @@ def test_hidden_facts_are_as_if_they_were_not_there() -> None:
 def test_each_salt_hides_its_own_share_of_the_facts_with_rules() -> None:
     dataset = datasets.load("countries_s3")
     index, sizes, _ = build_index(dataset.kb, {rule.head[0] for rule in dataset.kb.rules})
-    facts = jnp.asarray(dataset.kb.facts)
+    facts = jnp.asarray(dataset.kb.facts).T
     hidden = np.array(
-        [resolution.dropped_out(index, sizes, facts, jnp.uint32(salt), 0.3) for salt in (0, 1, 12345, 2**32 - 1)]
+        [
+            resolution.dropped_out(index, sizes, *facts, salt=jnp.uint32(salt), share=0.3)
+            for salt in (0, 1, 12345, 2**32 - 1)
+        ]
     )
     derivable = dataset.kb.facts[:, 0] == dataset.kb.rules[0].head[0]
     assert not hidden[0].any() and not hidden[:, ~derivable].any()

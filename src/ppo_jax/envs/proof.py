@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
@@ -50,7 +51,7 @@ class ProofState(NamedTuple):
     visited: jax.Array  # [max_depth + 1, 2] uint32, hashes of the states of this episode
     counter: jax.Array  # [] int32, queries drawn
     salt: jax.Array  # [] uint32, decides which facts this episode is without; 0: it has all
-    successors: jax.Array  # [G, A, 3] int32, without `end`
+    successors: jax.Array  # [3, A, G] int32, without `end`
     action_kind: jax.Array  # [G + 1] int32
     action_constants: jax.Array  # [G + 1, 2] int32
     action_mask: jax.Array  # [G + 1] bool
@@ -164,7 +165,7 @@ class ProofEnv:
             "action_mask": state.action_mask,
         }
         if self.observe_successors:
-            observation["successors"] = state.successors
+            observation["successors"] = state.successors.T  # [G, A, 3]
         return observation
 
     def _sample(self, key: jax.Array, params: ProofParams, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -178,7 +179,7 @@ class ProofEnv:
     def _move(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         # An action that is not open gives up too: its slot is empty, and an empty resolvent would be a proof.
         end = (action == self.sizes.max_successors) | ~state.action_mask[action]
-        chosen = state.successors[jnp.minimum(action, self.sizes.max_successors - 1)]
+        chosen = state.successors[:, :, jnp.minimum(action, self.sizes.max_successors - 1)].T
         return jnp.where(end, state.resolvent, chosen), end
 
     def _outcome(self, state: ProofState, moved: jax.Array, end: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -206,13 +207,13 @@ class ProofEnv:
         salt: jax.Array,
     ) -> ProofState:
         """The state at `resolvent` with the actions open there; `visited` gains it."""
-        visited = jax.lax.dynamic_update_index_in_dim(visited, state_hash(resolvent), depth, 0)
+        visited = jax.lax.dynamic_update_index_in_dim(visited, state_hash(resolvent.T), depth, 0)
         hidden = partial(dropped_out, params.facts, self.sizes, salt=salt, share=self.fact_dropout)
         found = successors(params.facts, self.sizes, resolvent, root, hidden if self.fact_dropout else None)
         valid = found.valid
         if self.prune_visited:
-            hashes = state_hash(found.resolvents)  # [G, 2]
-            valid &= ~jnp.any(jnp.all(hashes[:, None] == visited[None], axis=-1), axis=-1)
+            hashes = state_hash(found.resolvents)  # [2, G]
+            valid &= ~jnp.any(jnp.all(hashes[None] == visited[..., None], axis=1), axis=0)
         proof = valid & (found.length == 0)
         provable = jnp.any(proof)
         if self.collapse_proved:
@@ -222,7 +223,7 @@ class ProofEnv:
         else:
             provable_here = jnp.zeros((), bool)
         may_end = ~provable_here if self.end_action else ~jnp.any(valid)
-        hide = lambda x: jnp.where(valid.reshape(-1, *(1,) * (x.ndim - 1)), x, 0)  # noqa: E731
+        hide = lambda x: jnp.where(valid.reshape((1,) * (x.ndim - 1) + (-1,)), x, 0)  # noqa: E731
         end_kind = jnp.where(may_end, self.sizes.end_kind, 0)
         return ProofState(
             resolvent=resolvent,
@@ -234,7 +235,7 @@ class ProofEnv:
             salt=salt,
             successors=hide(found.resolvents),
             action_kind=jnp.append(hide(found.kind), end_kind),
-            action_constants=jnp.concatenate([hide(found.constants), jnp.zeros((1, 2), jnp.int32)]),
+            action_constants=jnp.pad(hide(found.constants), ((0, 0), (0, 1))).T,
             action_mask=jnp.append(valid, may_end),
             dropped=found.dropped,
         )
@@ -282,12 +283,13 @@ def make(
 
 
 def state_hash(resolvents: jax.Array) -> jax.Array:
-    """Two independent 32-bit hashes of canonical resolvents [..., A, 3]: [..., 2] uint32; (0, 0) is none."""
-    flat = resolvents.reshape(*resolvents.shape[:-2], -1).astype(jnp.uint32)
-    powers = jnp.arange(1, 2 * flat.shape[-1] + 1, dtype=jnp.uint32).reshape(2, -1)
-    weights = powers * jnp.uint32(HASH_FACTORS[0]) ^ (powers * jnp.uint32(HASH_FACTORS[1]) >> 7)
-    weights = (weights | 1).reshape((1,) * (flat.ndim - 1) + weights.shape)
-    mixed = jnp.sum((flat[..., None, :] + 1) * weights, axis=-1, dtype=jnp.uint32)
+    """Two independent 32-bit hashes of canonical resolvents [3, A, ...]: [2, ...] uint32; (0, 0) is none."""
+    codes = resolvents.astype(jnp.uint32) + 1
+    n_atoms = codes.shape[1]
+    powers = np.arange(1, 2 * 3 * n_atoms + 1, dtype=np.uint32)
+    weights = (powers * np.uint32(HASH_FACTORS[0]) ^ (powers * np.uint32(HASH_FACTORS[1]) >> np.uint32(7))) | 1
+    weights = weights.reshape(2, n_atoms, 3).swapaxes(1, 2).reshape(2, 3, n_atoms, *(1,) * (codes.ndim - 2))
+    mixed = jnp.sum(codes[None] * weights, axis=(1, 2), dtype=jnp.uint32)
     mixed = mixed ^ (mixed >> 15)
     return mixed * jnp.uint32(HASH_FACTORS[1]) | 1
 

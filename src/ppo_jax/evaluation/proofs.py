@@ -171,7 +171,7 @@ def visit(
     # A state at the depth limit has no valid action; `end` stands in so that no row is all masked.
     some = mask.at[:, -1].set(mask[:, -1] | ~jnp.any(mask, axis=-1))
     log_probs = policy(policy_params, jax.vmap(env.observe)(states._replace(action_mask=some)))[0].log_probs()
-    proofs = mask[:, :-1] & (states.successors[:, :, 0, 0] == 0)
+    proofs = mask[:, :-1] & (states.successors[:, 0, 0] == 0)
     return Visited(states, jnp.where(mask, log_probs, -jnp.inf), proofs)
 
 

@@ -27,7 +27,13 @@ def _expand(sizes: Sizes) -> Callable[..., tuple[jax.Array, ...]]:
     def expand(params: ProofParams, resolvents: jax.Array, roots: jax.Array) -> tuple[jax.Array, ...]:
         found = jax.vmap(successors, in_axes=(None, None, 0, 0))(params.facts, sizes, resolvents, roots)
         proved = jnp.any(found.valid & (found.length == 0), axis=-1)
-        return found.resolvents, found.valid & (found.length > 0), state_hash(found.resolvents), proved
+        hashes = jax.vmap(state_hash)(found.resolvents)
+        return (
+            jnp.swapaxes(found.resolvents, 1, 3),
+            found.valid & (found.length > 0),
+            jnp.swapaxes(hashes, 1, 2),
+            proved,
+        )
 
     return expand
 

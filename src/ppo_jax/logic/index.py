@@ -1,8 +1,8 @@
 """A knowledge base as padded integer arrays: what one resolution step gathers from.
 
 Facts are compressed rows (offsets and values), sorted once by (predicate, first, second) and once by
-(predicate, second, first) argument. Membership is one bucket of a hash table. Terms are coded as one integer:
-0 is padding, 1..C are constants, C+1.. are variables.
+(predicate, second, first) argument. Membership is one bit of a table, or one bucket of a hash table where the bits
+would be too many. Terms are coded as one integer: 0 is padding, 1..C are constants, C+1.. are variables.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = ["HASH_FACTORS", "Index", "QueryTable", "Sizes", "build_index", "build
 
 # Odd multipliers of the membership hash (uint32 arithmetic wraps).
 HASH_FACTORS = (0x9E3779B1, 0x85EBCA77)
+MAX_BITS = 2**25  # 4 MiB, which a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,13 @@ class Sizes:
 class Index(NamedTuple):
     """F facts, P predicates, C constants, R rules."""
 
-    pairs: jax.Array  # [2F + max_facts, 2] int32 arguments of facts: sorted by first, then once more by second argument
+    pairs: jax.Array  # [2, 2F + max_facts + max_row] int32 arguments of facts: sorted by first, then by second argument
     first_offsets: jax.Array  # [(P+2)(C+1)] int32 start in `pairs` of the facts p(a, ·), at p(C+1)+a
     second_offsets: jax.Array  # [(P+2)(C+1)] int32 start in `pairs` of the facts p(·, b), at p(C+1)+b
-    buckets: jax.Array  # [S, W, 2] int32 hash table of facts: (p(C+1)+a, b), 0 where empty
+    bits: jax.Array  # [words] uint32, one bit for every atom, at (p(C+1)+a)(C+1)+b; [0] where they would be too many
+    buckets: (
+        jax.Array
+    )  # [S, W, 2] int32 else, a hash table of facts: p(C+1)+a and b, 0 where empty; [1, 0, 2] with bits
     rules_of: jax.Array  # [P+1, max_rules] int32 rule numbers 1..R by head predicate, 0 padded
     heads: jax.Array  # [R+1, 2] int32 terms; rule variables coded above those of resolvents
     bodies: jax.Array  # [R+1, max_body, 3] int32, 0 padded
@@ -146,11 +150,13 @@ def build_index(
             bodies[number, i] = [predicate, *map(code, terms)]
 
     padding = np.zeros((sizes.max_facts + sizes.max_row, 2), np.int64)
+    few = (sizes.n_predicates + 1) * (sizes.n_constants + 1) ** 2 <= MAX_BITS
     index = Index(
-        pairs=_int32(np.concatenate([by_first[:, 1:], by_second[:, 1:], padding])),
+        pairs=_int32(np.concatenate([by_first[:, 1:], by_second[:, 1:], padding]).T),
         first_offsets=_int32(first_offsets),
         second_offsets=_int32(len(facts) + second_offsets),
-        buckets=_int32(_hash_table(facts[:, 0] * stride + facts[:, 1], facts[:, 2])),
+        bits=jnp.asarray(_bit_table(facts, sizes) if few else np.zeros(0, np.uint32)),
+        buckets=_int32(np.zeros((1, 0, 2)) if few else _hash_table(facts[:, 0] * stride + facts[:, 1], facts[:, 2])),
         rules_of=_int32(rules_table),
         heads=_int32(heads),
         bodies=_int32(bodies),
@@ -227,6 +233,15 @@ def _widest_row(
                 queue.append((body_predicate, "".join("b" if t > 0 or t in bound else "f" for t in terms)))
                 bound.update(terms)
     return widest
+
+
+def _bit_table(facts: np.ndarray, sizes: Sizes) -> np.ndarray:
+    """One bit for every atom [words] uint32, set for facts [F, 3]."""
+    stride = sizes.n_constants + 1
+    n_words = -(-(sizes.n_predicates + 1) * stride**2 // 32)
+    known = np.zeros(32 * n_words, bool)
+    known[(facts[:, 0] * stride + facts[:, 1]) * stride + facts[:, 2]] = True
+    return np.packbits(known, bitorder="little").view("<u4")
 
 
 def _hash_table(keys: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def corrupt_query(
     predicate = query[0]
     first, second = jnp.where(position == 0, 0, query[1]), jnp.where(position == 0, query[2], 0)
     row = matching_row(index, sizes, predicate, first, second)
-    known = jax.lax.dynamic_slice(index.pairs, (row[0], 0), (sizes.max_row, 2))[:, position]
+    known = jax.lax.dynamic_slice(index.pairs, (position, row[0]), (1, sizes.max_row))[0]
     present = jnp.arange(sizes.max_row) < row[1] - row[0]
 
     domain = table.domain_of[predicate, position]
