@@ -61,7 +61,7 @@ CLEANRL_NAMES = {
 class RunLog:
     """One run, as far as it could be read."""
 
-    name: str  # of the folder or file
+    name: str  # of the folder or file; before that of a member, its sweep
     kind: str  # "ppo_jax", "sb3" or "tensorboard"
     settings: Mapping[str, Any]  # configuration keys -> values, as far as known; a schedule is a table
     columns: Mapping[str, np.ndarray]  # metric -> [updates] float64, NaN where null; "update" and "env_steps" always
@@ -146,8 +146,10 @@ def read_run(folder: str | Path) -> RunLog:
         notes.append("summary.json: missing; the run ended before it was written")
     except ValueError:
         notes.append("summary.json: not JSON; left out")
+    path = folder.resolve()
+    sweep = f"{path.parents[1].name}-" if path.parent.name == "members" else ""  # whose members are called s0, s1, …
     return RunLog(
-        name=legible(folder.resolve().name),
+        name=legible(sweep + path.name),
         kind="ppo_jax",
         settings=_settings(folder / "config.toml", notes),
         columns=_columns(rows),

@@ -71,9 +71,7 @@ class Index(NamedTuple):
     first_offsets: jax.Array  # [(P+2)(C+1)] int32 start in `pairs` of the facts p(a, ·), at p(C+1)+a
     second_offsets: jax.Array  # [(P+2)(C+1)] int32 start in `pairs` of the facts p(·, b), at p(C+1)+b
     bits: jax.Array  # [words] uint32, one bit for every atom, at (p(C+1)+a)(C+1)+b; [0] where they would be too many
-    buckets: (
-        jax.Array
-    )  # [S, W, 2] int32 else, a hash table of facts: p(C+1)+a and b, 0 where empty; [1, 0, 2] with bits
+    buckets: jax.Array  # [S, W, 2] int32 hash table of facts, p(C+1)+a and b, 0 where empty; [1, 0, 2] where bits are
     rules_of: jax.Array  # [P+1, max_rules] int32 rule numbers 1..R by head predicate, 0 padded
     heads: jax.Array  # [R+1, 2] int32 terms; rule variables coded above those of resolvents
     bodies: jax.Array  # [R+1, max_body, 3] int32, 0 padded
