@@ -20,12 +20,21 @@ ROWS = (
     ("checkpoint", "metrics"),
     (
         *("experiment", "run_folder", "distributed", "interrupts", "journal", "training", "runner"),
-        *("grid", "members", "sweep", "policy", "export", "play"),
+        *("grid", "members", "sweep", "policy", "export", "play", "bench"),
     ),
     ("analysis",),
     (
-        *("present", "present_analysis", "tuning", "cli_shared", "cli_sweep", "cli_runs", "cli_policy"),
-        *("cli_analysis", "cli", "__main__"),
+        *(
+            "present",
+            "present_analysis",
+            "present_bench",
+            "tuning",
+            "cli_shared",
+            "cli_sweep",
+            "cli_runs",
+            "cli_policy",
+        ),
+        *("cli_analysis", "cli_bench", "cli", "__main__"),
     ),
 )
 PACKAGES = {
@@ -84,6 +93,7 @@ BANS = {
     "policy": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "export": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "play": {"ppo_jax.cli", "ppo_jax.analysis.report"},
+    "bench": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "sweep": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "distributed": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "analysis": JAX | {"ppo_jax.ppo", "ppo_jax.envs"},
@@ -91,6 +101,7 @@ BANS = {
     "cli_shared": NUMERICS,
     "cli_policy": NUMERICS,
     "cli_analysis": NUMERICS,
+    "cli_bench": NUMERICS,
     "cli_runs": NUMERICS,
     "cli_sweep": NUMERICS,
 }

@@ -20,6 +20,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 
 from ppo_jax import present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
+from ppo_jax.cli_bench import Bench
 from ppo_jax.cli_policy import Export, Play, Prove
 from ppo_jax.cli_runs import Resume, Train
 from ppo_jax.cli_shared import (
@@ -200,6 +201,7 @@ Command = (
     | Annotated[Validate, tyro.conf.subcommand("validate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Keys, tyro.conf.subcommand("config")]

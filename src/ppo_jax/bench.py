@@ -1,0 +1,369 @@
+"""How fast this machine trains, beside what it could do at most, and where the time goes.
+
+Everything compared is measured in one process, interleaved (A B A B …), and reported as a median with its spread: on a
+shared machine a ratio taken that way holds, an absolute time does not. The bound is a fixed program, `reference`: the
+forward and backward passes of the same run and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ppo_jax import ppo
+from ppo_jax.config import Config, Settings, from_dict
+from ppo_jax.envs import proof
+from ppo_jax.experiment import Experiment, build
+from ppo_jax.training import run_chunk
+
+__all__ = ["CASES", "environment_speed", "import_seconds", "machine", "measure", "ratios", "reference", "run", "worse"]
+
+PyTree = Any
+REPEATS = 5  # measurements of each program
+SECONDS = 0.4  # that one of them takes at least
+HIDDEN = 64  # width of the reference's two layers
+TOLERANCE = 0.15  # by which a ratio may be worse than the recorded one
+
+
+def cartpole(n_envs: int) -> Config:
+    """The setting in which trainers are compared: 2 x 64 tanh, separate critic, 128 steps, 4 epochs, 4 minibatches."""
+    ppo_settings = {"n_envs": n_envs, "n_steps": 128, "n_epochs": 4, "batch_size": 32 * n_envs, "ent_coef": 0.01}
+    return from_dict({"task": {"env_id": "CartPole-v1"}, "ppo": ppo_settings | {"total_timesteps": 10**8}})
+
+
+def countries() -> Config:
+    """The recommended configuration of Countries S3, for as many updates as are asked for."""
+    return from_dict(
+        {
+            "task": {"env_id": "Proof-countries_s3", "max_atoms": 4, "reward_type": 1, "fact_dropout": 0.15},
+            "ppo": {
+                **{"n_envs": 64, "n_steps": 32, "n_epochs": 5, "batch_size": 512, "total_timesteps": 10**8},
+                **{"learning_rate": 7e-4, "critic_learning_rate": 1e-3, "ent_coef": 0.1},
+            },
+            "network": {"network": "proof_actions", "fact_layers": 2},
+        }
+    )
+
+
+CASES: Mapping[str, Callable[[], Config]] = {
+    "cartpole_4": partial(cartpole, 4),
+    "cartpole_64": partial(cartpole, 64),
+    "cartpole_1024": partial(cartpole, 1024),
+    "countries_s3": countries,
+}
+
+
+def reference(settings: Settings, n_features: int, n_actions: int) -> Callable[..., PyTree]:
+    """The bound of the machine: one update's forward and backward passes in plain jnp, and nothing beside them.
+
+    Two towers of two 64-wide tanh layers; a forward pass for each step of the rollout and its end, then a gradient for
+    each minibatch of each epoch. There is no environment, no shuffling and no optimizer. It stays as it is when the
+    networks of this package change.
+
+    Args:
+        settings: numbers and sizes of the batches.
+        n_features: inputs of the towers.
+        n_actions: outputs of the first tower; the second has one.
+
+    Returns:
+        ``program(params, x, action)`` for x [N, n_features] and action [N], N the rollout's size, and
+        ``program.params``, its initial parameters.
+    """
+    n_minibatches = settings.rollout_size // settings.batch_size
+    keys = iter(jax.random.split(jax.random.key(0), 6))
+    sizes = {"actor": (n_features, HIDDEN, HIDDEN, n_actions), "critic": (n_features, HIDDEN, HIDDEN, 1)}
+    params = {
+        tower: [
+            (jax.random.normal(next(keys), shape) * shape[0] ** -0.5, jnp.zeros(shape[1]))
+            for shape in itertools.pairwise(s)
+        ]
+        for tower, s in sizes.items()
+    }
+
+    def tower(layers: Any, x: jax.Array) -> jax.Array:
+        for weights, bias in layers[:-1]:
+            x = jnp.tanh(x @ weights + bias[None])
+        return x @ layers[-1][0] + layers[-1][1][None]
+
+    def loss(params: PyTree, x: jax.Array, action: jax.Array) -> jax.Array:
+        log_probs = jax.nn.log_softmax(tower(params["actor"], x))
+        chosen = jnp.take_along_axis(log_probs, action[:, None], axis=1)
+        return jnp.mean(tower(params["critic"], x) ** 2) - jnp.mean(chosen)
+
+    @jax.jit
+    def program(params: PyTree, x: jax.Array, action: jax.Array) -> PyTree:
+        steps = x.reshape(settings.n_steps, settings.n_envs, -1)
+        forward = lambda x: (tower(params["actor"], x), tower(params["critic"], x))  # noqa: E731
+        _, outputs = jax.lax.scan(lambda carry, x: (carry, forward(x)), None, steps)
+        minibatches = (x.reshape(n_minibatches, settings.batch_size, -1), action.reshape(n_minibatches, -1))
+
+        def minibatch(total: PyTree, batch: Any) -> tuple[PyTree, None]:
+            return jax.tree.map(jnp.add, total, jax.grad(loss)(params, *batch)), None
+
+        def epoch(total: PyTree, _: None) -> tuple[PyTree, None]:
+            return jax.lax.scan(minibatch, total, minibatches)
+
+        total, _ = jax.lax.scan(epoch, jax.tree.map(jnp.zeros_like, params), length=settings.n_epochs)
+        return total, outputs, forward(steps[-1])
+
+    return partial(program, params)
+
+
+def interleaved(programs: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    """Seconds a call of each program, `REPEATS` times, taken in turns."""
+    calls = {}
+    for name, program in programs.items():
+        jax.block_until_ready(program())
+        begin = time.perf_counter()
+        jax.block_until_ready(program())
+        calls[name] = max(1, round(SECONDS / (time.perf_counter() - begin)))
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(REPEATS):
+        for name, program in programs.items():
+            begin = time.perf_counter()
+            for _ in range(calls[name]):
+                result = program()
+            jax.block_until_ready(result)
+            seconds[name].append((time.perf_counter() - begin) / calls[name])
+    return seconds
+
+
+def measure(name: str) -> dict[str, Any]:
+    """One case: training, its bound and its stages, in turns, in this process."""
+    experiment = build(CASES[name]())
+    settings = experiment.config.settings
+    state = experiment.initial_state(0)
+    jax.block_until_ready(state)
+    begin = time.perf_counter()
+    compiled = run_chunk.lower(experiment.trainer, state, jnp.int32(1)).compile()
+    compile_seconds = time.perf_counter() - begin
+
+    observation = jax.tree.leaves(state.observation)[0]
+    n_features = HIDDEN if experiment.is_proof else int(np.prod(observation.shape[1:]))
+    n_actions = experiment.env.action_space.n  # type: ignore[union-attr]
+    x = jax.random.normal(jax.random.key(1), (settings.rollout_size, n_features))
+    action = jax.random.randint(jax.random.key(2), (settings.rollout_size,), 0, n_actions)
+    bound = reference(settings, n_features, n_actions)
+
+    carried = [state]
+
+    def train() -> Any:
+        carried[0], _ = compiled(experiment.trainer, carried[0], jnp.int32(1))
+        return carried[0].step
+
+    stages = _stages(experiment, jax.tree.map(jnp.copy, state._replace(key=jax.random.key_data(state.key))))
+    seconds = interleaved({"train": train, "bound": lambda: bound(x, action), **stages})
+    median = {key: float(np.median(values)) for key, values in seconds.items()}
+    share = [b / t for t, b in zip(seconds["train"], seconds["bound"], strict=True)]
+    return {
+        "name": name,
+        "steps_per_second": settings.rollout_size / median["train"],
+        "bound_steps_per_second": settings.rollout_size / median["bound"],
+        "share_of_bound": float(np.median(share)),
+        "share_of_bound_range": [min(share), max(share)],
+        "compile_seconds": compile_seconds,
+        "peak_rss_mib": peak_rss_mib(),
+        "milliseconds": {key: 1000 * value for key, value in median.items() if key != "bound"},
+    }
+
+
+def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
+    """The parts of an update, each a program of its own on the data of a real rollout."""
+    trainer, settings = experiment.trainer, experiment.config.settings
+    state = state._replace(key=jax.random.wrap_key_data(state.key))
+    hp = state.hyperparams
+    after, transitions, _ = jax.jit(ppo.rollout)(trainer, state)
+    _, batch, _ = jax.jit(ppo.make_batch)(trainer, after, transitions)
+    n_minibatches = settings.rollout_size // settings.batch_size
+    keys = jax.random.split(jax.random.key(3), settings.n_steps)
+
+    @jax.jit
+    def environment(env_state: PyTree, actions: jax.Array) -> Any:
+        def step(env_state: PyTree, given: Any) -> tuple[PyTree, Any]:
+            action, key = given
+            moved = jax.vmap(trainer.env.step, in_axes=(0, 0, 0, None))(
+                jax.random.split(key, settings.n_envs), env_state, action, trainer.env_params
+            )
+            return moved.state, (moved.observation, moved.reward, moved.terminated)
+
+        return jax.lax.scan(step, env_state, (actions, keys))
+
+    @jax.jit
+    def inference(params: PyTree, observations: PyTree) -> Any:
+        def act(carry: None, given: Any) -> tuple[None, Any]:
+            observation, key = given
+            policy, value = trainer.forward(params, observation)
+            action = policy.sample(key)
+            return carry, (action, policy.log_prob(action), value)
+
+        return jax.lax.scan(act, None, (observations, keys))
+
+    @jax.jit
+    def shuffling(batch: ppo.Batch) -> Any:
+        def minibatch(_: Any, indices: jax.Array) -> tuple[None, Any]:
+            taken = jax.lax.optimization_barrier(jax.tree.map(lambda x: x[indices], batch))
+            return None, taken.log_prob[0]
+
+        def epoch(_: Any, number: jax.Array) -> tuple[None, Any]:
+            order = ppo.minibatch_order(jax.random.key(4), number, settings.rollout_size, settings.batch_size)
+            return jax.lax.scan(minibatch, None, order)
+
+        return jax.lax.scan(epoch, None, jnp.arange(settings.n_epochs))
+
+    @jax.jit
+    def gradients(params: PyTree, batch: ppo.Batch) -> Any:
+        minibatches = jax.tree.map(lambda x: x.reshape(n_minibatches, settings.batch_size, *x.shape[1:]), batch)
+
+        def minibatch(total: PyTree, batch: ppo.Batch) -> tuple[PyTree, Any]:
+            arguments = (trainer.forward, batch, hp.clip_range.init, hp.clip_range_vf, hp.ent_coef.init, hp.vf_coef)
+            grads, metrics = jax.grad(ppo.loss, has_aux=True)(params, *arguments)
+            return jax.tree.map(jnp.add, total, grads), metrics
+
+        def epoch(total: PyTree, _: None) -> tuple[PyTree, Any]:
+            return jax.lax.scan(minibatch, total, minibatches)
+
+        return jax.lax.scan(epoch, jax.tree.map(jnp.zeros_like, params), length=settings.n_epochs)
+
+    @jax.jit
+    def optimizer(params: PyTree, opt_state: PyTree) -> Any:
+        def step(carry: Any, _: None) -> tuple[Any, Any]:
+            params, opt_state = carry
+            grads = jax.tree.map(lambda x: 1e-3 * x, params)
+            *moved, norms = ppo.gradient_step(trainer.optimizer, params, opt_state, grads, 0.5, 1e-4, 1e-4)
+            return tuple(moved), norms["grad_norm"]
+
+        return jax.lax.scan(step, (params, opt_state), length=settings.n_epochs * n_minibatches)
+
+    advantages = jax.jit(lambda state, transitions: ppo.make_batch(trainer, state, transitions)[1:])
+    return {
+        "environment": lambda: environment(state.env_state, transitions.action),
+        "inference": lambda: inference(state.params, transitions.observation),
+        "advantages and metrics": lambda: advantages(after, transitions),
+        "shuffling": lambda: shuffling(batch),
+        "loss and gradient": lambda: gradients(state.params, batch),
+        "optimizer": lambda: optimizer(state.params, state.opt_state),
+    }
+
+
+def environment_speed(dataset: str = "countries_s3", n_envs: int = 1024, n_steps: int = 50, **options: Any) -> float:
+    """Steps a second of the proof environment alone, with random valid actions."""
+    env = proof.make(dataset, **{"max_atoms": 4, **options})
+    params = env.default_params
+    assert params is not None
+
+    @jax.jit
+    def walk(states: Any, params: Any) -> Any:
+        def step(states: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            pick_key, step_key = jax.random.split(key)
+            # The k-th valid action for a uniform k: one random number an environment.
+            order = jnp.cumsum(states.action_mask, axis=1)
+            k = jax.random.randint(pick_key, (n_envs,), 0, order[:, -1])
+            action = jnp.argmax(order > k[:, None], axis=1)
+            moved = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
+                jax.random.split(step_key, n_envs), states, action, params
+            )
+            return moved.state, moved.reward.mean()
+
+        return jax.lax.scan(step, states, jax.random.split(jax.random.key(0), n_steps))
+
+    _, states = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(jax.random.key(0), n_envs), params)
+    seconds = interleaved({"walk": lambda: walk(states, params)})["walk"]
+    return n_envs * n_steps / float(np.median(seconds))
+
+
+def import_seconds() -> dict[str, float]:
+    """Median seconds of a process that imports JAX, imports this package, or shows the help; in turns."""
+    programs = {
+        "jax": ["-c", "import jax"],
+        "ppo_jax": ["-c", "import ppo_jax, ppo_jax.ppo"],
+        "help": ["-m", "ppo_jax", "--help"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(REPEATS):
+        for name, arguments in programs.items():
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def peak_rss_mib() -> float:
+    """Most memory this process ever held."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    device = jax.devices()[0]
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "device": f"{device.platform} {device.device_kind}",
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def run(names: list[str], say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """The benchmark as JSON data; each case in a process of its own, whose peak memory is the case's.
+
+    Args:
+        names: of `CASES`.
+        say: receives a line before each part.
+    """
+    cases = []
+    for name in names:
+        say(name)
+        command = [
+            sys.executable,
+            "-c",
+            f"import json; from ppo_jax import bench; print(json.dumps(bench.measure({name!r})))",
+        ]
+        environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+        found = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        cases.append(json.loads(found.stdout.splitlines()[-1]))
+    say("the proof environment alone")
+    speed = environment_speed()
+    say("imports")
+    return {
+        "machine": machine(),
+        "versions": {"python": platform.python_version()}
+        | {n: version(n) for n in ("jax", "jaxlib", "flax", "gymnax")},
+        "cases": cases,
+        "proof_environment_steps_per_second": speed,
+        "import_seconds": import_seconds(),
+    }
+
+
+def ratios(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a benchmark that compare between runs, all of them better when higher."""
+    imports = result["import_seconds"]
+    shares = {f"{case['name']}: share of the bound": case["share_of_bound"] for case in result["cases"]}
+    return shares | {
+        f"import {name}: jax alone against it": imports["jax"] / imports[name] for name in ("ppo_jax", "help")
+    }
+
+
+def worse(result: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
+    """A line for each ratio that is more than `TOLERANCE` below the recorded one."""
+    now, then = ratios(result), ratios(recorded)
+    return [
+        f"{name}: {now[name]:.3f}, recorded {then[name]:.3f}"
+        for name in now
+        if name in then and now[name] < (1 - TOLERANCE) * then[name]
+    ]

@@ -1,0 +1,47 @@
+"""How the command line shows a benchmark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ppo_jax.present import make_console, make_pairs, make_table
+
+__all__ = ["show_bench"]
+
+
+def show_bench(result: dict[str, Any]) -> None:
+    """Speed of each case beside the bound of the machine, where its time goes, and how long imports take."""
+    console = make_console()
+    table = make_table("case", ">steps/s", ">bound", ">share of bound", ">compile", ">peak")
+    for case in result["cases"]:
+        low, high = case["share_of_bound_range"]
+        table.add_row(
+            case["name"],
+            f"{case['steps_per_second']:,.0f}",
+            f"{case['bound_steps_per_second']:,.0f}",
+            f"{case['share_of_bound']:.0%} ({low:.0%} to {high:.0%})",
+            f"{case['compile_seconds']:.1f} s",
+            f"{case['peak_rss_mib']:,.0f} MiB",
+        )
+    console.print(table)
+    parts = list(result["cases"][0]["milliseconds"]) if result["cases"] else []
+    stages = make_table("milliseconds an update", *(f">{case['name']}" for case in result["cases"]))
+    for part in [*parts[1:], "sum of the parts", "train"]:
+        cells = []
+        for case in result["cases"]:
+            times = case["milliseconds"]
+            value = sum(times[p] for p in parts[1:]) if part == "sum of the parts" else times[part]
+            cells.append(f"{value:.2f}")
+        stages.add_row("whole update" if part == "train" else part, *cells)
+    console.print()
+    console.print(stages)
+    imports = result["import_seconds"]
+    facts = {
+        "proof environment alone": f"{result['proof_environment_steps_per_second']:,.0f} steps/s",
+        "import ppo_jax": f"{imports['ppo_jax']:.2f} s, {imports['ppo_jax'] / imports['jax']:.2f}× import jax",
+        "ppo-jax --help": f"{imports['help']:.2f} s, {imports['help'] / imports['jax']:.2f}× import jax",
+        "measured on": f"{result['machine']['device']}, {result['machine']['cores']} cores, "
+        f"jax {result['versions']['jax']}, Python {result['versions']['python']}",
+    }
+    console.print()
+    console.print(make_pairs(facts))
