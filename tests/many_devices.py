@@ -41,7 +41,7 @@ CASES: dict[str, tuple[toys.Probe, dict[str, Any]]] = {
     "kl_stop": (toys.Walk(), {"target_kl": 0.002, "n_epochs": 4, **NORMALISED}),
     "continuous": (Push(), {"clip_range_vf": 0.2, "ent_coef": 0.01}),
 }
-DEVICES = {"kl_stop": (1, 2, 8), "continuous": (1, 8)}
+DEVICES = (1, 2, 8)
 
 
 def placement(devices: int) -> Placement:
@@ -61,7 +61,7 @@ def updates(case: str, n: int = 3) -> list[dict[int, Any]]:
     for _ in range(n):
         result = {}
         host = on_host(state)
-        for devices in DEVICES[case]:
+        for devices in DEVICES:
             here = placement(devices)
             before = ppo.TrainState(*jax.tree.map(jnp.asarray, host))
             before, _ = here.put(before._replace(key=jax.random.wrap_key_data(before.key)), 0)

@@ -95,4 +95,4 @@ def test_the_command(monkeypatch, tmp_path):
     assert "did you mean cartpole_4" in fail("bench", "cartpole4")
     recorded.write_text("{}")
     assert "not the output of" in fail("bench", "--check", "--recorded", recorded)
-    assert "No such file" in fail("bench", "--check", "--recorded", tmp_path / "nothing.json")
+    assert "write it with: ppo-jax bench --json" in fail("bench", "--check", "--recorded", tmp_path / "nothing.json")

@@ -38,8 +38,7 @@ TOY = from_dict(
         "run": {"checkpoint_interval": 1},
     }
 )  # 6 updates
-PLAIN = TOY.override({f"normalize_{what}": False for what in ("observations", "rewards", "values")})
-LONG = PLAIN.override({"total_timesteps": 128 * 300})  # long enough to be hit
+LONG = TOY.override({"total_timesteps": 128 * 300})  # long enough to be hit
 SECONDS = 60  # within which processes end whose fellow was killed
 
 
@@ -130,14 +129,13 @@ def updates(tmp_path_factory) -> dict:
 
 
 @pytest.mark.parametrize("case", many_devices.CASES)
-def test_an_update_on_many_devices_is_that_on_one(updates, case) -> None:
+@pytest.mark.parametrize("devices", many_devices.DEVICES[1:])
+def test_an_update_on_many_devices_is_that_on_one(updates, case, devices) -> None:
     for results in updates[case]:
-        expected, expected_metrics = results[1]
-        for devices in many_devices.DEVICES[case][1:]:
-            state, metrics = results[devices]
-            close(metrics, expected_metrics)
-            close(state, expected)
-            np.testing.assert_array_equal(state.key, expected.key)
+        (state, metrics), (expected, expected_metrics) = results[devices], results[1]
+        close(metrics, expected_metrics)
+        close(state, expected)
+        np.testing.assert_array_equal(state.key, expected.key)
 
 
 def test_the_cases_stop_within_an_epoch_and_cut_episodes(updates) -> None:
@@ -175,7 +173,7 @@ def test_two_processes_train_as_one(one, tmp_path) -> None:
     assert (recorded.run.devices, recorded.ppo.shuffle_groups) == (2, 4)
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_other_and_the_run_goes_on(tmp_path, victim) -> None:
     processes = two_processes(tmp_path / "run", LONG)
     wait_for_lines(processes[0], tmp_path / "run" / "metrics.jsonl", 5)
@@ -312,7 +310,7 @@ def test_one_device_needs_no_mesh() -> None:
 
 
 def test_the_members_of_a_sweep_are_spread_over_devices(tmp_path):
-    (tmp_path / "toy.toml").write_text(PLAIN.override({"total_timesteps": 256, "shuffle_groups": 1}).to_toml())
+    (tmp_path / "toy.toml").write_text(TOY.override({"total_timesteps": 256, "shuffle_groups": 1}).to_toml())
     found = []
     for devices in (1, 2):
         options = ("--seeds", 3, "--devices", devices, "--chunk", 3, "--json", "--run-dir", tmp_path / str(devices))

@@ -28,6 +28,7 @@ from ppo_jax.config import Config, Settings, from_dict
 from ppo_jax.envs import proof
 from ppo_jax.experiment import Experiment, build
 from ppo_jax.training import run_chunk
+from ppo_jax.types import PPOJaxError
 
 __all__ = ["CASES", "environment_speed", "import_seconds", "machine", "measure", "ratios", "reference", "run", "worse"]
 
@@ -45,7 +46,7 @@ def cartpole(n_envs: int) -> Config:
 
 
 def countries() -> Config:
-    """The recommended configuration of Countries S3, for as many updates as are asked for."""
+    """The recommended configuration of Countries S3 without schedules and KL limit: every update does the same work."""
     return from_dict(
         {
             "task": {"env_id": "Proof-countries_s3", "max_atoms": 4, "reward_type": 1, "fact_dropout": 0.15},
@@ -314,7 +315,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "device": f"{device.platform} {device.device_kind}",
+        "device": device.device_kind,
         "system": f"{platform.system()} {platform.release()}",
     }
 
@@ -325,6 +326,9 @@ def run(names: list[str], say: Callable[[str], None] = lambda text: None) -> dic
     Args:
         names: of `CASES`.
         say: receives a line before each part.
+
+    Raises:
+        PPOJaxError: the process of a case failed.
     """
     cases = []
     for name in names:
@@ -335,7 +339,10 @@ def run(names: list[str], say: Callable[[str], None] = lambda text: None) -> dic
             f"import json; from ppo_jax import bench; print(json.dumps(bench.measure({name!r})))",
         ]
         environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-        found = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        found = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if found.returncode:
+            last = (found.stderr.strip() or f"it ended with code {found.returncode}").splitlines()[-1]
+            raise PPOJaxError(f"bench: {name} could not be measured: {last}")
         cases.append(json.loads(found.stdout.splitlines()[-1]))
     say("the proof environment alone")
     speed = environment_speed()

@@ -46,9 +46,12 @@ class Bench:
         return int(bool(worse))
 
     def _recorded(self) -> dict:
+        how = "write it with: ppo-jax bench --json > FILE"
+        if not self.recorded.is_file():
+            raise PPOJaxError(f"{self.recorded}: no such file to compare with; {how}")
         try:
             found = json.loads(self.recorded.read_text())
             found["cases"], found["import_seconds"]["jax"]
         except (ValueError, KeyError, TypeError):
-            raise PPOJaxError(f"{self.recorded}: not the output of `ppo-jax bench --json`") from None
+            raise PPOJaxError(f"{self.recorded}: not the output of `ppo-jax bench --json`; {how}") from None
         return found

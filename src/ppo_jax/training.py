@@ -49,7 +49,8 @@ def run_chunk(
     Returns:
         The state after n updates and their metrics, [BUFFER] each, of which the first n are set.
     """
-    update = _update_or_skip if skip_non_finite else ppo.update
+    # Jitted, so that its shapes below and the loop share one trace, which takes seconds.
+    update = jax.jit(_update_or_skip if skip_non_finite else ppo.update)
 
     def updates(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> Any:
         shapes = jax.eval_shape(update, trainer, state)[1]

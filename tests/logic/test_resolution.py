@@ -96,10 +96,14 @@ def padded_index(kb: KnowledgeBase, sizes: Sizes) -> Index:
     return index._replace(buckets=jnp.pad(index.buckets, ((0, 0), (0, BUCKET_WIDTH - width), (0, 0))))
 
 
-def test_random_programs_have_the_successors_of_the_reference() -> None:
+@pytest.mark.parametrize("membership", ["bits", "hash"])
+def test_random_programs_have_the_successors_of_the_reference(membership, monkeypatch) -> None:
+    if membership == "hash":
+        monkeypatch.setattr("ppo_jax.logic.index.MAX_BITS", 0)
     seen: Counter[str] = Counter()
     for seed in range(40):
         kb = random_kb(seed, n_facts=12 if seed % 4 else 5)
+        assert (padded_index(kb, SIZES).bits.size > 0) == (membership == "bits")
         program = as_program(kb)
         cases = cases_of(kb, random_queries(kb, seed, 20), SIZES.max_atoms, per_query=25)[: N_STATES - 50]
         root = cases[0][1]
