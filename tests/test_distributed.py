@@ -20,6 +20,7 @@ import pytest
 from ppo_jax import distributed, groups, runner
 from ppo_jax.cli import main
 from ppo_jax.config import Config, from_dict, load_config
+from ppo_jax.permutation import permutation
 from ppo_jax.types import PPOJaxError
 from tests import many_devices, toys
 from tests.test_resume import REPOSITORY, lines
@@ -112,7 +113,7 @@ def test_groups_are_shuffled_apart() -> None:
 
 
 def test_one_group_is_one_shuffle() -> None:
-    expected = jax.random.permutation(jax.random.fold_in(KEY, 3), 12).reshape(3, 4)
+    expected = permutation(jax.random.fold_in(KEY, 3), 12).reshape(3, 4)
     np.testing.assert_array_equal(groups.minibatch_order(KEY, jnp.asarray(3), 12, 4), expected)
 
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "ppo_jax"
 ROWS = (
     ("types", "parsing", "sections", "config", "schedules"),
     ("distributions", "networks", "logic", "envs"),
-    ("reductions", "groups", "normalization", "diagnostics", "optimizer", "ppo"),
+    ("reductions", "permutation", "groups", "normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
     ("checkpoint", "metrics"),
     (

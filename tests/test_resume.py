@@ -345,23 +345,26 @@ def test_a_signal_ends_the_run_at_a_checkpoint(whole_long, tmp_path, number, cod
     assert_same(tmp_path / "run", whole_long)
 
 
-def kill_and_resume(folder: Path, whole: Path, moment: float) -> None:
-    """Kill −9 `moment` seconds after the first metrics, and go on through the command line's --reuse."""
+def kill_and_resume(folder: Path, whole: Path, count: int, moment: float = 0.0) -> None:
+    """Kill −9 `moment` seconds after `count` lines of metrics, and go on through the command line's --reuse."""
     with start(folder, LONG) as process:
-        wait_for_line(process, folder / "metrics.jsonl", 1)
+        wait_for_line(process, folder / "metrics.jsonl", count)
         time.sleep(moment)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
+    assert metrics.read_summary(folder).get("status") != "completed"  # too late would show nothing
     resume(folder)
     assert_same(folder, whole)
 
 
 def test_kill_9_loses_nothing(whole_long, tmp_path):
-    kill_and_resume(tmp_path / "run", whole_long, 1.0)
+    kill_and_resume(tmp_path / "run", whole_long, count=5)
 
 
 @pytest.mark.slow
 def test_kill_9_at_25_random_moments_loses_nothing(whole_long, tmp_path):
+    total = len(lines(whole_long / "metrics.jsonl"))
     moments = random.Random(0)
     for i in range(25):
-        kill_and_resume(tmp_path / str(i) / "run", whole_long, moments.uniform(0.0, 6.0))
+        count = moments.randint(1, total - 5)
+        kill_and_resume(tmp_path / str(i) / "run", whole_long, count, moments.uniform(0.0, 0.1))

@@ -128,15 +128,21 @@ class TargetReward(ObservedReward):
 
 @dataclass(frozen=True)
 class Walk(Probe):
-    """A noisy walk: past 2 it terminates, after seven steps it is cut, sometimes both. For identities, not learning."""
+    """A noisy walk: past 2 it terminates, after seven steps it is cut, sometimes both. For identities, not learning.
+
+    Everything is a multiple of 1/8, so that its sums are exact however a compiler orders them.
+    """
 
     can_truncate: bool = True
 
     def start(self, key: jax.Array) -> jax.Array:
-        return jax.random.normal(key, (1,))
+        return self.noise(key)
+
+    def noise(self, key: jax.Array) -> jax.Array:
+        return jax.random.randint(key, (1,), -8, 9) / 8.0
 
     def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
-        x = state.observation + 0.5 * (2.0 * action - 1.0) + 0.5 * jax.random.normal(key, (1,))
+        x = state.observation + 0.5 * (2.0 * action - 1.0) + self.noise(key)
         return x, x[0], jnp.abs(x[0]) > 2.0, state.time == 6
 
 

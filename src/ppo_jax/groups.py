@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ppo_jax.distributions import Distribution
+from ppo_jax.permutation import permutation
 
 __all__ = ["minibatch_order", "sample", "split"]
 
@@ -56,10 +57,10 @@ def minibatch_order(
     """
     key = jax.random.fold_in(key, epoch)
     if groups == 1:
-        return jax.random.permutation(key, n).reshape(-1, batch_size)
+        return permutation(key, n).reshape(-1, batch_size)
     keys = split(key, groups, axis)
     here, size = len(keys), n // len(keys)
-    order = jax.vmap(lambda key: jax.random.permutation(key, size).reshape(-1, batch_size // groups))(keys)
+    order = jax.vmap(lambda key: permutation(key, size).reshape(-1, batch_size // groups))(keys)
     step, env = jnp.divmod(order.swapaxes(0, 1), size // n_steps)  # [minibatches, groups here, batch_size / G]
     group = jnp.arange(here)[None, :, None]
     indices = (step * here + group) * (size // n_steps) + env

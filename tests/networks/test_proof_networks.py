@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax.networks.proof import Background, ProofActions, ProofSuccessors, gather_sum
+from ppo_jax.networks.proof import AtomLayer, Background, ProofActions, ProofSuccessors
 
 N, G, A, TERMS, PREDICATES, KINDS = 5, 4, 3, 12, 2, 5
 
@@ -34,13 +34,22 @@ def background():
     return Background("x", 2, *edges.T, np.array([1.0, 0.5, 1.0], np.float32))
 
 
-def test_gather_sum_multiplies_either_side_alike():
-    table, kernel = jax.random.normal(jax.random.key(0), (6, 3)), jax.random.normal(jax.random.key(1), (3, 4))
-    few = jnp.array([[1, 2], [5, 0]])
-    many = jnp.tile(few, (8, 1))  # more rows than the table has: the table is multiplied first
-    expected = np.stack([(table[1] + table[2]) @ kernel, table[5] @ kernel])  # id 0 adds nothing
-    assert np.allclose(gather_sum(table, kernel, few), expected, atol=1e-6)
-    assert np.allclose(gather_sum(table, kernel, many), np.tile(expected, (8, 1)), atol=1e-6)
+@pytest.mark.parametrize("terms", [TERMS, 40])
+def test_atoms_add_up_by_role_and_place(terms):
+    """On either side of the product: fewer terms than the 16 states, and more."""
+    seen = observation(16, terms)
+    roles = (seen["goals"][:, :1], seen["goals"][:, 1:], seen["query"][:, None])
+    layer = AtomLayer(PREDICATES, terms, 8, 6, 1.0, n_roles=3)
+    params = layer.init(jax.random.key(0), *roles)
+    p = jax.tree.map(np.asarray, params["params"])
+    kernel = p["kernel"].reshape(3, 3, 8, 6)
+    expected = np.tile(p["bias"], (16, 1))
+    for role, atoms in enumerate(roles):
+        for state, slots in enumerate(np.asarray(atoms)):
+            for atom in slots:
+                for place, (ids, table) in enumerate(zip(atom, (p["predicates"], p["terms"], p["terms"]), strict=True)):
+                    expected[state] += table[ids] @ kernel[role, place] * (ids > 0)  # id 0 adds nothing
+    assert np.allclose(layer.apply(params, *roles), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("facts", [None, background()])

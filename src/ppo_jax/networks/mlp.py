@@ -11,14 +11,34 @@ from flax import linen as nn
 from ppo_jax.distributions import Categorical, DiagonalGaussian, Distribution
 from ppo_jax.types import ActionSpace, Box
 
-__all__ = ["ACTIVATIONS", "MLP", "MLPActorCritic", "dense"]
+__all__ = ["ACTIVATIONS", "MLP", "Dense", "MLPActorCritic"]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu, "gelu": nn.gelu}
+MIN_COLUMNS = 64  # samples; fewer are quicker as rows
 
 
-def dense(features: int, scale: float, name: str | None = None, use_bias: bool = True) -> nn.Dense:
-    """A linear layer with orthogonal weights times `scale` and zero bias."""
-    return nn.Dense(features, use_bias=use_bias, kernel_init=nn.initializers.orthogonal(scale), name=name)
+class Dense(nn.Module):
+    """A linear layer with orthogonal weights times `scale` and zero bias, on rows [n, n_in] or columns [n_in, n].
+
+    With many samples along the last axis the gradient of the weights multiplies rows with rows, which XLA does in half
+    the time on a CPU.
+    """
+
+    features: int
+    scale: float
+    use_bias: bool = True
+    columns: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [n, n_in] to [n, features], or [n_in, n] to [features, n]."""
+        axis = 0 if self.columns else -1
+        kernel = self.param("kernel", nn.initializers.orthogonal(self.scale), (x.shape[axis], self.features))
+        y = kernel.T @ x if self.columns else x @ kernel
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y += bias[:, None] if self.columns else bias.reshape((1,) * (x.ndim - 1) + (-1,))
+        return y
 
 
 class MLP(nn.Module):
@@ -27,15 +47,17 @@ class MLP(nn.Module):
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     residual_layers: int = 0
+    columns: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map [n, features] to [n, hidden_sizes[-1]]."""
+        """Map [n, n_in] to [n, hidden_sizes[-1]], or columns to columns."""
         activate = ACTIVATIONS[self.activation]
         for size in self.hidden_sizes:
-            x = activate(dense(size, 2**0.5)(x))
+            x = activate(Dense(size, 2**0.5, columns=self.columns)(x))
         for _ in range(self.residual_layers):
-            x = x + activate(dense(x.shape[-1], 2**0.5)(x))
+            width = x.shape[0 if self.columns else -1]
+            x = x + activate(Dense(width, 2**0.5, columns=self.columns)(x))
         return x
 
 
@@ -59,12 +81,15 @@ class MLPActorCritic(nn.Module):
             mask = observation.get("action_mask")
             observation = observation["observation"]
         x = jnp.reshape(observation, (observation.shape[0], -1))
-        trunk = (self.hidden_sizes, self.activation, self.residual_layers)
-        actor = MLP(*trunk, name="actor")(x)
-        critic = MLP(*trunk, name="critic")(x) if self.separate_critic else actor
-        value = dense(1, 1.0, name="critic_head")(critic)[:, 0]
+        columns = len(x) >= MIN_COLUMNS
+        rows = (lambda y: y.T) if columns else (lambda y: y)
+        trunk = (self.hidden_sizes, self.activation, self.residual_layers, columns)
+        actor = MLP(*trunk, name="actor")(rows(x))
+        critic = MLP(*trunk, name="critic")(rows(x)) if self.separate_critic else actor
+        value = rows(Dense(1, 1.0, columns=columns, name="critic_head")(critic))[:, 0]
+        n_outputs = self.action_space.size if isinstance(self.action_space, Box) else self.action_space.n
+        output = rows(Dense(n_outputs, 0.01, columns=columns, name="actor_head")(actor))
         if isinstance(self.action_space, Box):
-            mean = dense(self.action_space.size, 0.01, name="actor_head")(actor)
-            log_std = self.param("log_std", nn.initializers.zeros, (self.action_space.size,))
-            return DiagonalGaussian(mean, jnp.broadcast_to(log_std[None], mean.shape)), value
-        return Categorical(dense(self.action_space.n, 0.01, name="actor_head")(actor), mask), value
+            log_std = self.param("log_std", nn.initializers.zeros, (n_outputs,))
+            return DiagonalGaussian(output, jnp.broadcast_to(log_std[None], output.shape)), value
+        return Categorical(output, mask), value

@@ -19,7 +19,7 @@ import numpy as np
 from flax import linen as nn
 
 from ppo_jax.distributions import Categorical
-from ppo_jax.networks.mlp import ACTIVATIONS, MLP, dense
+from ppo_jax.networks.mlp import ACTIVATIONS, MLP, Dense
 
 __all__ = ["Background", "ProofActions", "ProofSuccessors"]
 
@@ -44,23 +44,6 @@ class Background:
     weights: np.ndarray = field(compare=False)  # [E] float32, 1 / edges of the receiver in the relation
 
 
-def gather_sum(table: jax.Array, kernel: jax.Array, ids: jax.Array) -> jax.Array:
-    """Sum of ``table[id] @ kernel`` over the last axis of `ids`; id 0 is padding and adds nothing.
-
-    Args:
-        table: [V, d].
-        kernel: [d, h].
-        ids: [..., k] int32.
-
-    Returns:
-        [..., h]. The product is taken on the smaller side: the whole table, or the rows gathered.
-    """
-    table = table * (jnp.arange(table.shape[0]) > 0)[:, None]
-    if table.shape[0] < ids.size // ids.shape[-1]:
-        return jnp.sum((table @ kernel)[ids], axis=-2)
-    return jnp.sum(table[ids], axis=-2) @ kernel
-
-
 class AtomLayer(nn.Module):
     """A linear layer over embedded atoms, each role (first goal, other goals, query) with weights of its own."""
 
@@ -79,15 +62,33 @@ class AtomLayer(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
 
     def __call__(self, *roles: jax.Array) -> jax.Array:
-        """Map one array [..., k, 3] of atoms a role to their sum [..., features]."""
-        kernels = self.kernel.reshape(self.n_roles, 3, self.embedding_size, self.features)
-        total = jnp.zeros(())
-        for kernel, atoms in zip(kernels, roles, strict=True):
-            for table, weights, ids in zip(
-                (self.predicates, self.terms, self.terms), kernel, jnp.moveaxis(atoms, -1, 0), strict=True
-            ):
-                total = total + gather_sum(table, weights, ids)
-        return total + self.bias.reshape((1,) * (total.ndim - 1) + (-1,))
+        """Map one array [..., k, 3] of atoms a role to their sum [..., features]; id 0 is padding and adds nothing."""
+        predicates, terms = (x * (jnp.arange(len(x)) > 0)[:, None] for x in (self.predicates, self.terms))
+        kernel = self.kernel.reshape(self.n_roles, 3, self.embedding_size, self.features)
+        bias = self.bias.reshape((1,) * (roles[0].ndim - 2) + (-1,))
+        if self.n_terms > roles[0][..., 0, 0].size:  # fewer states than terms: the product on the rows gathered
+            tables = (predicates, terms, terms)
+            sums = [jnp.sum(table[atoms[..., i]], axis=-2) for atoms in roles for i, table in enumerate(tables)]
+            return jnp.concatenate(sums, axis=-1) @ self.kernel + bias
+        # The product on the whole vocabulary: a row for each id in each role and place, and all of them in one gather.
+        table = jnp.concatenate(
+            [
+                jnp.einsum("vd,rdf->vrf", predicates, kernel[:, 0]).reshape(-1, self.features),
+                jnp.einsum("vd,rpdf->vrpf", terms, kernel[:, 1:]).reshape(-1, self.features),
+            ]
+        )
+        predicate, *arguments = jnp.moveaxis(jnp.concatenate(roles, axis=-2), -1, 0)
+        role = np.repeat(np.arange(self.n_roles), [atoms.shape[-2] for atoms in roles])
+        role = np.broadcast_to(role, predicate.shape)
+        first = self.n_roles * len(predicates)
+        rows = jnp.concatenate(
+            [
+                predicate * self.n_roles + role,
+                *(first + 2 * (argument * self.n_roles + role) + i for i, argument in enumerate(arguments)),
+            ],
+            axis=-1,
+        )
+        return jnp.sum(table[rows], axis=-2) + bias
 
 
 class StateEncoder(nn.Module):
@@ -115,9 +116,9 @@ class StateEncoder(nn.Module):
             self.term_scale,
             n_roles=3 if self.for_critic else 2,
         )
-        self.depth = dense(self.hidden_sizes[0], 1.0, use_bias=False)
+        self.depth = Dense(self.hidden_sizes[0], 1.0, use_bias=False)
         if self.for_critic:
-            self.open_actions = dense(self.hidden_sizes[0], 2**0.5, use_bias=False)
+            self.open_actions = Dense(self.hidden_sizes[0], 2**0.5, use_bias=False)
         self.trunk = MLP(self.hidden_sizes[1:], self.activation, self.residual_layers)
 
     def __call__(self, observation: Observation) -> jax.Array:
@@ -152,9 +153,9 @@ class _ProofActorCritic(nn.Module):
         self.actor = StateEncoder(*sizes, *trunk, ACTOR_TERM_SCALE, for_critic=not self.separate_critic)
         if self.separate_critic:
             self.critic = StateEncoder(*sizes, *trunk, CRITIC_TERM_SCALE, for_critic=True)
-        self.critic_head = dense(1, 1.0)
-        self.actor_head = dense(self.embedding_size, 0.01)
-        self.action = dense(self.embedding_size, 1.0)
+        self.critic_head = Dense(1, 1.0)
+        self.actor_head = Dense(self.embedding_size, 0.01)
+        self.action = Dense(self.embedding_size, 1.0)
         self.kinds = self.param(
             "kinds", nn.initializers.normal(self.embedding_size**-0.5), (self.n_kinds, self.embedding_size)
         )
