@@ -120,11 +120,17 @@ class Experiment:
             For a proof task a summary for each of `protocols`, else one summary of episodes.
         """
         if self.is_proof:
-            judges = {"greedy": self.judge.greedy, "marginal": self.judge.marginal}
-            arguments = (self.trainer.env_params, params, self.candidates(split))
-            return {name: judges[name](*arguments)[0] for name in protocols}
+            return {name: summary for name, (summary, _) in self.judge_proofs(params, split, protocols).items()}
         key = jax.random.fold_in(jax.random.key(self.config.run.seed), {"valid": 1, "test": 2}[split])
         return episodes.summarize(self._play(self.trainer.env_params, params, key))
+
+    def judge_proofs(
+        self, params: PolicyParams, split: str, protocols: Iterable[str] = ("greedy", "marginal")
+    ) -> dict[str, tuple[dict[str, Any], Any]]:
+        """Summary of a proof task on a split for each of `protocols`, and the `GreedyProofs` or `MarginalProofs`."""
+        judges = {"greedy": self.judge.greedy, "marginal": self.judge.marginal}
+        arguments = (self.trainer.env_params, params, self.candidates(split))
+        return {name: judges[name](*arguments) for name in protocols}
 
     def value_errors(self, params: PolicyParams) -> dict[str, float]:
         """`value_error_valid` and `value_error_train`: a critic that memorises does well on the second alone."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ppo_jax.present import make_console, make_pairs, make_table
 
-__all__ = ["show_bench"]
+__all__ = ["show_bench", "show_peers"]
 
 
 def show_bench(result: dict[str, Any]) -> None:
@@ -45,3 +45,18 @@ def show_bench(result: dict[str, Any]) -> None:
     }
     console.print()
     console.print(make_pairs(facts))
+
+
+def show_peers(peers: list[dict[str, Any]]) -> None:
+    """How many times as fast as each other trainer."""
+    table = make_table("case", "trainer", ">steps/s", ">ppo_jax steps/s", ">times as fast")
+    for row in peers:
+        low, high = row["ratio_range"]
+        table.add_row(
+            row["case"],
+            row["name"],
+            f"{row['steps_per_second']:,.0f}",
+            f"{row['ppo_jax_steps_per_second']:,.0f}",
+            f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})",
+        )
+    make_console().print(table)

@@ -18,7 +18,7 @@ from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
 from ppo_jax.evaluation.explain import Step, explain
-from ppo_jax.evaluation.proofs import Candidates, uniform_policy
+from ppo_jax.evaluation.proofs import Candidates, GreedyProofs, MarginalProofs, uniform_policy
 from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.journal import Standing
 from ppo_jax.types import PPOJaxError
@@ -214,13 +214,17 @@ def test(experiment: Experiment, folder: Path, summary: dict[str, Any], standing
     assert best.params is not None
     summary["best_update"] = best.update
     summary["valid"] = best.result
-    summary["test"] = experiment.evaluate(best.params, "test")
-    summary["test_last"] = experiment.evaluate(last, "test")
     if experiment.is_proof:
+        judged = experiment.judge_proofs(best.params, "test")
+        summary["test"] = {name: result for name, (result, _) in judged.items()}
         (folder / "queries.jsonl").unlink(missing_ok=True)  # a run killed here before has left some
         lines = metrics.JSONLines(folder / "queries.jsonl")
-        for row in judged_queries(experiment, best.params, "test"):
+        for row in judged_queries(experiment, "test", judged["greedy"][1], judged["marginal"][1]):
             lines.write(row)
+    else:
+        summary["test"] = experiment.evaluate(best.params, "test")
+    # The best parameters are often the last ones; they need no second test.
+    summary["test_last"] = summary["test"] if best.update == standing.update else experiment.evaluate(last, "test")
 
 
 def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
@@ -249,12 +253,12 @@ def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     return mean | {"mrr_each": [s["mrr"] for s in summaries]}
 
 
-def judged_queries(experiment: Experiment, params: PolicyParams, split: str, shown: int = 10) -> list[dict[str, Any]]:
+def judged_queries(
+    experiment: Experiment, split: str, greedy: GreedyProofs, marginal: MarginalProofs, shown: int = 10
+) -> list[dict[str, Any]]:
     """Each query of a split with its best `shown` candidates, scores, expected reciprocal rank and greedy proof."""
     dataset = experiment.env.dataset  # type: ignore[attr-defined]
     queries, kb = experiment.candidates(split), dataset.kb
-    _, greedy = experiment.judge.greedy(experiment.trainer.env_params, params, queries)
-    _, marginal = experiment.judge.marginal(experiment.trainer.env_params, params, queries)
     shape = queries.valid.shape
     scores, masses = greedy.log_prob.reshape(shape), np.exp(marginal.log_prob.reshape(shape))
     reciprocal = ranking.expected_reciprocal_rank(*ranking.ranks(scores, queries.valid))

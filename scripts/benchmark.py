@@ -1,0 +1,125 @@
+"""The full benchmark: `ppo-jax bench`, then other trainers beside this one on the same tasks.
+
+    python scripts/benchmark.py                      # docs/performance.json
+    python scripts/benchmark.py --peers-only --out FILE
+
+Each other trainer gets a virtual environment of its own under .cache/peers, made on first use. In a case all trainers
+are running processes that take turns (A B C A B C …), so that what else the machine does hits all of them; a ratio is
+the median over turns of this project's speed divided by the other's. All of them have 2 x 64 tanh, a separate critic,
+128 steps, 4 epochs and 4 minibatches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+from ppo_jax import bench, present_bench
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / ".cache" / "peers"
+TURNS = 5
+# Trainer -> what pip installs, in this order.
+PACKAGES: dict[str, list[list[str]]] = {
+    "rejax": [["rejax==0.1.3", "gymnax<1", "jax==0.10.2"]],
+    "sb3": [["torch==2.13.0"], ["stable-baselines3==2.9.2", "sbx-rl==0.28.0", "jax==0.10.2"]],
+}
+ENVIRONMENT = {"rejax": "rejax", "sb3": "sb3", "sbx": "sb3"}
+CASES = {
+    "cartpole_4": ["rejax", "sbx", "sb3"],
+    "cartpole_64": ["rejax", "sbx", "sb3"],
+    "cartpole_1024": ["rejax"],
+    "breakout_64": ["rejax"],
+}
+
+
+def interpreter(peer: str) -> Path:
+    """Python of the environment that holds a trainer, made where it is missing."""
+    name = ENVIRONMENT[peer]
+    python = PEERS / name / "bin" / "python"
+    if not (PEERS / name / ".installed").exists():
+        say(f"installing {name} …")
+        venv.create(PEERS / name, with_pip=True, clear=True)
+        for packages in PACKAGES[name]:
+            subprocess.run([python, "-m", "pip", "install", "-qq", *packages], check=True, stderr=subprocess.DEVNULL)
+        (PEERS / name / ".installed").touch()
+    return python
+
+
+def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
+    """This project against each of `peers` on one case."""
+    pythons = {"ppo_jax": Path(sys.executable)} | {peer: interpreter(peer) for peer in peers}
+    running = {}
+    try:
+        for name, python in pythons.items():  # one after another: compiling is not what is measured here
+            say(f"{case}: {name} …")
+            running[name] = subprocess.Popen(
+                [python, ROOT / "scripts" / "peer.py", name, case],
+                **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True},
+            )
+            answer(running[name], name)
+        speeds: dict[str, list[float]] = {name: [] for name in running}
+        for _ in range(TURNS):
+            for name, process in running.items():
+                process.stdin.write("\n")
+                process.stdin.flush()
+                turn = answer(process, name)
+                speeds[name].append(turn["steps"] / turn["seconds"])
+    finally:
+        for process in running.values():
+            process.kill()
+            process.communicate()
+    rows = []
+    for peer in peers:
+        ratios = [a / b for a, b in zip(speeds["ppo_jax"], speeds[peer], strict=True)]
+        rows.append(
+            {
+                "name": peer,
+                "case": case,
+                "ratio": statistics.median(ratios),
+                "ratio_range": [min(ratios), max(ratios)],
+                "steps_per_second": statistics.median(speeds[peer]),
+                "ppo_jax_steps_per_second": statistics.median(speeds["ppo_jax"]),
+            }
+        )
+    return rows
+
+
+def answer(process: subprocess.Popen[str], name: str) -> dict[str, Any]:
+    """The next JSON object a trainer prints; what else it prints is passed over."""
+    for line in process.stdout or ():
+        if line.startswith("{"):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    raise SystemExit(f"{name}: the process ended with code {process.wait()}")
+
+
+def say(text: str) -> None:
+    """A line on what is being done."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure, show and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.json")
+    parser.add_argument("--peers-only", action="store_true", help="keep the rest of what --out holds")
+    arguments = parser.parse_args()
+    if arguments.peers_only:
+        result = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    else:
+        result = bench.run(list(bench.CASES), lambda name: say(f"measuring {name} …"))
+        present_bench.show_bench(result)
+    result["peers"] = [row for case, peers in CASES.items() for row in measure(case, peers)]
+    present_bench.show_peers(result["peers"])
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
