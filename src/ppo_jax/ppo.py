@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from ppo_jax import groups, normalization, schedules
 from ppo_jax.config import SCHEDULED, Hyperparams, Settings
@@ -26,6 +25,9 @@ from ppo_jax.normalization import Moments
 from ppo_jax.optimizer import adam, gradient_step
 from ppo_jax.reductions import mean_of_devices, standardize
 from ppo_jax.types import Environment, Transition
+
+if TYPE_CHECKING:
+    from flax import linen as nn
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
 
