@@ -51,7 +51,9 @@ def tables(folders: list[str]) -> dict[str, list[Row]]:
             Row(f"{n} environments", n, CARTPOLE, SHORT | {"n_envs": n, "batch_size": n * 8})
             for n in (4, 16, 64, 256, 1024, 4096)
         ],
-        "seeds": [Row(f"{n} seed{'s' if n > 1 else ''} side by side", n, CARTPOLE, SHORT, seeds=n) for n in (1, 4, 16, 64)],
+        "seeds": [
+            Row(f"{n} seed{'s' if n > 1 else ''} side by side", n, CARTPOLE, SHORT, seeds=n) for n in (1, 4, 16, 64)
+        ],
         "network": [
             Row(f"two layers of {n}", n, CARTPOLE, SHORT | {"hidden_sizes": [n, n]}) for n in (16, 64, 256, 1024)
         ],
