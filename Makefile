@@ -4,7 +4,7 @@ RUN := runs/countries_s3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train sweep validate report test test-all lint format clean
+.PHONY: help train sweep validate report bench test test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ validate: .venv/.installed  ## train and hold the run against the validation pla
 
 report: .venv/.installed  ## train before, after and recommended on 3 seeds and write docs/report/
 	$(BIN)/python scripts/before_after.py
+
+bench: .venv/.installed  ## measure speed in full, other trainers beside it, and write docs/performance.json
+	$(BIN)/python scripts/benchmark.py
 
 test: .venv/.installed  ## run the test suite without the slow tests
 	$(BIN)/pytest -q

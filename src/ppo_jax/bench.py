@@ -51,10 +51,10 @@ def countries() -> Config:
         {
             "task": {"env_id": "Proof-countries_s3", "max_atoms": 4, "reward_type": 1, "fact_dropout": 0.15},
             "ppo": {
-                **{"n_envs": 64, "n_steps": 32, "n_epochs": 5, "batch_size": 512, "total_timesteps": 10**8},
-                **{"learning_rate": 7e-4, "critic_learning_rate": 1e-3, "ent_coef": 0.1},
+                **{"n_envs": 128, "n_steps": 16, "n_epochs": 2, "batch_size": 512, "total_timesteps": 10**8},
+                **{"learning_rate": 1.3e-3, "critic_learning_rate": 3e-3, "ent_coef": 0.1},
             },
-            "network": {"network": "proof_actions", "fact_layers": 2},
+            "network": {"network": "proof_actions", "embedding_size": 32, "fact_layers": 2},
         }
     )
 
