@@ -151,7 +151,7 @@ def test_a_run_without_its_configuration_is_told_its_settings(healthy):
 def test_compare_shows_the_configuration_of_one_run_beside_the_references(healthy):
     out = call("compare", healthy)[1]
     line = next(line for line in out.splitlines() if line.startswith("n_steps"))
-    assert line.split() == ["n_steps", "128", "2,048", "32"]
+    assert line.split() == ["n_steps", "128", "2,048", "16"]
 
 
 def test_a_run_without_any_update_is_not_called_sound(healthy):
@@ -164,7 +164,7 @@ def test_a_run_without_any_update_is_not_called_sound(healthy):
     code, out, _ = call("compare", healthy)
     assert code == 0
     assert "no metric on record" in out
-    assert next(line for line in out.splitlines() if line.startswith("n_steps")).split()[-1] == "32"
+    assert next(line for line in out.splitlines() if line.startswith("n_steps")).split()[-1] == "16"
     assert call("report", healthy)[0] == 0
 
 

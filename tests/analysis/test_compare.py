@@ -157,7 +157,7 @@ def test_configurations_side_by_side():
         )
     }
     assert rows["n_epochs"].values == ("20", "5") and rows["n_epochs"].differs
-    assert (rows["n_epochs"].sb3, rows["n_epochs"].recommended) == ("10", "5")
+    assert (rows["n_epochs"].sb3, rows["n_epochs"].recommended) == ("10", "2")
     assert rows["ent_coef"].values == ("0.2", "0.2 → 0.01")
     assert rows["fact_layers"].sb3 is None
     assert not rows["target_kl"].differs and rows["target_kl"].values == ("none", "none")

@@ -266,8 +266,8 @@ def truncation_dominates(v: View) -> Hit | None:
     threshold="value error on valid > 2 × that on training queries, and 0.15 above it, in the last three evaluations",
     cause="The critic knows the training queries by heart and cannot judge new ones; its explained variance, measured "
     "in training, does not show it.",
-    advice="More varied queries (fact_dropout = 0.15, more training facts), a smaller critic, fewer epochs; never "
-    "trust explained variance alone.",
+    advice="More varied queries (fact_dropout = 0.15, more training facts), actions described by what is known of "
+    "their constants (fact_layers = 2), a smaller critic, fewer epochs; never trust explained variance alone.",
     source="generalisation gap of the value function, docs/evaluation.md",
     confidence=0.8,
     records=("value errors",),
@@ -279,7 +279,11 @@ def critic_memorises(v: View) -> Hit | None:
         return None
     return Hit(
         f"root mean square error of the value: {valid:.2f} on validation queries, {train:.2f} on training queries",
-        {"fact_dropout": 0.15} if v.setting("fact_dropout") == 0 else {},
+        {
+            name: value
+            for name, value in (("fact_dropout", 0.15), ("fact_layers", 2))
+            if v.setting(name) == 0 and (name != "fact_layers" or v.setting("network") != "proof_successors")
+        },
     )
 
 
