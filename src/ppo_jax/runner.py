@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
+UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
 LIVE = (
     ("episode_return_mean", "return", ".4g"),
     ("explained_variance", "expl.var", ".2f"),
@@ -232,11 +233,16 @@ def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
     env, params = experiment.env, experiment.trainer.env_params
     queries = experiment.candidates(split)
     seeds = range(UNTRAINED_SEED, UNTRAINED_SEED + experiment.config.evaluation.untrained_networks)
-    runs = [experiment.judge(params, experiment.untrained(seed), queries) for seed in seeds]
+    networks = [experiment.untrained(seed) for seed in seeds]
+    judges = {"greedy": (experiment.judge.greedy, None), "marginal": (experiment.judge.marginal, UNTRAINED_MARGINAL)}
     evaluation = experiment.config.evaluation
     uniform = protocol.ProofJudge(env, uniform_policy, evaluation.beam_width, evaluation.mask_end)  # type: ignore[arg-type]
     return {
-        "untrained": {name: _mean([run[name] for run in runs]) for name in ("greedy", "marginal")} if runs else {},
+        "untrained": {
+            name: _mean([judge(params, network, queries)[0] for network in networks[:count]])
+            for name, (judge, count) in judges.items()
+            if networks
+        },
         "uniform": {"marginal": uniform.marginal(params, None, queries)[0]},
         "shortest_proof": {"greedy": protocol.shortest_proof_baseline(env, params, queries)},  # type: ignore[arg-type]
     }

@@ -148,8 +148,8 @@ class EvaluationConfig:
     """Never choose `end` in greedy proofs while another action is open."""
     n_queries: Count | None = None
     """Queries of a split used, from its beginning; by default all."""
-    untrained_networks: Natural = 3
-    """Seeds of the untrained baseline."""
+    untrained_networks: Natural = 20
+    """Seeds of the untrained baseline: what a fresh network chooses greedily is an accident (MRR 0.60 ± 0.15)."""
 
 
 @dataclass(frozen=True)
