@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 import json
 import math
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax import bench
+from ppo_jax import bench, present_bench
 from ppo_jax.config import from_dict
 from tests.console import call, fail
 
+REPOSITORY = Path(__file__).parents[1]
 RESULT = {
     "machine": {"device": "cpu cpu", "cores": 2},
     "versions": {"python": "3", "jax": "0"},
@@ -96,3 +100,27 @@ def test_the_command(monkeypatch, tmp_path):
     recorded.write_text("{}")
     assert "not the output of" in fail("bench", "--check", "--recorded", recorded)
     assert "write it with: ppo-jax bench --json" in fail("bench", "--check", "--recorded", tmp_path / "nothing.json")
+
+
+def test_trainers_take_turns_and_a_ratio_is_their_median(monkeypatch, tmp_path, capsys):
+    """A stand-in for scripts/peer.py: this project does 300, 100, 200 steps a second, the other always 50."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    benchmark = importlib.import_module("benchmark")
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "peer.py").write_text(
+        "import json, sys\n"
+        "speeds = {'ppo_jax': [300, 100, 200], 'other': [50, 50, 50]}[sys.argv[1]]\n"
+        "print('a line of its own')\nprint(json.dumps({'ready': True}), flush=True)\n"
+        "for speed, _ in zip(speeds, sys.stdin):\n"
+        "    print(json.dumps({'steps': speed, 'seconds': 1.0}), flush=True)\n"
+    )
+    monkeypatch.setattr(benchmark, "ROOT", tmp_path)
+    monkeypatch.setattr(benchmark, "TURNS", 3)
+    monkeypatch.setattr(benchmark, "interpreter", lambda name: sys.executable)
+    (row,) = benchmark.measure("cartpole_4", ["other"])
+    assert (row["name"], row["case"], row["ratio"], row["ratio_range"]) == ("other", "cartpole_4", 4.0, [2.0, 6.0])
+    monkeypatch.setattr(benchmark, "TURNS", 4)  # the stand-in ends after three
+    with pytest.raises(SystemExit, match="ppo_jax: the process ended with code 0"):
+        benchmark.measure("cartpole_4", ["other"])
+    present_bench.show_peers([row])
+    assert "4.00 (2.00 to 6.00)" in capsys.readouterr().out
