@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,6 @@ from ppo_jax.normalization import Moments
 from ppo_jax.optimizer import adam, gradient_step
 from ppo_jax.reductions import mean_of_devices, standardize
 from ppo_jax.types import Environment, Transition
-
-if TYPE_CHECKING:
-    from flax import linen as nn
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
 
@@ -51,7 +48,7 @@ class Trainer:
 
     env: Environment  # with episode statistics
     env_params: PyTree
-    network: nn.Module  # apply(params, observation [n, ...]) -> (distribution [n], value [n])
+    network: Any  # a flax module: apply(params, observation [n, ...]) -> (distribution [n], value [n])
     optimizer: optax.GradientTransformation  # clipped gradients to directions; the learning rate comes after
     settings: Settings
 
