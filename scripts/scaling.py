@@ -59,7 +59,10 @@ def tables(folders: list[str]) -> dict[str, list[Row]]:
         ],
         "data": [
             *(Row(name, 1, COUNTRIES, {"env_id": f"Proof-{name}"}) for name in ("countries_s3", "countries_s3_full")),
-            *(Row(Path(f).name, 1, COUNTRIES, {"env_id": "", "dataset": f} | capped) for f in folders),
+            *(
+                Row(Path(f).name, 1, COUNTRIES, {"env_id": None, "dataset": str(Path(f).resolve())} | capped)
+                for f in folders
+            ),
         ],
         "atoms": [Row(f"{n} atoms", n, COUNTRIES, {"max_atoms": n}) for n in (4, 6, 8, 12)],
         "successors": [Row(f"{n} successors", n, COUNTRIES, {"max_successors": n}) for n in (6, 10, 18)],
