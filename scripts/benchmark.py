@@ -12,6 +12,7 @@ the median over turns of this project's speed divided by the other's. All of the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -67,8 +68,9 @@ def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
         speeds: dict[str, list[float]] = {name: [] for name in running}
         for _ in range(TURNS):
             for name, process in running.items():
-                process.stdin.write("\n")
-                process.stdin.flush()
+                with contextlib.suppress(BrokenPipeError):  # it has ended; `answer` says so
+                    process.stdin.write("\n")
+                    process.stdin.flush()
                 turn = answer(process, name)
                 speeds[name].append(turn["steps"] / turn["seconds"])
     finally:
