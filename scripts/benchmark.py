@@ -48,7 +48,9 @@ def interpreter(peer: str) -> Path:
         say(f"installing {name} …")
         venv.create(PEERS / name, with_pip=True, clear=True)
         for packages in PACKAGES[name]:
-            subprocess.run([python, "-m", "pip", "install", "-qq", *packages], check=True, stderr=subprocess.DEVNULL)
+            found = subprocess.run([python, "-m", "pip", "install", "-qq", *packages], capture_output=True, text=True)
+            if found.returncode:
+                raise SystemExit(f"{name} cannot be installed: {found.stderr.strip().splitlines()[-1]}")
         (PEERS / name / ".installed").touch()
     return python
 

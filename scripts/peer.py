@@ -2,8 +2,8 @@
 
     python scripts/peer.py TRAINER CASE
 
-It prints one JSON object a turn, ``{"steps": …, "seconds": …}``, the first after everything is compiled. It runs in an
-environment that holds the trainer and nothing of this project.
+It prints ``{"ready": true}`` when everything is compiled, then ``{"steps": …, "seconds": …}`` a turn. It imports
+the trainer that is asked for alone, so that it runs in an environment that holds no other.
 """
 
 from __future__ import annotations

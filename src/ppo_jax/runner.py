@@ -234,15 +234,12 @@ def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
     queries = experiment.candidates(split)
     seeds = range(UNTRAINED_SEED, UNTRAINED_SEED + experiment.config.evaluation.untrained_networks)
     networks = [experiment.untrained(seed) for seed in seeds]
-    judges = {"greedy": (experiment.judge.greedy, None), "marginal": (experiment.judge.marginal, UNTRAINED_MARGINAL)}
+    greedy = [experiment.judge.greedy(params, network, queries)[0] for network in networks]
+    marginal = [experiment.judge.marginal(params, network, queries)[0] for network in networks[:UNTRAINED_MARGINAL]]
     evaluation = experiment.config.evaluation
     uniform = protocol.ProofJudge(env, uniform_policy, evaluation.beam_width, evaluation.mask_end)  # type: ignore[arg-type]
     return {
-        "untrained": {
-            name: _mean([judge(params, network, queries)[0] for network in networks[:count]])
-            for name, (judge, count) in judges.items()
-            if networks
-        },
+        "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},
         "uniform": {"marginal": uniform.marginal(params, None, queries)[0]},
         "shortest_proof": {"greedy": protocol.shortest_proof_baseline(env, params, queries)},  # type: ignore[arg-type]
     }

@@ -63,13 +63,6 @@ class ProofJudge:
         summary["unexplored_mass"] = float(unexplored.mean()) if unexplored.size else None
         return summary | {"protocol": f"marginal, beam {self.beam_width}, expected rank of ties"}, found
 
-    def __call__(self, params: ProofParams, policy_params: PyTree, queries: Candidates) -> dict[str, Any]:
-        """Both summaries: ``{"greedy": …, "marginal": …}``."""
-        return {
-            "greedy": self.greedy(params, policy_params, queries)[0],
-            "marginal": self.marginal(params, policy_params, queries)[0],
-        }
-
 
 def shortest_proof_baseline(env: ProofEnv, params: ProofParams, queries: Candidates) -> dict[str, Any]:
     """Rank candidates by the length of their shortest proof, unprovable ones last: search without learning."""

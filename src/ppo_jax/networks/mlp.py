@@ -82,13 +82,13 @@ class MLPActorCritic(nn.Module):
             observation = observation["observation"]
         x = jnp.reshape(observation, (observation.shape[0], -1))
         columns = len(x) >= MIN_COLUMNS
-        rows = (lambda y: y.T) if columns else (lambda y: y)
+        turn = jnp.transpose if columns else (lambda y: y)  # rows to columns, and back
         trunk = (self.hidden_sizes, self.activation, self.residual_layers, columns)
-        actor = MLP(*trunk, name="actor")(rows(x))
-        critic = MLP(*trunk, name="critic")(rows(x)) if self.separate_critic else actor
-        value = rows(Dense(1, 1.0, columns=columns, name="critic_head")(critic))[:, 0]
+        actor = MLP(*trunk, name="actor")(turn(x))
+        critic = MLP(*trunk, name="critic")(turn(x)) if self.separate_critic else actor
+        value = turn(Dense(1, 1.0, columns=columns, name="critic_head")(critic))[:, 0]
         n_outputs = self.action_space.size if isinstance(self.action_space, Box) else self.action_space.n
-        output = rows(Dense(n_outputs, 0.01, columns=columns, name="actor_head")(actor))
+        output = turn(Dense(n_outputs, 0.01, columns=columns, name="actor_head")(actor))
         if isinstance(self.action_space, Box):
             log_std = self.param("log_std", nn.initializers.zeros, (n_outputs,))
             return DiagonalGaussian(output, jnp.broadcast_to(log_std[None], output.shape)), value
