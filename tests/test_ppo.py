@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -209,6 +210,17 @@ def test_runs_together_are_runs_alone(walk: Any) -> None:
     # The first minibatch passes any limit: the policy is still the one of the rollout.
     assert (applied[0] == 1).all() and (applied[2] == 4).all() and 4 < applied[1].sum() < 16
     np.testing.assert_array_equal(metrics["epochs_completed"], applied // 2)
+
+
+def test_networks_of_runs_together_begin_one_by_one(walk: Any) -> None:
+    """A QR of many matrices blocks threads of the pool that it waits for, and now and then all of them."""
+    trainer, hp = walk
+    keys = jax.random.split(KEY, 64)
+    together = jax.jit(jax.vmap(ppo.init, (None, 0, None))).lower(trainer, keys, hp)
+    found = re.findall(r"@lapack_s(?:geqrf|orgqr)_ffi.*?num_batch_dims = \"(\d)\"", together.as_text())
+    assert found and set(found) == {"0"}, found
+    states, alone = together.compile()(trainer, keys, hp), ppo.init(trainer, keys[7], hp)
+    equal(jax.tree.map(lambda x: x[7], states.params), alone.params)
 
 
 def test_the_update_is_traced_once_whatever_the_hyperparameters(walk: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,8 @@ def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainSta
     observation, env_state = jax.vmap(trainer.env.reset, in_axes=(0, None))(
         jax.random.split(reset_key, settings.n_envs), trainer.env_params
     )
-    params = trainer.network.init(params_key, observation)
+    # One by one under vmap: on a CPU the QR of a batch, for orthogonal weights, can wait for its own threads for good.
+    params = jax.custom_batching.sequential_vmap(trainer.network.init)(params_key, observation)
     return TrainState(
         params=params,
         opt_state=trainer.optimizer.init(params),
