@@ -1,7 +1,8 @@
-"""The full benchmark: `ppo-jax bench`, then other trainers beside this one on the same tasks.
+"""The full benchmark: `ppo-jax bench`, how time grows with each size, then other trainers on the same tasks.
 
     python scripts/benchmark.py                      # docs/performance.json
-    python scripts/benchmark.py --peers-only --out FILE
+    python scripts/benchmark.py --data PATH/family PATH/wn18rr
+    python scripts/benchmark.py --only peers --out FILE
 
 Each other trainer gets a virtual environment of its own under .cache/peers, made on first use. In a case all trainers
 are running processes that take turns (A B C A B C …), so that what else the machine does hits all of them; a ratio is
@@ -12,7 +13,6 @@ the median over turns of this project's speed divided by the other's. All of the
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import subprocess
@@ -21,11 +21,14 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import scaling
+from scaling import TURNS, answer, take_turn
+
 from ppo_jax import bench, present_bench
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".cache" / "peers"
-TURNS = 5
+GROWTH = ("envs", "seeds", "network", "data", "atoms", "successors")
 # Trainer -> what pip installs, in this order.
 PACKAGES: dict[str, list[list[str]]] = {
     "rejax": [["rejax==0.1.3", "gymnax<1", "jax==0.10.2"]],
@@ -70,9 +73,7 @@ def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
         speeds: dict[str, list[float]] = {name: [] for name in running}
         for _ in range(TURNS):
             for name, process in running.items():
-                with contextlib.suppress(BrokenPipeError):  # it has ended; `answer` says so
-                    process.stdin.write("\n")
-                    process.stdin.flush()
+                take_turn(process)
                 turn = answer(process, name)
                 speeds[name].append(turn["steps"] / turn["seconds"])
     finally:
@@ -95,15 +96,6 @@ def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def answer(process: subprocess.Popen[str], name: str) -> dict[str, Any]:
-    """The next JSON object a trainer prints; what else it prints is passed over."""
-    for line in process.stdout or ():
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
-    raise SystemExit(f"{name}: the process ended with code {process.wait()}")
-
-
 def say(text: str) -> None:
     """A line on what is being done."""
     print(text, file=sys.stderr, flush=True)
@@ -113,15 +105,23 @@ def main() -> None:
     """Measure, show and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.json")
-    parser.add_argument("--peers-only", action="store_true", help="keep the rest of what --out holds")
+    parser.add_argument("--only", choices=("cases", "growth", "peers"), help="keep the rest of what --out holds")
+    parser.add_argument("--data", nargs="*", default=[], help="folders of further data sets, to see how time grows")
     arguments = parser.parse_args()
-    if arguments.peers_only:
-        result = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    else:
-        result = bench.run(list(bench.CASES), lambda name: say(f"measuring {name} …"))
+    wanted = (arguments.only,) if arguments.only else ("cases", "growth", "peers")
+    result = json.loads(arguments.out.read_text()) if arguments.only and arguments.out.exists() else {}
+    if "cases" in wanted:
+        result |= bench.run(list(bench.CASES), lambda name: say(f"measuring {name} …"))
         present_bench.show_bench(result)
-    result["peers"] = [row for case, peers in CASES.items() for row in measure(case, peers)]
-    present_bench.show_peers(result["peers"])
+    if "growth" in wanted:
+        result["growth"] = {}
+        for name in GROWTH:
+            say(f"measuring growth: {name} …")
+            result["growth"][name] = scaling.measure_table(scaling.tables(arguments.data)[name])
+            scaling.show(name, result["growth"][name])
+    if "peers" in wanted:
+        result["peers"] = [row for case, peers in CASES.items() for row in measure(case, peers)]
+        present_bench.show_peers(result["peers"])
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
 
 

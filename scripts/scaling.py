@@ -3,27 +3,33 @@
     python scripts/scaling.py processes
     python scripts/scaling.py envs seeds network data atoms successors devices --data PATH/family PATH/wn18rr
 
-Each row is a process of its own that compiles a chunk of updates, runs it once to warm up and three times for the
-clock; the fastest counts. Bytes are those of the rollout's arrays, and of what the compiled program asks for. Below a
-table stands how the time of an environment step grows with what grows: the slope of their logarithms.
+Each row is a process of its own. All rows of a table run at once and take turns (A B C A B C …), so that what else the
+machine does hits all of them; a figure is the median of five turns, its spread stands beside it. Bytes are those of the
+rollout's arrays, and of what the compiled program asks for. Below a table stands how the time of an environment step
+grows with what grows: the slope of their logarithms.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 CARTPOLE, COUNTRIES = EXPERIMENTS / "cartpole.toml", EXPERIMENTS / "countries_s3.toml"
+TURNS = 5
+TURN_SECONDS = 1.0  # that a turn takes at least
 
 
 class Row(NamedTuple):
@@ -38,17 +44,18 @@ class Row(NamedTuple):
     seeds: int = 1  # side by side under vmap
 
 
+LONG = {"n_steps": 128, "n_epochs": 4, "ent_coef": 0.01}
 SHORT = {"n_envs": 64, "n_steps": 32, "batch_size": 512}
 SPREAD = SHORT | {"shuffle_groups": 8}
 WIDE = SPREAD | {"n_envs": 1024, "batch_size": 8192}
 
 
-def tables(folders: list[str]) -> dict[str, list[Row]]:
+def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
     """The rows of each table; `folders` are further data sets."""
     capped = {"max_successors": 64}  # a row of thousands of facts would fill memory with empty slots
     return {
         "envs": [
-            Row(f"{n} environments", n, CARTPOLE, SHORT | {"n_envs": n, "batch_size": n * 8})
+            Row(f"{n} environments", n, CARTPOLE, LONG | {"n_envs": n, "batch_size": n * 32})
             for n in (4, 16, 64, 256, 1024, 4096)
         ],
         "seeds": [
@@ -82,24 +89,50 @@ def tables(folders: list[str]) -> dict[str, list[Row]]:
 def main() -> None:
     """Print the tables asked for, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("tables", nargs="+", choices=tables([]))
-    parser.add_argument("--updates", type=int, default=10, help="updates of a chunk, at most 64")
+    parser.add_argument("tables", nargs="+", choices=tables())
     parser.add_argument("--data", nargs="*", default=[], help="folders of further data sets for the table of that name")
     arguments = parser.parse_args()
-    for table in arguments.tables:
-        print(
-            f"\n| {table} | env-steps/s | ms an update | compiled in | rollout, bytes a step | program, MB | peak, MB |"
-        )
-        print("|---|---|---|---|---|---|---|")
-        points = []
-        for row in tables(arguments.data)[table]:
-            found = run(row, arguments.updates)
-            speed, compiled = f"{found['steps_per_second']:,.0f}", f"{found['compiled']:.1f} s"
-            sizes = f"{found['rollout_bytes']:.0f} | {found['program_bytes'] / 1e6:.1f} | {found['peak_mb']:,.0f}"
-            print(f"| {row.label} | {speed} | {found['milliseconds']:.3g} | {compiled} | {sizes} |", flush=True)
-            points.append((row.size, 1.0 / found["steps_per_second"]))
-        if len({size for size, _ in points}) == len(points) > 2:
-            print(f"\nTime of a step grows with the power {slope(points):.2f}.", flush=True)
+    for name in arguments.tables:
+        show(name, measure_table(tables(arguments.data)[name]))
+
+
+def show(name: str, table: dict[str, Any]) -> None:
+    """Print what `measure_table` found, as Markdown."""
+    heads = ("env-steps/s", "spread", "ms an update", "compiled in", "rollout, bytes a step", "program, MB", "peak, MB")
+    print(f"\n| {name} | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
+    for row in table["rows"]:
+        low, high = (f"{x:,.0f}" for x in row["steps_per_second_range"])
+        speed, compiled = f"{row['steps_per_second']:,.0f} | {low}–{high}", f"{row['compile_seconds']:.1f} s"
+        sizes = f"{row['rollout_bytes']:.0f} | {row['program_bytes'] / 1e6:.1f} | {row['peak_mb']:,.0f}"
+        print(f"| {row['label']} | {speed} | {row['milliseconds']:.3g} | {compiled} | {sizes} |", flush=True)
+    if table["slope"] is not None:
+        print(f"\nTime of a step grows with the power {table['slope']:.2f}.", flush=True)
+
+
+def measure_table(rows: list[Row]) -> dict[str, Any]:
+    """`rows`: speed and size of each; `slope`: that of log time a step over log size, None where nothing grows."""
+    running: list[list[subprocess.Popen[str]]] = []
+    found: list[dict[str, Any]] = []
+    try:
+        for row in rows:  # one after another: compiling is not what is measured here
+            running.append(start(row))
+            found.append({"label": row.label, "size": row.size} | first_answer(running[-1], row.label))
+        speeds: list[list[float]] = [[] for _ in rows]
+        for _ in range(TURNS):
+            for row, processes, values in zip(rows, running, speeds, strict=True):
+                for process in processes:
+                    take_turn(process)
+                values.append(first_answer(processes, row.label)["steps_per_second"])
+    finally:
+        for process in (p for processes in running for p in processes):
+            process.kill()
+            process.communicate()
+    for row, values in zip(found, speeds, strict=True):
+        row["steps_per_second"] = statistics.median(values)
+        row["steps_per_second_range"] = [min(values), max(values)]
+        row["milliseconds"] = 1000 * row["update_steps"] / row["steps_per_second"]
+    grows = len({row.size for row in rows}) == len(rows) > 2
+    return {"rows": found, "slope": slope([(r["size"], 1 / r["steps_per_second"]) for r in found]) if grows else None}
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -110,34 +143,50 @@ def slope(points: list[tuple[float, float]]) -> float:
     return covariance / sum((x - mean_x) ** 2 for x in xs)
 
 
-def run(row: Row, updates: int) -> dict[str, float]:
-    """Measure a row in as many processes as it takes; what process 0 found."""
+def start(row: Row) -> list[subprocess.Popen[str]]:
+    """The processes of a row, which compile, print a line of JSON, and measure a turn for each line they read."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     settings = row.settings | {"devices": row.devices * row.processes}
-    given = {"experiment": str(row.experiment), "settings": settings, "updates": updates, "seeds": row.seeds}
+    given = {"experiment": str(row.experiment), "settings": settings, "seeds": row.seeds}
     given |= {"coordinator": coordinator, "processes": row.processes}
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(row.devices)}
-    started = [
+    return [
         subprocess.Popen(
             [sys.executable, __file__, json.dumps(given | {"index": index})],
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True},
         )
         for index in range(row.processes)
     ]
-    results = [process.communicate() for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit(results[0][1])
-    found: dict[str, float] = json.loads(results[0][0])
-    return found
 
 
-def measure(experiment: str, settings: dict[str, Any], updates: int, seeds: int, **processes: Any) -> dict[str, float]:
-    """Speed and size of one chunk, in this process and those that it trains with."""
+def take_turn(process: subprocess.Popen[str]) -> None:
+    """Ask a process that waits for its turn to measure."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended; `answer` says so
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+def first_answer(processes: list[subprocess.Popen[str]], name: str) -> dict[str, Any]:
+    """What process 0 answers, once all have answered."""
+    first, *_ = [answer(process, name) for process in processes]
+    return first
+
+
+def answer(process: subprocess.Popen[str], name: str) -> dict[str, Any]:
+    """The next JSON object a process prints; what else it prints is passed over."""
+    for line in process.stdout or ():
+        if line.startswith("{"):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    raise SystemExit(f"{name}: the process ended with code {process.wait()}")
+
+
+def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: Any) -> None:
+    """Print the size of one chunk, then its speed for each line read, in this process and those it trains with."""
     import jax
     import jax.numpy as jnp
 
@@ -162,25 +211,35 @@ def measure(experiment: str, settings: dict[str, Any], updates: int, seeds: int,
         program = partial(chunk.lower, trainer, state, jnp.int32(1))
     begin = time.perf_counter()
     compiled = program().compile()
-    compile_seconds, seconds = time.perf_counter() - begin, math.inf
-    for repetition in range(4):
+    compile_seconds, memory = time.perf_counter() - begin, compiled.memory_analysis()
+
+    def seconds(updates: int) -> float:
+        nonlocal state
         begin = time.perf_counter()
         state, rows = compiled(trainer, state, jnp.int32(updates))
         jax.block_until_ready(rows)
-        seconds = min(seconds, time.perf_counter() - begin) if repetition else math.inf
-    memory = compiled.memory_analysis()
-    return {
-        "steps_per_second": seeds * updates * rollout_size / seconds,
-        "milliseconds": 1000 * seconds / updates,
-        "compiled": compile_seconds,
+        return time.perf_counter() - begin
+
+    seconds(1)
+    once = seconds(1)
+    updates = max(1, min(training.BUFFER, round(TURN_SECONDS / once)))
+    if processes["processes"] > 1:  # all of them do the same number, whatever each has measured
+        updates = distributed.agree(updates, False, 0)[0]
+    update_steps = seeds * rollout_size
+    sizes = {
+        "update_steps": update_steps,
+        "compile_seconds": compile_seconds,
         "rollout_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(transitions)) / rollout_size,
         "program_bytes": memory.temp_size_in_bytes + memory.argument_size_in_bytes,
         "peak_mb": bench.peak_rss_mib() * 2**20 / 1e6,
     }
+    print(json.dumps(sizes), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps({"steps_per_second": updates * update_steps / seconds(updates)}), flush=True)
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        print(json.dumps(measure(**json.loads(sys.argv[1]))))
+        measure(**json.loads(sys.argv[1]))
     else:
         main()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax import ppo, schedules
+from ppo_jax import ppo, reductions, schedules
 from ppo_jax.config import Hyperparams, ScheduleConfig
 from ppo_jax.diagnostics import rollout_metrics
 from ppo_jax.normalization import Moments
@@ -210,6 +210,42 @@ def test_runs_together_are_runs_alone(walk: Any) -> None:
     # The first minibatch passes any limit: the policy is still the one of the rollout.
     assert (applied[0] == 1).all() and (applied[2] == 4).all() and 4 < applied[1].sum() < 16
     np.testing.assert_array_equal(metrics["epochs_completed"], applied // 2)
+
+
+@pytest.mark.parametrize(("cached", "parts"), [(64, 1), (63, 2), (24, 4), (20, 4), (1, 64)])
+def test_a_minibatch_in_parts_is_the_minibatch(walk: Any, cached: int, parts: int, monkeypatch: Any) -> None:
+    """64 transitions whose gradient is taken in the fewest equal parts that the cache holds."""
+    trainer, hp = walk
+    state = ppo.init(trainer, KEY, hp)
+    expected = jax.jit(lambda state: ppo.update(trainer, state))(state)
+    seen = []
+
+    def loss(params: Any, apply: Any, batch: ppo.Batch, *arguments: Any) -> Any:
+        seen.append(len(batch.log_prob))
+        return whole(params, apply, batch, *arguments)
+
+    whole = ppo.loss
+    monkeypatch.setattr(ppo, "loss", loss)
+    monkeypatch.setattr(reductions, "CACHED", cached)
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    found = jax.jit(lambda state: ppo.update(trainer, state))(state)
+    assert set(seen) == {64 // parts}
+    close((found[0].params, found[1]), (expected[0].params, expected[1]), 1e-5)
+
+
+def test_parts_are_for_processors_and_for_numbers_that_divide(monkeypatch: Any) -> None:
+    monkeypatch.setattr(reductions, "CACHED", 8)
+    shapes: list[int] = []
+
+    def mean(x: jax.Array) -> jax.Array:
+        shapes.append(len(x))
+        return x.mean(axis=0)
+
+    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
+    close(reductions.mean_over_parts(mean, jnp.arange(23.0)[:, None]), jnp.array([11.0]))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
+    assert shapes == [8, 23, 24]
 
 
 def test_networks_of_runs_together_begin_one_by_one(walk: Any) -> None:

@@ -27,6 +27,7 @@ from ppo_jax import ppo
 from ppo_jax.config import Config, Settings, from_dict
 from ppo_jax.envs import proof
 from ppo_jax.experiment import Experiment, build
+from ppo_jax.reductions import mean_over_parts
 from ppo_jax.training import run_chunk
 from ppo_jax.types import PPOJaxError
 
@@ -229,8 +230,9 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
         minibatches = jax.tree.map(lambda x: x.reshape(n_minibatches, settings.batch_size, *x.shape[1:]), batch)
 
         def minibatch(total: PyTree, batch: ppo.Batch) -> tuple[PyTree, Any]:
-            arguments = (trainer.forward, batch, hp.clip_range.init, hp.clip_range_vf, hp.ent_coef.init, hp.vf_coef)
-            grads, metrics = jax.grad(ppo.loss, has_aux=True)(params, *arguments)
+            coefficients = (hp.clip_range.init, hp.clip_range_vf, hp.ent_coef.init, hp.vf_coef)
+            gradient = lambda part: jax.grad(ppo.loss, has_aux=True)(params, trainer.forward, part, *coefficients)  # noqa: E731
+            grads, metrics = mean_over_parts(gradient, batch)
             return jax.tree.map(jnp.add, total, grads), metrics
 
         def epoch(total: PyTree, _: None) -> tuple[PyTree, Any]:

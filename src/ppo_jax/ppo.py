@@ -23,7 +23,7 @@ from ppo_jax.distributions import Distribution
 from ppo_jax.groups import minibatch_order
 from ppo_jax.normalization import Moments
 from ppo_jax.optimizer import adam, gradient_step
-from ppo_jax.reductions import mean_of_devices, standardize
+from ppo_jax.reductions import mean_of_devices, mean_over_parts, standardize
 from ppo_jax.types import Environment, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
@@ -188,18 +188,16 @@ def loss(
     ent_coef: jax.Array | float,
     vf_coef: jax.Array | float,
     normalize_advantage: bool = True,
-    axis: str | None = None,
 ) -> tuple[jax.Array, Metrics]:
     """PPO's loss [] on one minibatch and its metrics (Schulman et al. 2017, eq. 9, with SB3's details).
 
     ``-mean(min(r A, clip(r, 1 ± clip_range) A)) + vf_coef mean((R - v)²) - ent_coef mean(H)``, with r the ratio of
     new to old probability and v kept within `clip_range_vf` of the rollout's value (infinity: not clipped).
-    Where devices along `axis` have parts of the minibatch, means are over a part, but A is normalised over them all.
     """
     policy, value = apply(params, batch.observation)
     log_ratio = policy.log_prob(batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
-    advantages = standardize(batch.advantages, axis) if normalize_advantage else batch.advantages
+    advantages = standardize(batch.advantages) if normalize_advantage else batch.advantages
     clipped_ratio = jnp.clip(ratio, 1.0 - clip_range, 1.0 + clip_range)
     policy_loss = -jnp.mean(jnp.minimum(ratio * advantages, clipped_ratio * advantages))
 
@@ -258,8 +256,10 @@ def update_epochs(
 
     def minibatch_step(carry: _Epochs, indices: jax.Array) -> tuple[_Epochs, None]:
         minibatch = jax.tree.map(lambda x: x[indices], batch)
-        arguments = (trainer.forward, minibatch, *coefficients, settings.normalize_advantage, settings.axis)
-        grads, metrics = mean_of_devices(jax.grad(loss, has_aux=True)(carry.params, *arguments), settings.axis)
+        if settings.normalize_advantage:
+            minibatch = minibatch._replace(advantages=standardize(minibatch.advantages, settings.axis))
+        gradient = lambda part: jax.grad(loss, has_aux=True)(carry.params, trainer.forward, part, *coefficients, False)  # noqa: E731
+        grads, metrics = mean_of_devices(mean_over_parts(gradient, minibatch), settings.axis)
         stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hp.target_kl)
         *moved, norms = gradient_step(trainer.optimizer, carry.params, carry.opt_state, grads, *rates)
         params, opt_state = jax.tree.map(lambda a, b: jnp.where(stopped, b, a), tuple(moved), tuple(carry[:2]))
