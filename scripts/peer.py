@@ -12,36 +12,42 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 TURN_SECONDS = 1.5  # that a turn takes at least; a rollout more where one takes longer
 N_STEPS, N_EPOCHS, N_MINIBATCHES = 128, 4, 4
-# Case -> gymnax environment, environments.
+# Case -> gymnax environment, environments, virtual devices of the processor; the last are this project's alone.
 CASES = {
-    "cartpole_4": ("CartPole-v1", 4),
-    "cartpole_64": ("CartPole-v1", 64),
-    "cartpole_1024": ("CartPole-v1", 1024),
-    "breakout_64": ("Breakout-MinAtar", 64),
+    "cartpole_4": ("CartPole-v1", 4, 1),
+    "cartpole_64": ("CartPole-v1", 64, 1),
+    "cartpole_64_on_2": ("CartPole-v1", 64, 2),
+    "cartpole_1024": ("CartPole-v1", 1024, 1),
+    "breakout_64": ("Breakout-MinAtar", 64, 1),
 }
 
 
-def ppo_jax(env_id: str, n_envs: int) -> Callable[[int], Any]:
-    """This project."""
+def ppo_jax(env_id: str, n_envs: int, devices: int = 1) -> Callable[[int], Any]:
+    """This project, on as many virtual devices as `--devices` takes with `JAX_NUM_CPU_DEVICES`."""
     import jax
     import jax.numpy as jnp
 
+    jax.config.update("jax_num_cpu_devices", devices)
+
+    from ppo_jax import distributed
     from ppo_jax.config import from_dict
     from ppo_jax.experiment import build
     from ppo_jax.training import run_chunk
 
     ppo = {"n_envs": n_envs, "n_steps": N_STEPS, "n_epochs": N_EPOCHS, "batch_size": n_envs * N_STEPS // N_MINIBATCHES}
-    more = {"learning_rate": 3e-4, "ent_coef": 0.01, "total_timesteps": 10**9}
-    experiment = build(from_dict({"task": {"env_id": env_id}, "ppo": ppo | more}))
-    carried = [experiment.initial_state(0)]
+    ppo |= {"learning_rate": 3e-4, "ent_coef": 0.01, "total_timesteps": 10**9, "shuffle_groups": devices}
+    config = from_dict({"task": {"env_id": env_id}, "ppo": ppo, "run": {"devices": devices}})
+    experiment, placement = build(config), distributed.placement(config)
+    carried = [placement.put(experiment.initial_state(0), 0)[0]]
 
     def train(n_updates: int) -> None:
         for left in range(n_updates, 0, -64):
-            carried[0], _ = run_chunk(experiment.trainer, carried[0], jnp.int32(min(left, 64)))
+            carried[0], _ = run_chunk(experiment.trainer, carried[0], jnp.int32(min(left, 64)), False, placement)
         jax.block_until_ready(carried[0].step)
 
     return train
@@ -97,9 +103,9 @@ def sbx(env_id: str, n_envs: int) -> Callable[[int], Any]:
 
 def main() -> None:
     """Train once to compile and once to see how long an update takes, then a turn for each line."""
-    trainer = {"ppo_jax": ppo_jax, "rejax": rejax, "sb3": sb3, "sbx": sbx}[sys.argv[1]]
-    env_id, n_envs = CASES[sys.argv[2]]
-    train = trainer(env_id, n_envs)
+    env_id, n_envs, devices = CASES[sys.argv[2]]
+    trainers = {"ppo_jax": partial(ppo_jax, devices=devices), "rejax": rejax, "sb3": sb3, "sbx": sbx}
+    train = trainers[sys.argv[1]](env_id, n_envs)
     train(1)
     begin = time.perf_counter()
     train(1)

@@ -44,20 +44,22 @@ class Row(NamedTuple):
     seeds: int = 1  # side by side under vmap
 
 
-LONG = {"n_steps": 128, "n_epochs": 4, "ent_coef": 0.01}
 SHORT = {"n_envs": 64, "n_steps": 32, "batch_size": 512}
 SPREAD = SHORT | {"shuffle_groups": 8}
 WIDE = SPREAD | {"n_envs": 1024, "batch_size": 8192}
+PAIRED = {"shuffle_groups": 2}
+
+
+def long(n_envs: int) -> dict[str, Any]:
+    """The setting in which trainers are compared."""
+    return {"n_envs": n_envs, "n_steps": 128, "n_epochs": 4, "batch_size": 32 * n_envs}
 
 
 def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
     """The rows of each table; `folders` are further data sets."""
     capped = {"max_successors": 64}  # a row of thousands of facts would fill memory with empty slots
     return {
-        "envs": [
-            Row(f"{n} environments", n, CARTPOLE, LONG | {"n_envs": n, "batch_size": n * 32})
-            for n in (4, 16, 64, 256, 1024, 4096)
-        ],
+        "envs": [Row(f"{n} environments", n, CARTPOLE, long(n)) for n in (4, 16, 64, 256, 1024, 4096)],
         "seeds": [
             Row(f"{n} seed{'s' if n > 1 else ''} side by side", n, CARTPOLE, SHORT, seeds=n) for n in (1, 4, 16, 64)
         ],
@@ -74,9 +76,12 @@ def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
         "atoms": [Row(f"{n} atoms", n, COUNTRIES, {"max_atoms": n}) for n in (4, 6, 8, 12)],
         "successors": [Row(f"{n} successors", n, COUNTRIES, {"max_successors": n}) for n in (6, 10, 18)],
         "devices": [
-            Row(f"{settings['n_envs']} environments on {n} virtual CPU devices", n, CARTPOLE, settings, n)
-            for settings in (SPREAD, WIDE)
-            for n in (1, 2, 4)
+            *(
+                Row(f"{n} environments on {d} device{'s' if d > 1 else ''}", 1, CARTPOLE, long(n) | PAIRED, d)
+                for n in (4, 64, 1024)
+                for d in (1, 2)
+            ),
+            *(Row(f"countries_s3 on {d} device{'s' if d > 1 else ''}", 1, COUNTRIES, PAIRED, d) for d in (1, 2)),
         ],
         "processes": [
             Row(f"{s['n_envs']} environments in {n} process{'es' if n > 1 else ''}", n, CARTPOLE, s, 1, n)
