@@ -143,9 +143,7 @@ def measure_table(rows: list[Row]) -> dict[str, Any]:
 def slope(points: list[tuple[float, float]]) -> float:
     """Least-squares slope of log y over log x."""
     xs, ys = zip(*((math.log(x), math.log(y)) for x, y in points), strict=True)
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    covariance = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
-    return covariance / sum((x - mean_x) ** 2 for x in xs)
+    return statistics.linear_regression(xs, ys).slope
 
 
 def start(row: Row) -> list[subprocess.Popen[str]]:
@@ -161,7 +159,7 @@ def start(row: Row) -> list[subprocess.Popen[str]]:
         subprocess.Popen(
             [sys.executable, __file__, json.dumps(given | {"index": index})],
             env=environment,
-            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True},
+            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True},
         )
         for index in range(row.processes)
     ]
@@ -187,7 +185,8 @@ def answer(process: subprocess.Popen[str], name: str) -> dict[str, Any]:
         if line.startswith("{"):
             found: dict[str, Any] = json.loads(line)
             return found
-    raise SystemExit(f"{name}: the process ended with code {process.wait()}")
+    said = process.stderr.read().strip().splitlines() if process.stderr else []
+    raise SystemExit(f"{name}: the process ended with code {process.wait()}{f': {said[-1]}' if said else ''}")
 
 
 def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: Any) -> None:
