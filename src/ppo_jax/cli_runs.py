@@ -69,8 +69,9 @@ class Train:
             _show_run(read_summary(folder), folder, self.json)
             present.say(_how_to_train_anew(config, folder))
             return 0
-        from ppo_jax import distributed, runner
+        from ppo_jax import distributed, processor, runner
 
+        processor.prepare(config)
         runner.use_compilation_cache()
         progress = not (self.json or self.quiet)
         with self.placement.joined(), how_to_go_on(folder):
@@ -98,7 +99,7 @@ class Resume:
     """Show no progress bar."""
 
     def run(self) -> int:
-        from ppo_jax import runner, sweep
+        from ppo_jax import processor, run_folder, runner, sweep
 
         if sweep.holds_sweep(self.folder):
             if self.assignments:
@@ -112,6 +113,7 @@ class Resume:
             return 0
         progress = not (self.json or self.quiet)
         assignments = [*flat(self.assignments), *(f"{key}={value}" for key, value in self.placement.settings.items())]
+        processor.prepare(run_folder.read_config(self.folder).override(assignments))
         with self.placement.joined(), how_to_go_on(self.folder):
             summary = runner.resume(self.folder, assignments, progress=progress, warn=warn)
         _show_run(summary, self.folder, self.json)

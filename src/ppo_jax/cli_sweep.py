@@ -48,8 +48,9 @@ class Sweep:
         plan = make_plan(load_config(self.config, flat(self.assignments)), self.seeds, flat(self.grid))
         name = f"sweep-{experiment_name(self.config)}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = self.run_dir or Path("runs") / name
-        from ppo_jax import runner, sweep
+        from ppo_jax import processor, runner, sweep
 
+        processor.prepare(plan.members[0].config, self.devices)
         runner.use_compilation_cache()
         with how_to_go_on(folder):
             progress = not (self.json or self.quiet)
@@ -150,11 +151,13 @@ class Tune:
 
 def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
     """Go on with a sweep that was stopped."""
-    from ppo_jax import runner, sweep
+    from ppo_jax import processor, runner, sweep
 
+    plan = sweep.read_plan(folder)
+    processor.prepare(plan.members[0].config, sweep.recorded_devices(folder))
     runner.use_compilation_cache()
     with how_to_go_on(folder):
-        sweep.run(sweep.read_plan(folder), folder, progress=not (as_json or quiet), warn=warn)
+        sweep.run(plan, folder, progress=not (as_json or quiet), warn=warn)
     return _show(folder, as_json)
 
 

@@ -18,7 +18,7 @@ from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
 from ppo_jax.evaluation.explain import Step, explain
-from ppo_jax.evaluation.proofs import Candidates, GreedyProofs, MarginalProofs, uniform_policy
+from ppo_jax.evaluation.proofs import Candidates, GreedyProofs, MarginalProofs
 from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.journal import Standing
 from ppo_jax.types import PPOJaxError
@@ -234,13 +234,12 @@ def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
     queries = experiment.candidates(split)
     seeds = range(UNTRAINED_SEED, UNTRAINED_SEED + experiment.config.evaluation.untrained_networks)
     networks = [experiment.untrained(seed) for seed in seeds]
+    anyone = networks[0] if networks else experiment.untrained(UNTRAINED_SEED)
     greedy = [experiment.judge.greedy(params, network, queries)[0] for network in networks]
     marginal = [experiment.judge.marginal(params, network, queries)[0] for network in networks[:UNTRAINED_MARGINAL]]
-    evaluation = experiment.config.evaluation
-    uniform = protocol.ProofJudge(env, uniform_policy, evaluation.beam_width, evaluation.mask_end)  # type: ignore[arg-type]
     return {
         "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},
-        "uniform": {"marginal": uniform.marginal(params, None, queries)[0]},
+        "uniform": {"marginal": experiment.judge.marginal(params, anyone, queries, sharpness=0.0)[0]},
         "shortest_proof": {"greedy": protocol.shortest_proof_baseline(env, params, queries)},  # type: ignore[arg-type]
     }
 

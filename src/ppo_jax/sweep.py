@@ -27,7 +27,7 @@ from ppo_jax.members import WAYS, Shared, chunk_width, pick, run_members, share
 from ppo_jax.parsing import nearest
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["holds_sweep", "member_folder", "read_plan", "run", "run_members"]
+__all__ = ["holds_sweep", "member_folder", "read_plan", "recorded_devices", "run", "run_members"]
 
 PyTree = Any
 ENDED = ("completed", "failed")
@@ -50,6 +50,12 @@ def read_plan(folder: Path) -> Plan:
         return Plan.from_dict(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError):
         raise PPOJaxError(f"{folder}: no sweep there (no sweep.json); `ppo-jax sweep` makes one") from None
+
+
+def recorded_devices(folder: Path) -> int:
+    """Devices that the sweep in `folder` spreads its members over."""
+    programs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["programs"]
+    return max((program["devices"] for program in programs), default=1)
 
 
 def member_folder(folder: Path, name: str) -> Path:

@@ -11,7 +11,7 @@ from ppo_jax.distributions import Categorical
 from ppo_jax.envs import proof
 from ppo_jax.evaluation import protocol
 from ppo_jax.evaluation.explain import explain
-from ppo_jax.evaluation.proofs import candidates, prove_greedily, uniform_policy
+from ppo_jax.evaluation.proofs import candidates, prove_greedily
 from ppo_jax.evaluation.search import shortest_proofs
 
 

@@ -94,23 +94,39 @@ class ProofEnv:
         state = self.start(params, query, label, self._salt(query_key))._replace(counter=counter + 1)
         return self.observe(state), state
 
+    def before(self, query: jax.Array, label: jax.Array, salt: jax.Array | None = None) -> ProofState:
+        """What comes before the first state of the proof of `query` [3], to which its one action, 0, leads.
+
+        So whatever runs through a proof begins with `advance` as it goes on. `label` [] bool decides only the reward.
+        Without `salt` no fact is hidden: that is how a policy is judged.
+        """
+        n_atoms, n_successors = self.sizes.max_atoms, self.sizes.max_successors
+        resolvent, zero = jnp.zeros((n_atoms, 3), jnp.int32), jnp.zeros((), jnp.int32)
+        return ProofState(
+            resolvent=resolvent,
+            root=jnp.asarray(query, jnp.int32),
+            label=label,
+            depth=zero - 1,
+            visited=jnp.zeros((self.max_depth + 1, 2), jnp.uint32),
+            counter=zero,
+            salt=jnp.zeros((), jnp.uint32) if salt is None else salt,
+            successors=jnp.zeros((3, n_atoms, n_successors), jnp.int32).at[:, 0, 0].set(query),
+            action_kind=jnp.zeros(n_successors + 1, jnp.int32),
+            action_constants=jnp.zeros((n_successors + 1, 2), jnp.int32),
+            action_mask=jnp.arange(n_successors + 1) == 0,
+            dropped=zero,
+        )
+
     def start(
         self, params: ProofParams, query: jax.Array, label: jax.Array, salt: jax.Array | None = None
     ) -> ProofState:
-        """The first state of the proof of `query` [3]; `label` [] bool decides only the reward.
-
-        Without `salt` no fact is hidden: that is how a policy is judged.
-        """
-        resolvent = jnp.zeros((self.sizes.max_atoms, 3), jnp.int32).at[0].set(query)
-        zero = jnp.zeros((), jnp.int32)
-        visited = jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
-        salt = jnp.zeros((), jnp.uint32) if salt is None else salt
-        return self._derive(params, resolvent, query, label, zero, visited, zero, salt)
+        """The first state of the proof of `query` [3]; arguments as of `before`."""
+        return self.advance(params, self.before(query, label, salt), jnp.zeros((), jnp.int32))[0]
 
     def step(self, key: jax.Array, state: ProofState, action: jax.Array, params: ProofParams) -> EnvStep:
         """Move to a successor or give up; a finished episode is followed by a fresh query."""
-        moved, end = self._move(state, action)
-        reward, done, proved = self._outcome(state, moved, end)
+        moved, _ = self._move(state, action)
+        reward, done, proved = self.outcome(state, action)
         depth = state.depth + 1
 
         # The next resolvent is chosen first, so that successors are derived once a step and not again for a reset.
@@ -146,13 +162,25 @@ class ProofEnv:
 
         After `end`, and where nothing is left to do, the state has no valid action.
         """
-        moved, end = self._move(state, action)
-        depth = state.depth + 1
-        kept = (state.root, state.label, depth, state.visited, state.counter, state.salt)
+        moved, _ = self._move(state, action)
+        _, over, proved = self.outcome(state, action)
+        kept = (state.root, state.label, state.depth + 1, state.visited, state.counter, state.salt)
         state_after = self._derive(params, moved, *kept)
-        proved = _is_empty(moved) & ~end
-        over = proved | end | (depth >= self.max_depth)
         return state_after._replace(action_mask=state_after.action_mask & ~over), proved
+
+    def outcome(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Reward [] float32 of `action`, whether the episode is over with it [] and whether by a proof []."""
+        moved, end = self._move(state, action)
+        proved = _is_empty(moved) & ~end
+        done = proved | end | (state.depth + 1 >= self.max_depth)
+        tp, fn, fp, tn = REWARDS[self.reward_type]
+        if tn is None:
+            tn = 1.0 / max(self.negative_ratio, 1)
+        refused = jnp.asarray(tn, jnp.float32)
+        if self.reward_type == 5:
+            refused += END_BONUS * (end & jnp.any(state.action_mask[:-1]))
+        reward = jnp.where(proved, jnp.where(state.label, tp, fp), jnp.where(state.label, fn, refused))
+        return jnp.where(done, reward, 0.0).astype(jnp.float32), done, proved
 
     def observe(self, state: ProofState) -> dict[str, jax.Array]:
         """What the network sees: resolvent, query, depth, and each action's compact description."""
@@ -182,19 +210,6 @@ class ProofEnv:
         chosen = state.successors[:, :, jnp.minimum(action, self.sizes.max_successors - 1)].T
         return jnp.where(end, state.resolvent, chosen), end
 
-    def _outcome(self, state: ProofState, moved: jax.Array, end: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Reward [] float32, whether the episode is over [] and whether by a proof []."""
-        proved = _is_empty(moved) & ~end
-        done = proved | end | (state.depth + 1 >= self.max_depth)
-        tp, fn, fp, tn = REWARDS[self.reward_type]
-        if tn is None:
-            tn = 1.0 / max(self.negative_ratio, 1)
-        refused = jnp.asarray(tn, jnp.float32)
-        if self.reward_type == 5:
-            refused += END_BONUS * (end & jnp.any(state.action_mask[:-1]))
-        reward = jnp.where(proved, jnp.where(state.label, tp, fp), jnp.where(state.label, fn, refused))
-        return jnp.where(done, reward, 0.0).astype(jnp.float32), done, proved
-
     def _derive(
         self,
         params: ProofParams,
@@ -213,7 +228,8 @@ class ProofEnv:
         valid = found.valid
         if self.prune_visited:
             hashes = state_hash(found.resolvents)  # [2, G]
-            valid &= ~jnp.any(jnp.all(hashes[None] == visited[..., None], axis=1), axis=0)
+            again = (hashes[0] == visited[:, 0, None]) & (hashes[1] == visited[:, 1, None])  # [max_depth + 1, G]
+            valid &= ~jnp.any(again, axis=0)
         proof = valid & (found.length == 0)
         provable = jnp.any(proof)
         if self.collapse_proved:
@@ -284,12 +300,12 @@ def make(
 
 def state_hash(resolvents: jax.Array) -> jax.Array:
     """Two independent 32-bit hashes of canonical resolvents [3, A, ...]: [2, ...] uint32; (0, 0) is none."""
-    codes = resolvents.astype(jnp.uint32) + 1
-    n_atoms = codes.shape[1]
+    n_atoms = resolvents.shape[1]
+    codes = (resolvents.astype(jnp.uint32) + 1).reshape(3 * n_atoms, *resolvents.shape[2:])
     powers = np.arange(1, 2 * 3 * n_atoms + 1, dtype=np.uint32)
     weights = (powers * np.uint32(HASH_FACTORS[0]) ^ (powers * np.uint32(HASH_FACTORS[1]) >> np.uint32(7))) | 1
-    weights = weights.reshape(2, n_atoms, 3).swapaxes(1, 2).reshape(2, 3, n_atoms, *(1,) * (codes.ndim - 2))
-    mixed = jnp.sum(codes[None] * weights, axis=(1, 2), dtype=jnp.uint32)
+    weights = weights.reshape(2, n_atoms, 3).swapaxes(1, 2).reshape(2, -1, *(1,) * (codes.ndim - 1))
+    mixed = jnp.stack([jnp.sum(codes * w, axis=0, dtype=jnp.uint32) for w in weights])
     mixed = mixed ^ (mixed >> 15)
     return mixed * jnp.uint32(HASH_FACTORS[1]) | 1
 

@@ -24,7 +24,6 @@ __all__ = [
     "in_batches",
     "prove_greedily",
     "prove_marginally",
-    "uniform_policy",
     "visit",
 ]
 
@@ -32,12 +31,6 @@ PyTree = Any
 NEGLIGIBLE = 1e-6  # probability under which a derivation is not followed
 # (policy parameters, observation with one batch axis) -> distribution over actions and value; parameters are traced.
 Policy = Callable[[PyTree, dict[str, jax.Array]], tuple[Categorical, jax.Array]]
-
-
-def uniform_policy(params: PyTree, observation: dict[str, jax.Array]) -> tuple[Categorical, jax.Array]:
-    """Every valid action alike: the baseline without learning."""
-    mask = observation["action_mask"]
-    return Categorical(jnp.zeros(mask.shape), mask), jnp.zeros(mask.shape[0])
 
 
 @dataclass(frozen=True)
@@ -120,27 +113,27 @@ def prove_greedily(
     Probabilities are the policy's own either way.
     """
 
-    def body(carry: tuple[ProofState, jax.Array], _: None) -> tuple[tuple[ProofState, jax.Array], Any]:
-        state, proved = carry
+    def body(carry: tuple[ProofState, jax.Array, jax.Array], _: None) -> tuple[Any, Any]:
+        state, action, proved = carry
+        state, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)
         open_ = jnp.any(state.action_mask, axis=-1)
-        # A finished proof has no valid action; let `end` stand in so that no row is all masked.
-        mask = state.action_mask.at[:, -1].set(state.action_mask[:, -1] | ~open_)
-        log_probs = policy(policy_params, jax.vmap(env.observe)(state._replace(action_mask=mask)))[0].log_probs()
+        state = _with_end(state)
+        log_probs = policy(policy_params, jax.vmap(env.observe)(state))[0].log_probs()
         choice = log_probs
         if mask_end:
-            others = jnp.any(mask[:, :-1], axis=-1)
+            others = jnp.any(state.action_mask[:, :-1], axis=-1)
             choice = choice.at[:, -1].set(jnp.where(others, -jnp.inf, choice[:, -1]))
         action = jnp.argmax(choice, axis=-1)
         pick = lambda x: jax.vmap(lambda row, i: row[i])(x, action)  # noqa: E731
         log_prob, kind, constants = pick(log_probs), pick(state.action_kind), pick(state.action_constants)
-        n_open = jnp.sum(state.action_mask, axis=-1)
+        n_open = jnp.sum(state.action_mask, axis=-1) * open_
         record = (jnp.where(open_, log_prob, 0.0), jnp.where(open_, kind, 0), constants * open_[:, None], n_open)
-        state, now = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)
-        state = state._replace(action_mask=state.action_mask & open_[:, None])
-        return (state, proved | (now & open_)), record
+        _, _, now = jax.vmap(env.outcome)(state, action)
+        return (state, action, proved | now), record
 
-    start = _start(env, params, queries)
-    (_, proved), record = jax.lax.scan(body, (start, jnp.zeros(len(queries), bool)), length=env.max_depth)
+    first = jnp.zeros(len(queries), jnp.int32)
+    carry = (_before(env, queries), first, jnp.zeros(len(queries), bool))
+    (_, _, proved), record = jax.lax.scan(body, carry, length=env.max_depth)
     log_probs, *details = (jnp.swapaxes(x, 0, 1) for x in record)
     return GreedyProofs(jnp.where(proved, jnp.sum(log_probs, axis=1), -jnp.inf), proved, log_probs, *details)
 
@@ -161,23 +154,34 @@ class Visited(NamedTuple):
 
 
 def visit(
-    env: ProofEnv, params: ProofParams, policy: Policy, policy_params: PyTree, states: ProofState, actions: jax.Array
+    env: ProofEnv,
+    params: ProofParams,
+    policy: Policy,
+    policy_params: PyTree,
+    sharpness: jax.Array | float,
+    states: ProofState,
+    actions: jax.Array,
 ) -> Visited:
-    """Take `actions` [n] from `states` [n, ...] (-1: stay) and look at what is open there. Jit it."""
-    moved, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, states, jnp.maximum(actions, 0))
-    stay = actions < 0
-    states = jax.tree.map(lambda a, b: jnp.where(stay.reshape(-1, *(1,) * (a.ndim - 1)), b, a), moved, states)
+    """Take `actions` [n] from `states` [n, ...] and look at what is open there. Jit it.
+
+    Logits are multiplied by `sharpness` []: 1 is the policy, and with 0 every open action is alike.
+    """
+    states, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, states, actions)
     mask = states.action_mask
-    # A state at the depth limit has no valid action; `end` stands in so that no row is all masked.
-    some = mask.at[:, -1].set(mask[:, -1] | ~jnp.any(mask, axis=-1))
-    log_probs = policy(policy_params, jax.vmap(env.observe)(states._replace(action_mask=some)))[0].log_probs()
+    chosen_from = policy(policy_params, jax.vmap(env.observe)(_with_end(states)))[0]
+    log_probs = chosen_from._replace(logits=sharpness * chosen_from.logits).log_probs()
     proofs = mask[:, :-1] & (states.successors[:, 0, 0] == 0)
     return Visited(states, jnp.where(mask, log_probs, -jnp.inf), proofs)
 
 
+def _with_end(states: ProofState) -> ProofState:
+    """Where no action is open, at the depth limit or after a proof, `end` stands in: no row is all masked."""
+    mask = states.action_mask
+    return states._replace(action_mask=mask.at[:, -1].set(mask[:, -1] | ~jnp.any(mask, axis=-1)))
+
+
 def prove_marginally(
     env: ProofEnv,
-    params: ProofParams,
     visit: Callable[[ProofState, jax.Array], Visited],
     queries: np.ndarray,
     beam_width: int,
@@ -191,7 +195,6 @@ def prove_marginally(
 
     Args:
         env: the environment.
-        params: the knowledge base.
         visit: the function above for one policy, jitted.
         queries: ground atoms, [M, 3].
         beam_width: derivations of a query that go on.
@@ -199,9 +202,8 @@ def prove_marginally(
     """
     m = len(queries)
     log_proved, unexplored = np.full(m, -np.inf), np.zeros(m)
-    start = jax.device_get(_start(env, params, jnp.asarray(queries)))
-    owner, log_mass, actions = np.arange(m), np.zeros(m), np.full(m, -1, np.int32)
-    states = start
+    states = jax.device_get(_before(env, jnp.asarray(queries)))
+    owner, log_mass, actions = np.arange(m), np.zeros(m), np.zeros(m, np.int32)
     for depth in range(env.max_depth):
         found = in_batches(visit, (states, actions), batch)
         paths = log_mass[:, None] + found.log_probs
@@ -241,6 +243,6 @@ def in_batches(function: Callable[..., Any], arguments: Any, batch: int) -> Any:
 
 
 @partial(jax.jit, static_argnums=0)
-def _start(env: ProofEnv, params: ProofParams, queries: jax.Array) -> ProofState:
+def _before(env: ProofEnv, queries: jax.Array) -> ProofState:
     labels = jnp.zeros(len(queries), bool)  # no rewards here, so labels do not matter
-    return jax.vmap(env.start, in_axes=(None, 0, 0))(params, queries, labels)
+    return jax.vmap(env.before)(queries, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ class ProofJudge:
 
     def __init__(self, env: ProofEnv, policy: Policy, beam_width: int, mask_end: bool) -> None:
         self.beam_width, self.mask_end = beam_width, mask_end
+        env = _all_facts(env)
         state_bytes = 4 * 3 * env.sizes.n_actions * env.sizes.max_atoms
         self._env = env
         self._batch = int(np.clip(MEMORY // (state_bytes * 8), 1, 2048))  # states in one call
@@ -34,8 +36,8 @@ class ProofJudge:
             )
         )
         self._visit = jax.jit(
-            lambda params, policy_params, states, actions: proofs.visit(
-                env, params, policy, policy_params, states, actions
+            lambda params, policy_params, sharpness, states, actions: proofs.visit(
+                env, params, policy, policy_params, sharpness, states, actions
             )
         )
 
@@ -50,12 +52,15 @@ class ProofJudge:
         return summary | {"protocol": f"greedy, {end}, expected rank of ties"}, found
 
     def marginal(
-        self, params: ProofParams, policy_params: PyTree, queries: Candidates
+        self, params: ProofParams, policy_params: PyTree, queries: Candidates, sharpness: float = 1.0
     ) -> tuple[dict[str, Any], proofs.MarginalProofs]:
-        """Summary under the marginal protocol, and each candidate's probability of a proof ([R * N])."""
-        visit = partial(self._visit, params, policy_params)
+        """Summary under the marginal protocol, and each candidate's probability of a proof ([R * N]).
+
+        `sharpness` multiplies the policy's logits: 0 makes any policy the uniform one.
+        """
+        visit = partial(self._visit, params, policy_params, sharpness)
         atoms = queries.atoms.reshape(-1, 3)
-        found = proofs.prove_marginally(self._env, params, visit, atoms, self.beam_width, self._batch)
+        found = proofs.prove_marginally(self._env, visit, atoms, self.beam_width, self._batch)
         summary = ranking.summarize(
             found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query, auc_pr=True
         )
@@ -95,7 +100,12 @@ def value_error(
     half = n_episodes // 2
     starts = np.concatenate([part[rng.integers(len(part), size=half)] for part in (positives, negatives)])
     labels = np.arange(2 * half) < half
-    return float(_value_error(env, policy, params, policy_params, starts, labels, gamma, episode_key))
+    return float(_value_error(_all_facts(env), policy, params, policy_params, starts, labels, gamma, episode_key))
+
+
+def _all_facts(env: ProofEnv) -> ProofEnv:
+    """The environment without fact dropout: judging hides no fact, and need not ask of each whether it is hidden."""
+    return replace(env, fact_dropout=0.0)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -109,22 +119,20 @@ def _value_error(
     gamma: float,
     key: jax.Array,
 ) -> jax.Array:
-    state = jax.vmap(env.start, in_axes=(None, 0, 0))(params, starts, labels)
-    observe = jax.vmap(env.observe)
-    first_value = policy(policy_params, observe(state))[1]
+    def body(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+        state, action, total, discount, over = carry
+        state, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)
+        distribution, value = policy(policy_params, jax.vmap(env.observe)(state))
+        action = distribution.sample(key)
+        reward, now, _ = jax.vmap(env.outcome)(state, action)
+        total = total + jnp.where(over, 0.0, discount * reward)
+        return (state, action, total, discount * gamma, over | now), value
 
-    def body(carry: Any, step_key: jax.Array) -> tuple[Any, None]:
-        state, total, discount, over = carry
-        action_key, env_key = jax.random.split(step_key)
-        action = policy(policy_params, observe(state))[0].sample(action_key)
-        keys = jax.random.split(env_key, len(starts))
-        step = jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, state, action, params)
-        total = total + jnp.where(over, 0.0, discount * step.reward)
-        return (step.state, total, discount * gamma, over | step.terminated), None
-
-    carry = (state, jnp.zeros(len(starts)), jnp.ones(()), jnp.zeros(len(starts), bool))
-    (_, total, _, _), _ = jax.lax.scan(body, carry, jax.random.split(key, env.max_depth))
-    return jnp.sqrt(jnp.mean((first_value - total) ** 2))
+    n = len(starts)
+    begin = (jax.vmap(env.before)(starts, labels), jnp.zeros(n, jnp.int32))
+    carry = (*begin, jnp.zeros(n), jnp.ones(()), jnp.zeros(n, bool))
+    (_, _, total, _, _), values = jax.lax.scan(body, carry, jax.random.split(key, env.max_depth))
+    return jnp.sqrt(jnp.mean((values[0] - total) ** 2))
 
 
 def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_corruptions: int = 20) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """One step of SLD resolution on a resolvent: all successors of its leftmost atom, in pure jnp, unbatched.
 
-Atoms are handled as three arrays, predicate, first and second argument, with the candidates (facts or rules) along the
-last axis, where a processor's vector instructions work.
+Atoms are handled as three arrays, predicate, first and second argument, with the facts along the last axis, where a
+processor's vector instructions work; rules, of which fewer match, are taken one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -55,9 +56,9 @@ def successors(
     fact_terms = jnp.where(fact_atoms[1:] > sizes.n_constants, fact_atoms[1:] - n_bound, fact_atoms[1:])
     fact_atoms = jnp.concatenate([fact_atoms[:1], fact_terms])
 
-    rules, rule_valid, rule_atoms = _match_rules(index, sizes, leftmost, rest)
-    rule_atoms, rule_length = _without_facts(index, sizes, rule_atoms, root, hidden)
-    rule_atoms = _renumber(sizes, rule_atoms)
+    rules = index.rules_of[leftmost[0]]
+    by_rule = partial(_apply_rule, index, sizes, leftmost, rest, root, hidden)
+    rule_valid, rule_atoms, rule_length = jax.vmap(by_rule, out_axes=-1)(rules)
 
     length = jnp.concatenate([fact_length, rule_length])
     valid = jnp.concatenate([fact_valid, rule_valid])
@@ -150,33 +151,32 @@ def _bind(rest: jax.Array, variables: jax.Array, free: jax.Array, values: jax.Ar
     return jnp.concatenate([predicates[None], terms])
 
 
-def _match_rules(
-    index: Index, sizes: Sizes, leftmost: jax.Array, rest: jax.Array
+def _apply_rule(
+    index: Index,
+    sizes: Sizes,
+    leftmost: jax.Array,
+    rest: jax.Array,
+    root: jax.Array,
+    hidden: Hidden | None,
+    rule: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Rule numbers [R], whether each head unifies [R], and body + rest under the unifier [3, body + m, R]."""
-    rules = index.rules_of[leftmost[0]]
-    heads = index.heads[rules].T  # [2, R]
-    bodies = jnp.moveaxis(index.bodies[rules], 0, -1)  # [body, 3, R]
+    """Resolve with the rule of that number []: whether its head unifies [], the resolvent [3, A] and its length []."""
     first_rule_variable = sizes.n_constants + 2 * sizes.max_atoms
-    valid = rules > 0
-    atoms = jnp.concatenate([bodies, jnp.broadcast_to(rest[..., None], (*rest.shape, len(rules)))])
-    terms = atoms[:, 1:]  # [body + m, 2, R]
-    goal = jnp.broadcast_to(leftmost[1:, None], heads.shape)
+    valid = rule > 0
+    atoms = jnp.concatenate([index.bodies[rule], rest])
+    head, goal, terms = index.heads[rule], leftmost[1:], atoms[:, 1:]
     for i in range(2):  # argument by argument, applying each binding to all that is left
-        s, t = heads[i], goal[i]
+        s, t = head[i], goal[i]
         bind_head = s > first_rule_variable
         bind_goal = ~bind_head & (t > sizes.n_constants)
         bind_reverse = ~bind_head & ~bind_goal & (s > sizes.n_constants)  # s became a goal variable, t is a constant
-        valid &= (s == t) | bind_head | bind_goal | bind_reverse
-        source = jnp.where(bind_goal, t, s)
-        target = jnp.where(bind_goal, s, t)
-        binds = (bind_head | bind_goal | bind_reverse) & (s != t)
-        like = lambda x, shape: jnp.broadcast_to(x.reshape((1,) * (len(shape) - 1) + (-1,)), shape)  # noqa: E731
-        heads, goal, terms = (
-            jnp.where(like(binds, x.shape) & (x == like(source, x.shape)), like(target, x.shape), x)
-            for x in (heads, goal, terms)
-        )
-    return rules, valid, jnp.moveaxis(jnp.concatenate([atoms[:, :1], terms], axis=1), 1, 0)
+        binds = bind_head | bind_goal | bind_reverse
+        valid &= (s == t) | binds
+        source, target = jnp.where(bind_goal, t, s), jnp.where(bind_goal, s, t)
+        head, goal, terms = (jnp.where(binds & (x == source), target, x) for x in (head, goal, terms))
+    atoms = jnp.concatenate([atoms[:, :1], terms], axis=1).T
+    atoms, length = _without_facts(index, sizes, atoms[..., None], root, hidden)
+    return valid, _renumber(sizes, atoms[..., 0]), length[0]
 
 
 def _without_facts(
@@ -202,18 +202,18 @@ def _without_facts(
     keep = (predicate > 0) & ~known
     place = jnp.cumsum(keep, axis=0) - 1  # [m, n]
     # A one-hot sum, since a scatter is slow on every backend at these sizes.
-    chosen = keep[None] & (place[None] == jnp.arange(sizes.max_atoms)[:, None, None])  # [A, m, n]
-    return jnp.sum(jnp.where(chosen[None], atoms[:, None], 0), axis=2), jnp.sum(keep, axis=0)
+    chosen = keep[:, None] & (place[:, None] == jnp.arange(sizes.max_atoms)[None, :, None])  # [m, A, n]
+    return jnp.sum(jnp.where(chosen[None], atoms[:, :, None], 0), axis=1), jnp.sum(keep, axis=0)
 
 
 def _renumber(sizes: Sizes, atoms: jax.Array) -> jax.Array:
-    """Number the variables of n resolvents [3, A, n] C+1, C+2, … by first occurrence."""
-    terms = jnp.swapaxes(atoms[1:], 0, 1).reshape(2 * sizes.max_atoms, -1)  # [2A, n] in the order of reading
+    """Number the variables of a resolvent [3, A] C+1, C+2, … by first occurrence."""
+    terms = atoms[1:].T.reshape(-1)  # [2A] in the order of reading
     variable = terms > sizes.n_constants
-    same = terms[:, None] == terms[None]  # [2A, 2A, n]
-    earlier = jnp.tril(jnp.ones((len(terms),) * 2, bool), k=-1)[..., None]
-    first = variable & ~jnp.any(same & earlier, axis=1)
-    number = jnp.where(first, jnp.cumsum(first, axis=0), 0)
-    renumbered = jnp.sum(jnp.where(same & first[None], number[None], 0), axis=1)
+    same = terms[:, None] == terms[None]  # [2A, 2A]
+    earlier = jnp.triu(jnp.ones(same.shape, bool), k=1)
+    first = variable & ~jnp.any(same & earlier, axis=0)
+    number = jnp.where(first, jnp.cumsum(first), 0)
+    renumbered = jnp.sum(jnp.where(same & first[:, None], number[:, None], 0), axis=0)
     terms = jnp.where(variable, sizes.n_constants + renumbered, terms)
-    return jnp.concatenate([atoms[:1], jnp.swapaxes(terms.reshape(sizes.max_atoms, 2, -1), 0, 1)])
+    return jnp.concatenate([atoms[:1], terms.reshape(-1, 2).T])

@@ -1,0 +1,56 @@
+"""A processor is as many devices as are asked for, and threads where they gain something."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ppo_jax import processor
+from tests.test_distributed import REPOSITORY, TOY
+
+PROGRAM = """
+import json, os, sys
+from ppo_jax import processor
+from ppo_jax.config import from_dict
+tables, devices = json.loads(sys.argv[1])
+processor.prepare(from_dict(tables), devices)
+import jax
+print(json.dumps([jax.local_device_count(), os.environ.get("NPROC")]))
+"""
+LARGE = {"n_envs": 64, "batch_size": 1024, "shuffle_groups": 4, "hidden_sizes": [64, 64]}
+
+
+def prepared(settings, devices=None, **environment):
+    """Devices and what XLA takes for the number of cores, in a process of its own."""
+    settings = TOY.override(settings).to_dict()
+    kept = {name: x for name, x in os.environ.items() if name not in ("NPROC", "JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
+    command = [sys.executable, "-c", PROGRAM, json.dumps([settings, devices])]
+    found = subprocess.run(command, cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True, check=True)
+    return tuple(json.loads(found.stdout))
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
+@pytest.mark.parametrize(
+    ("settings", "devices", "environment", "expected"),
+    [
+        ({}, None, {}, (1, "1")),  # minibatches too small for threads
+        (LARGE, None, {}, (1, None)),
+        (LARGE | {"devices": 2}, None, {}, (2, "1")),
+        (LARGE, 2, {}, (2, "1")),  # a sweep's
+        (LARGE | {"devices": 2}, None, {"JAX_NUM_CPU_DEVICES": "4", "NPROC": "3"}, (4, "3")),
+        (LARGE | {"devices": 2}, None, {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, (3, "1")),
+        (LARGE | {"devices": 64 * 1024}, None, {}, (1, "1")),  # more than it has cores
+    ],
+)
+def test_devices_and_threads(settings, devices, environment, expected) -> None:
+    assert prepared(settings, devices, **environment) == expected
+
+
+def test_nothing_changes_once_jax_computed(monkeypatch) -> None:
+    monkeypatch.delenv("NPROC", raising=False)
+    processor.prepare(TOY, 2)
+    assert "NPROC" not in os.environ
