@@ -28,13 +28,11 @@ CASES = {
 
 
 def ppo_jax(env_id: str, n_envs: int, devices: int = 1) -> Callable[[int], Any]:
-    """This project, on as many virtual devices as `--devices` takes with `JAX_NUM_CPU_DEVICES`."""
+    """This project, on as many virtual devices as `--devices` asks for."""
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_num_cpu_devices", devices)
-
-    from ppo_jax import distributed
+    from ppo_jax import distributed, processor
     from ppo_jax.config import from_dict
     from ppo_jax.experiment import build
     from ppo_jax.training import run_chunk
@@ -42,6 +40,7 @@ def ppo_jax(env_id: str, n_envs: int, devices: int = 1) -> Callable[[int], Any]:
     ppo = {"n_envs": n_envs, "n_steps": N_STEPS, "n_epochs": N_EPOCHS, "batch_size": n_envs * N_STEPS // N_MINIBATCHES}
     ppo |= {"learning_rate": 3e-4, "ent_coef": 0.01, "total_timesteps": 10**9, "shuffle_groups": devices}
     config = from_dict({"task": {"env_id": env_id}, "ppo": ppo, "run": {"devices": devices}})
+    processor.prepare(config)
     experiment, placement = build(config), distributed.placement(config)
     carried = [placement.put(experiment.initial_state(0), 0)[0]]
 

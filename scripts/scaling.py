@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import json
 import math
-import os
 import socket
 import statistics
 import subprocess
@@ -154,11 +153,9 @@ def start(row: Row) -> list[subprocess.Popen[str]]:
     settings = row.settings | {"devices": row.devices * row.processes}
     given = {"experiment": str(row.experiment), "settings": settings, "seeds": row.seeds}
     given |= {"coordinator": coordinator, "processes": row.processes}
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(row.devices)}
     return [
         subprocess.Popen(
             [sys.executable, __file__, json.dumps(given | {"index": index})],
-            env=environment,
             **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True},
         )
         for index in range(row.processes)
@@ -194,14 +191,16 @@ def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: 
     import jax
     import jax.numpy as jnp
 
-    from ppo_jax import bench, distributed, ppo, training
+    from ppo_jax import bench, distributed, ppo, processor, training
     from ppo_jax.config import load_config
     from ppo_jax.experiment import build
     from ppo_jax.runner import use_compilation_cache
 
     use_compilation_cache()
+    config = load_config(experiment, settings)
+    processor.prepare(config)
     distributed.join(processes["coordinator"], processes["processes"], processes["index"])
-    config = distributed.resolve(load_config(experiment, settings))
+    config = distributed.resolve(config)
     built, placement = build(config), distributed.placement(config)
     trainer, rollout_size = built.trainer, config.settings.rollout_size
     transitions = jax.eval_shape(lambda state: ppo.rollout(trainer, state)[1], built.initial_state(0))

@@ -17,7 +17,7 @@ ROWS = (
     ("distributions", "networks", "logic", "envs"),
     ("reductions", "permutation", "groups", "normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
-    ("checkpoint", "metrics"),
+    ("checkpoint", "metrics", "processor"),
     (
         *("experiment", "run_folder", "distributed", "interrupts", "journal", "training", "runner"),
         *("grid", "members", "sweep", "policy", "export", "play", "bench"),
@@ -81,6 +81,7 @@ BANS = {
     "ppo": INPUT_OUTPUT | {"ppo_jax.envs", "ppo_jax.networks"},
     "evaluation": INPUT_OUTPUT | {"optax", "ppo_jax.ppo"},
     "checkpoint": {"ppo_jax.ppo", "ppo_jax.envs"},
+    "processor": {"ppo_jax.ppo", "ppo_jax.envs"},
     "metrics": {"ppo_jax.ppo", "ppo_jax.envs"},
     "experiment": {"ppo_jax.cli", "ppo_jax.analysis.report"},
     "run_folder": {"ppo_jax.cli", "ppo_jax.analysis.report"},

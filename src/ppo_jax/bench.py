@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import ppo
+from ppo_jax import ppo, processor
 from ppo_jax.config import Config, Settings, from_dict
 from ppo_jax.envs import proof
 from ppo_jax.experiment import Experiment, build
@@ -145,7 +145,9 @@ def interleaved(programs: Mapping[str, Callable[[], Any]]) -> dict[str, list[flo
 
 def measure(name: str) -> dict[str, Any]:
     """One case: training, its bound and its stages, in turns, in this process."""
-    experiment = build(CASES[name]())
+    config = CASES[name]()
+    processor.prepare(config)
+    experiment = build(config)
     settings = experiment.config.settings
     state = experiment.initial_state(0)
     jax.block_until_ready(state)

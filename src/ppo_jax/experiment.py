@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -128,7 +128,7 @@ class Experiment:
         self, params: PolicyParams, split: str, protocols: Iterable[str] = ("greedy", "marginal")
     ) -> dict[str, tuple[dict[str, Any], Any]]:
         """Summary of a proof task on a split for each of `protocols`, and the `GreedyProofs` or `MarginalProofs`."""
-        judges = {"greedy": self.judge.greedy, "marginal": self.judge.marginal}
+        judges: dict[str, Callable[..., Any]] = {"greedy": self.judge.greedy, "marginal": self.judge.marginal}
         arguments = (self.trainer.env_params, params, self.candidates(split))
         return {name: judges[name](*arguments) for name in protocols}
 

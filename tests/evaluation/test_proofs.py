@@ -20,9 +20,16 @@ def env():
     return proof.make("countries_s3", max_atoms=4)
 
 
+def eager(_, observation):
+    """The first action, mostly: facts before rules, rules before `end`."""
+    mask = observation["action_mask"]
+    later_is_less = -jnp.broadcast_to(jnp.arange(mask.shape[1], dtype=jnp.float32), mask.shape)
+    return Categorical(later_is_less, mask), jnp.zeros(mask.shape[0])
+
+
 @pytest.fixture(scope="module")
 def judge(env):
-    return protocol.ProofJudge(env, uniform_policy, beam_width=64, mask_end=False)
+    return protocol.ProofJudge(env, eager, beam_width=64, mask_end=False)
 
 
 def test_search_proves_what_is_provable(env):
@@ -42,10 +49,32 @@ def test_the_data_says_what_a_perfect_agent_could_reach(env):
 
 
 def test_the_uniform_policy_scores_as_published(env, judge):
-    summary, found = judge.marginal(env.default_params, None, candidates(env.dataset, "test"))
+    summary, found = judge.marginal(env.default_params, None, candidates(env.dataset, "test"), sharpness=0.0)
     assert summary["mrr"] == pytest.approx(47 / 48)  # 0.979: one query second, the others first
     assert 0.84 < summary["auc_pr"] < 0.88  # 0.866 at beam 256
     assert np.all(np.exp(found.log_prob) + found.unexplored <= 1 + 1e-5)
+
+
+def test_judging_hides_no_fact(env, judge):
+    hiding = protocol.ProofJudge(proof.make("countries_s3", max_atoms=4, fact_dropout=0.9), eager, 64, mask_end=False)
+    test = candidates(env.dataset, "test")
+    summary, found = judge.marginal(env.default_params, None, test)
+    theirs, their_proofs = hiding.marginal(env.default_params, None, test)
+    assert summary == theirs
+    np.testing.assert_array_equal(found.log_prob, their_proofs.log_prob)
+
+
+def test_a_policy_is_sharpened_by_its_logits(env, judge):
+    def twice(_, observation):
+        policy, value = eager(_, observation)
+        return policy._replace(logits=2.0 * policy.logits), value
+
+    test = candidates(env.dataset, "test")
+    sharper = protocol.ProofJudge(env, twice, beam_width=64, mask_end=False)
+    _, ours = judge.marginal(env.default_params, None, test, sharpness=2.0)
+    _, theirs = sharper.marginal(env.default_params, None, test)
+    np.testing.assert_array_equal(ours.log_prob, theirs.log_prob)
+    assert not np.array_equal(ours.log_prob, judge.marginal(env.default_params, None, test)[1].log_prob)
 
 
 def test_probabilities_of_one_query_add_up_by_hand(env, judge):
@@ -55,7 +84,7 @@ def test_probabilities_of_one_query_add_up_by_hand(env, judge):
     row = int(np.argmin(depth))
     assert depth[row] == 2
     one = protocol.Candidates(test.atoms[row : row + 1, :1], np.ones((1, 1), bool), np.zeros(1, np.int32))
-    _, found = judge.marginal(env.default_params, None, one)
+    _, found = judge.marginal(env.default_params, None, one, sharpness=0.0)
     # Resolving r1 leaves neighborOf(x, Y), locatedInCR(Y, z): a known locatedInCR(y, z) makes the proof the one action.
     assert 1 / 3 - 1e-6 <= float(np.exp(found.log_prob[0])) <= 1
 
@@ -63,11 +92,6 @@ def test_probabilities_of_one_query_add_up_by_hand(env, judge):
 def test_greedy_proofs_replay_in_words(env):
     queries = jnp.asarray(candidates(env.dataset, "test").atoms[:, 0])
     kb = env.dataset.kb
-
-    def eager(_, observation):  # the first action always: facts before rules, rules before `end`
-        mask = observation["action_mask"]
-        later_is_less = -jnp.broadcast_to(jnp.arange(mask.shape[1], dtype=jnp.float32), mask.shape)
-        return Categorical(later_is_less, mask), jnp.zeros(mask.shape[0])
 
     found = jax.jit(lambda p, q: prove_greedily(env, p, eager, None, q, False))(env.default_params, queries)
     assert 0 < int(found.proved.sum()) < len(queries)

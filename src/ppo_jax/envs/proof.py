@@ -228,7 +228,7 @@ class ProofEnv:
         valid = found.valid
         if self.prune_visited:
             hashes = state_hash(found.resolvents)  # [2, G]
-            again = (hashes[0] == visited[:, 0, None]) & (hashes[1] == visited[:, 1, None])  # [max_depth + 1, G]
+            again = (hashes[0][None] == visited[:, :1]) & (hashes[1][None] == visited[:, 1:])  # [max_depth + 1, G]
             valid &= ~jnp.any(again, axis=0)
         proof = valid & (found.length == 0)
         provable = jnp.any(proof)

@@ -115,7 +115,7 @@ def prove_greedily(
 
     def body(carry: tuple[ProofState, jax.Array, jax.Array], _: None) -> tuple[Any, Any]:
         state, action, proved = carry
-        state, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)
+        state = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)[0]
         open_ = jnp.any(state.action_mask, axis=-1)
         state = _with_end(state)
         log_probs = policy(policy_params, jax.vmap(env.observe)(state))[0].log_probs()
@@ -128,8 +128,8 @@ def prove_greedily(
         log_prob, kind, constants = pick(log_probs), pick(state.action_kind), pick(state.action_constants)
         n_open = jnp.sum(state.action_mask, axis=-1) * open_
         record = (jnp.where(open_, log_prob, 0.0), jnp.where(open_, kind, 0), constants * open_[:, None], n_open)
-        _, _, now = jax.vmap(env.outcome)(state, action)
-        return (state, action, proved | now), record
+        proved |= jax.vmap(env.outcome)(state, action)[2]
+        return (state, action, proved), record
 
     first = jnp.zeros(len(queries), jnp.int32)
     carry = (_before(env, queries), first, jnp.zeros(len(queries), bool))
