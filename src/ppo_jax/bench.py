@@ -28,7 +28,7 @@ from ppo_jax.config import Config, Settings, from_dict
 from ppo_jax.envs import proof
 from ppo_jax.experiment import Experiment, build
 from ppo_jax.reductions import mean_over_parts
-from ppo_jax.training import run_chunk
+from ppo_jax.training import chunk_length, run_chunk
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["CASES", "environment_speed", "import_seconds", "machine", "measure", "ratios", "reference", "run", "worse"]
@@ -164,12 +164,17 @@ def measure(name: str) -> dict[str, Any]:
 
     carried = [state]
 
-    def train() -> Any:
-        carried[0], _ = compiled(experiment.trainer, carried[0], jnp.int32(1))
+    def train(n: int) -> jax.Array:
+        carried[0], _ = compiled(experiment.trainer, carried[0], jnp.int32(n))
         return carried[0].step
 
     stages = _stages(experiment, jax.tree.map(jnp.copy, state._replace(key=jax.random.key_data(state.key))))
-    seconds = interleaved({"train": train, "bound": lambda: bound(x, action), **stages})
+    jax.block_until_ready(train(1))
+    begin = time.perf_counter()
+    jax.block_until_ready(train(1))
+    n = chunk_length(time.perf_counter() - begin)  # updates a call, as a run does them
+    seconds = interleaved({"train": lambda: train(n), "bound": lambda: bound(x, action), **stages})
+    seconds["train"] = [total / n for total in seconds["train"]]
     median = {key: float(np.median(values)) for key, values in seconds.items()}
     share = [b / t for t, b in zip(seconds["train"], seconds["bound"], strict=True)]
     return {

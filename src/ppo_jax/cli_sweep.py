@@ -126,8 +126,9 @@ class Tune:
         for name, value in (("--trials", self.trials), ("--seeds", self.seeds)):
             if value < 1:
                 raise PPOJaxError(f"{name} {value}: expected at least 1")
-        from ppo_jax import runner
+        from ppo_jax import processor, runner
 
+        processor.prepare(config)
         runner.use_compilation_cache()
         study = tuning.tune(
             config,
