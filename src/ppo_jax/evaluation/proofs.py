@@ -25,6 +25,7 @@ __all__ = [
     "prove_greedily",
     "prove_marginally",
     "visit",
+    "with_end",
 ]
 
 PyTree = Any
@@ -117,7 +118,7 @@ def prove_greedily(
         state, action, proved = carry
         state = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)[0]
         open_ = jnp.any(state.action_mask, axis=-1)
-        state = _with_end(state)
+        state = with_end(state)
         log_probs = policy(policy_params, jax.vmap(env.observe)(state))[0].log_probs()
         choice = log_probs
         if mask_end:
@@ -168,13 +169,13 @@ def visit(
     """
     states, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, states, actions)
     mask = states.action_mask
-    chosen_from = policy(policy_params, jax.vmap(env.observe)(_with_end(states)))[0]
+    chosen_from = policy(policy_params, jax.vmap(env.observe)(with_end(states)))[0]
     log_probs = chosen_from._replace(logits=sharpness * chosen_from.logits).log_probs()
     proofs = mask[:, :-1] & (states.successors[:, 0, 0] == 0)
     return Visited(states, jnp.where(mask, log_probs, -jnp.inf), proofs)
 
 
-def _with_end(states: ProofState) -> ProofState:
+def with_end(states: ProofState) -> ProofState:
     """Where no action is open, at the depth limit or after a proof, `end` stands in: no row is all masked."""
     mask = states.action_mask
     return states._replace(action_mask=mask.at[:, -1].set(mask[:, -1] | ~jnp.any(mask, axis=-1)))

@@ -122,7 +122,7 @@ def _value_error(
     def body(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         state, action, total, discount, over = carry
         state, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)
-        distribution, value = policy(policy_params, jax.vmap(env.observe)(state))
+        distribution, value = policy(policy_params, jax.vmap(env.observe)(proofs.with_end(state)))
         action = distribution.sample(key)
         reward, now, _ = jax.vmap(env.outcome)(state, action)
         total = total + jnp.where(over, 0.0, discount * reward)
