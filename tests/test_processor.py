@@ -16,19 +16,19 @@ PROGRAM = """
 import json, os, sys
 from ppo_jax import processor
 from ppo_jax.config import from_dict
-tables, devices = json.loads(sys.argv[1])
-processor.prepare(from_dict(tables), devices)
+tables, devices, members = json.loads(sys.argv[1])
+processor.prepare(from_dict(tables), devices, members)
 import jax
 print(json.dumps([jax.local_device_count(), os.environ.get("NPROC")]))
 """
 LARGE = {"n_envs": 64, "batch_size": 1024, "shuffle_groups": 4, "hidden_sizes": [64, 64]}
 
 
-def prepared(settings, devices=None, **environment):
+def prepared(settings, devices=None, members=1, **environment):
     """Devices and what XLA takes for the number of cores, in a process of its own."""
     settings = TOY.override(settings).to_dict()
     kept = {name: x for name, x in os.environ.items() if name not in ("NPROC", "JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
-    command = [sys.executable, "-c", PROGRAM, json.dumps([settings, devices])]
+    command = [sys.executable, "-c", PROGRAM, json.dumps([settings, devices, members])]
     found = subprocess.run(command, cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True, check=True)
     return tuple(json.loads(found.stdout))
 
@@ -48,6 +48,11 @@ def prepared(settings, devices=None, **environment):
 )
 def test_devices_and_threads(settings, devices, environment, expected) -> None:
     assert prepared(settings, devices, **environment) == expected
+
+
+def test_members_side_by_side_are_computed_at_once() -> None:
+    assert prepared({}, members=2) == (1, "1")
+    assert prepared({}, members=1000) == (1, None)
 
 
 def test_nothing_changes_once_jax_computed(monkeypatch) -> None:

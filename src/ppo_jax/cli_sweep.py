@@ -50,7 +50,7 @@ class Sweep:
         folder = self.run_dir or Path("runs") / name
         from ppo_jax import processor, runner, sweep
 
-        processor.prepare(plan.members[0].config, self.devices)
+        processor.prepare(plan.members[0].config, self.devices, len(plan.members))
         runner.use_compilation_cache()
         with how_to_go_on(folder):
             progress = not (self.json or self.quiet)
@@ -128,7 +128,7 @@ class Tune:
                 raise PPOJaxError(f"{name} {value}: expected at least 1")
         from ppo_jax import processor, runner
 
-        processor.prepare(config)
+        processor.prepare(config, members=self.seeds)
         runner.use_compilation_cache()
         study = tuning.tune(
             config,
@@ -155,7 +155,7 @@ def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
     from ppo_jax import processor, runner, sweep
 
     plan = sweep.read_plan(folder)
-    processor.prepare(plan.members[0].config, sweep.recorded_devices(folder))
+    processor.prepare(plan.members[0].config, sweep.recorded_devices(folder), len(plan.members))
     runner.use_compilation_cache()
     with how_to_go_on(folder):
         sweep.run(plan, folder, progress=not (as_json or quiet), warn=warn)

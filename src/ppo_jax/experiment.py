@@ -84,11 +84,6 @@ class Experiment:
         """A training state with fresh parameters and environments."""
         return _init(self.trainer, jax.random.key(seed), self.config.hyperparams)
 
-    def shapes(self) -> tuple[ppo.TrainState, PolicyParams]:
-        """Shapes and dtypes of a training state and of its policy, as ``jax.ShapeDtypeStruct``."""
-        state = jax.eval_shape(ppo.init, self.trainer, jax.random.key(0), self.config.hyperparams)
-        return state, jax.eval_shape(policy_params, self.trainer, state)
-
     @cached_property
     def judge(self) -> protocol.ProofJudge:
         """The judge of a proof task."""
@@ -176,8 +171,7 @@ class Experiment:
         return play
 
 
-# It runs once, or some twenty times: less optimised it compiles in a fifth less time, and draws the same bits.
-_init = jax.jit(ppo.init, compiler_options={"xla_backend_optimization_level": 1})
+_init = jax.jit(ppo.init)
 
 
 def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:
