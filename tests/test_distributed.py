@@ -217,13 +217,19 @@ def test_processes_that_do_not_find_each_other(index) -> None:
 # ---------------------------------------------------------------------------------------------------- mistakes
 
 
-def test_devices_that_are_not_there(tmp_path, capsys) -> None:
+def test_devices_that_are_not_there(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     file = tmp_path / "experiment.toml"
     file.write_text(TOY.to_toml())
     assert main(["train", str(file), "--run-dir", str(tmp_path / "run"), "--devices", "16"]) == 2
     err = capsys.readouterr().err
     assert "devices = 16, but 1 cpu device is there" in " ".join(err.split())
     assert "JAX_NUM_CPU_DEVICES=16" in " ".join(err.split())
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert main(["sweep", str(file), "--run-dir", str(tmp_path / "run"), "--devices", "16"]) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert "devices = 16, but 1 cpu device and 4 cores are there; take them with --devices 4" in err
     assert not (tmp_path / "run").exists()
 
 

@@ -27,7 +27,7 @@ from ppo_jax import ppo
 from ppo_jax.config import Config
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Lost", "Placement", "join", "leads", "placement", "resolve", "shard_seeds", "together"]
+__all__ = ["Lost", "Placement", "join", "leads", "placement", "require_devices", "resolve", "shard_seeds", "together"]
 
 PyTree = Any
 AXIS = "devices"
@@ -118,11 +118,7 @@ def resolve(config: Config, warn: Callable[[str], None] = lambda text: None) -> 
     n = config.run.devices or (there if processes > 1 else 1)
     if n == 1 == processes:
         return config
-    if n > there:
-        kind = jax.devices()[0].platform
-        more = f"; virtual ones on a CPU: JAX_NUM_CPU_DEVICES={n} ppo-jax …" if kind == "cpu" else ""
-        more = f"; take them with --devices {there}{more}"
-        raise PPOJaxError(f"devices = {n}, but {there} {kind} device{'s are' if there > 1 else ' is'} there{more}")
+    require_devices(n)
     if n % processes:
         raise PPOJaxError(f"devices = {n} cannot be shared equally by {processes} processes")
     n_envs, groups = config.ppo.n_envs, config.ppo.shuffle_groups
@@ -137,6 +133,21 @@ def resolve(config: Config, warn: Callable[[str], None] = lambda text: None) -> 
         fitting = ", ".join(str(d) for d in range(1, groups + 1) if groups % d == 0)
         raise PPOJaxError(f"{n} devices cannot share ppo.shuffle_groups = {groups}; these many can: {fitting}")
     return config.override({"devices": n, "shuffle_groups": groups})
+
+
+def require_devices(n: int) -> None:
+    """Raise `PPOJaxError` where so many devices are not there."""
+    there, kind = jax.device_count(), jax.devices()[0].platform
+    if n <= there:
+        return
+    cores = os.cpu_count() or 1
+    most = max(there, cores) if kind == "cpu" and jax.process_count() == 1 else there
+    more = f"; more virtual ones on a CPU: JAX_NUM_CPU_DEVICES={n} ppo-jax …" if kind == "cpu" else ""
+    of_cores = f" and {cores} core{'s' if cores > 1 else ''}" if most > there else ""
+    count = (
+        f"{there} {kind} device{'s' if there > 1 else ''}{of_cores} {'is' if there == 1 and not of_cores else 'are'}"
+    )
+    raise PPOJaxError(f"devices = {n}, but {count} there; take them with --devices {most}{more}")
 
 
 def shard_seeds(tree: PyTree, devices: int) -> PyTree:

@@ -100,9 +100,7 @@ def run(
         PPOJaxError: the folder holds something else, or a configuration cannot be built.
         KeyboardInterrupt: after everything needed to go on was written.
     """
-    if devices > jax.device_count():
-        there = f"{jax.device_count()} {jax.devices()[0].platform}"
-        raise PPOJaxError(f"--devices {devices}: {there} device{'s are' if jax.device_count() > 1 else ' is'} there")
+    distributed.require_devices(devices)
     record = _claim(plan, folder, chunk, devices)
     began, before = time.perf_counter(), record["seconds"]
 
