@@ -38,7 +38,6 @@ ENVIRONMENT = {"rejax": "rejax", "sb3": "sb3", "sbx": "sb3"}
 CASES = {
     "cartpole_4": ["rejax", "sbx", "sb3"],
     "cartpole_64": ["rejax", "sbx", "sb3"],
-    "cartpole_64_on_2": ["rejax", "sbx", "sb3"],
     "cartpole_1024": ["rejax"],
     "breakout_64": ["rejax"],
 }

@@ -12,23 +12,20 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 TURN_SECONDS = 1.5  # that a turn takes at least; a rollout more where one takes longer
 N_STEPS, N_EPOCHS, N_MINIBATCHES = 128, 4, 4
-# Case -> gymnax environment, environments, virtual devices of the processor; the last are this project's alone.
-CASES = {
-    "cartpole_4": ("CartPole-v1", 4, 1),
-    "cartpole_64": ("CartPole-v1", 64, 1),
-    "cartpole_64_on_2": ("CartPole-v1", 64, 2),
-    "cartpole_1024": ("CartPole-v1", 1024, 1),
-    "breakout_64": ("Breakout-MinAtar", 64, 1),
+CASES = {  # gymnax environment, environments
+    "cartpole_4": ("CartPole-v1", 4),
+    "cartpole_64": ("CartPole-v1", 64),
+    "cartpole_1024": ("CartPole-v1", 1024),
+    "breakout_64": ("Breakout-MinAtar", 64),
 }
 
 
-def ppo_jax(env_id: str, n_envs: int, devices: int = 1) -> Callable[[int], Any]:
-    """This project, on as many virtual devices as `--devices` asks for."""
+def ppo_jax(env_id: str, n_envs: int) -> Callable[[int], Any]:
+    """This project, as `ppo-jax train` runs it."""
     import jax
     import jax.numpy as jnp
 
@@ -38,8 +35,8 @@ def ppo_jax(env_id: str, n_envs: int, devices: int = 1) -> Callable[[int], Any]:
     from ppo_jax.training import run_chunk
 
     ppo = {"n_envs": n_envs, "n_steps": N_STEPS, "n_epochs": N_EPOCHS, "batch_size": n_envs * N_STEPS // N_MINIBATCHES}
-    ppo |= {"learning_rate": 3e-4, "ent_coef": 0.01, "total_timesteps": 10**9, "shuffle_groups": devices}
-    config = from_dict({"task": {"env_id": env_id}, "ppo": ppo, "run": {"devices": devices}})
+    ppo |= {"learning_rate": 3e-4, "ent_coef": 0.01, "total_timesteps": 10**9}
+    config = from_dict({"task": {"env_id": env_id}, "ppo": ppo})
     processor.prepare(config)
     experiment, placement = build(config), distributed.placement(config)
     carried = [placement.put(experiment.initial_state(0), 0)[0]]
@@ -102,9 +99,8 @@ def sbx(env_id: str, n_envs: int) -> Callable[[int], Any]:
 
 def main() -> None:
     """Train once to compile and once to see how long an update takes, then a turn for each line."""
-    env_id, n_envs, devices = CASES[sys.argv[2]]
-    trainers = {"ppo_jax": partial(ppo_jax, devices=devices), "rejax": rejax, "sb3": sb3, "sbx": sbx}
-    train = trainers[sys.argv[1]](env_id, n_envs)
+    env_id, n_envs = CASES[sys.argv[2]]
+    train = {"ppo_jax": ppo_jax, "rejax": rejax, "sb3": sb3, "sbx": sbx}[sys.argv[1]](env_id, n_envs)
     train(1)
     begin = time.perf_counter()
     train(1)

@@ -38,15 +38,14 @@ class Row(NamedTuple):
     size: float  # what grows along the table
     experiment: Path
     settings: dict[str, Any]
-    devices: int = 1  # of a process
+    devices: int | None = None  # of a process; None: as a run takes them
     processes: int = 1
-    seeds: int = 1  # side by side under vmap
+    seeds: int = 1  # side by side under vmap, on one device
 
 
 SHORT = {"n_envs": 64, "n_steps": 32, "batch_size": 512}
 SPREAD = SHORT | {"shuffle_groups": 8}
 WIDE = SPREAD | {"n_envs": 1024, "batch_size": 8192}
-PAIRED = {"shuffle_groups": 2}
 
 
 def long(n_envs: int) -> dict[str, Any]:
@@ -76,11 +75,11 @@ def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
         "successors": [Row(f"{n} successors", n, COUNTRIES, {"max_successors": n}) for n in (6, 10, 18)],
         "devices": [
             *(
-                Row(f"{n} environments on {d} device{'s' if d > 1 else ''}", 1, CARTPOLE, long(n) | PAIRED, d)
-                for n in (4, 64, 1024)
+                Row(f"{n} environments on {d} device{'s' if d > 1 else ''}", 1, CARTPOLE, long(n), d)
+                for n in (4, 16, 64, 1024)
                 for d in (1, 2)
             ),
-            *(Row(f"countries_s3 on {d} device{'s' if d > 1 else ''}", 1, COUNTRIES, PAIRED, d) for d in (1, 2)),
+            *(Row(f"countries_s3 on {d} device{'s' if d > 1 else ''}", 1, COUNTRIES, {}, d) for d in (1, 2)),
         ],
         "processes": [
             Row(f"{s['n_envs']} environments in {n} process{'es' if n > 1 else ''}", n, CARTPOLE, s, 1, n)
@@ -150,7 +149,7 @@ def start(row: Row) -> list[subprocess.Popen[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = row.settings | {"devices": row.devices * row.processes}
+    settings = row.settings | ({} if row.devices is None else {"devices": row.devices * row.processes})
     given = {"experiment": str(row.experiment), "settings": settings, "seeds": row.seeds}
     given |= {"coordinator": coordinator, "processes": row.processes}
     return [
@@ -198,7 +197,7 @@ def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: 
 
     use_compilation_cache()
     config = load_config(experiment, settings)
-    processor.prepare(config)
+    processor.prepare(config, 1 if seeds > 1 else None, seeds)
     distributed.join(processes["coordinator"], processes["processes"], processes["index"])
     config = distributed.resolve(config)
     built, placement = build(config), distributed.placement(config)

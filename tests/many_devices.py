@@ -35,11 +35,13 @@ class Push(toys.Walk):
         return super().outcome(key, state, action[0])
 
 
-SETTINGS = {"n_envs": 16, "n_steps": 16, "batch_size": 64, "learning_rate": 0.01, "shuffle_groups": 8}
+SETTINGS = {"n_envs": 16, "n_steps": 16, "batch_size": 64, "learning_rate": 0.01}
 NORMALISED = {"normalize_observations": True, "normalize_rewards": True, "normalize_values": True}
 CASES: dict[str, tuple[toys.Probe, dict[str, Any]]] = {
     "kl_stop": (toys.Walk(), {"target_kl": 0.002, "n_epochs": 4, **NORMALISED}),
+    "kl_stop_in_groups": (toys.Walk(), {"target_kl": 0.002, "n_epochs": 4, "shuffle_groups": 8, **NORMALISED}),
     "continuous": (Push(), {"clip_range_vf": 0.2, "ent_coef": 0.01}),
+    "continuous_in_groups": (Push(), {"clip_range_vf": 0.2, "ent_coef": 0.01, "shuffle_groups": 8}),
 }
 DEVICES = (1, 2, 8)
 

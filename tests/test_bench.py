@@ -27,6 +27,7 @@ RESULT = {
         {
             **{"name": "cartpole_4", "steps_per_second": 1.0, "bound_steps_per_second": 2.0, "share_of_bound": 0.5},
             **{"share_of_bound_range": [0.4, 0.6], "compile_seconds": 1.0, "peak_rss_mib": 1.0},
+            "devices": 1,
             "milliseconds": {"train": 3.0, "environment": 1.0, "optimizer": 1.0},
         }
     ],

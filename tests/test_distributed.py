@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax import distributed, groups, runner
+from ppo_jax import distributed, groups, processor, runner
 from ppo_jax.cli import main
 from ppo_jax.config import Config, from_dict, load_config
 from ppo_jax.permutation import permutation
@@ -140,9 +140,10 @@ def test_an_update_on_many_devices_is_that_on_one(updates, case, devices) -> Non
 
 
 def test_the_cases_stop_within_an_epoch_and_cut_episodes(updates) -> None:
-    applied = [results[1][1]["minibatches_applied"] for results in updates["kl_stop"]]
-    assert any(n % 4 for n in applied)
-    assert all(results[1][1]["early_stopped"] for results in updates["kl_stop"])
+    for case in ("kl_stop", "kl_stop_in_groups"):
+        applied = [results[1][1]["minibatches_applied"] for results in updates[case]]
+        assert any(n % 4 for n in applied)
+        assert all(results[1][1]["early_stopped"] for results in updates[case])
     assert all(0 < results[1][1]["truncated_fraction"] < 1 for case in updates.values() for results in case)
 
 
@@ -218,7 +219,7 @@ def test_processes_that_do_not_find_each_other(index) -> None:
 
 
 def test_devices_that_are_not_there(tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(processor, "cores", lambda: 1)
     file = tmp_path / "experiment.toml"
     file.write_text(TOY.to_toml())
     assert main(["train", str(file), "--run-dir", str(tmp_path / "run"), "--devices", "16"]) == 2
@@ -226,7 +227,7 @@ def test_devices_that_are_not_there(tmp_path, capsys, monkeypatch) -> None:
     assert "devices = 16, but 1 cpu device is there" in " ".join(err.split())
     assert "JAX_NUM_CPU_DEVICES=16" in " ".join(err.split())
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(processor, "cores", lambda: 4)
     assert main(["sweep", str(file), "--run-dir", str(tmp_path / "run"), "--devices", "16"]) == 2
     err = " ".join(capsys.readouterr().err.split())
     assert "devices = 16, but 1 cpu device and 4 cores are there; take them with --devices 4" in err
@@ -237,6 +238,10 @@ def test_devices_that_are_not_there(tmp_path, capsys, monkeypatch) -> None:
     ("settings", "complaint"),
     [
         ({"devices": 3}, "n_envs = 8 cannot be split over 3 devices; the nearest that can: 6 or 9"),
+        (
+            {"devices": 8, "batch_size": 4},
+            "batch_size = 4 cannot be split over 8 devices; the nearest that can: 8",
+        ),
         ({"devices": 8}, r"8 devices cannot share ppo.shuffle_groups = 4; these many can: 1, 2, 4"),
     ],
 )
@@ -244,17 +249,6 @@ def test_environments_that_cannot_be_spread(monkeypatch, settings, complaint) ->
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     with pytest.raises(PPOJaxError, match=complaint):
         distributed.resolve(TOY.override(settings))
-
-
-@pytest.mark.parametrize(("n_envs", "batch_size", "chosen"), [(8, 32, 8), (12, 48, 4), (20, 40, 4)])
-def test_several_devices_choose_groups_and_say_so(monkeypatch, n_envs, batch_size, chosen) -> None:
-    monkeypatch.setattr(jax, "device_count", lambda: 8)
-    one_group = {"shuffle_groups": 1, "n_envs": n_envs, "batch_size": batch_size, "devices": 4}
-    said: list[str] = []
-    config = distributed.resolve(TOY.override(one_group), said.append)
-    assert config.ppo.shuffle_groups == chosen
-    assert len(said) == 1 and f"{chosen} groups" in said[0]
-    assert distributed.resolve(config) == config
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A processor is as many devices as are asked for, and threads where they gain something."""
+"""A processor is as many devices as are asked for or worth it, and has threads where they gain something."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ def prepared(settings, devices=None, members=1, **environment):
     ("settings", "devices", "environment", "expected"),
     [
         ({}, None, {}, (1, "1")),  # minibatches too small for threads
-        (LARGE, None, {}, (1, None)),
-        (LARGE | {"devices": 2}, None, {}, (2, "1")),
-        (LARGE, 2, {}, (2, "1")),  # a sweep's
+        ({"devices": 2}, None, {}, (2, "1")),
+        (LARGE, None, {}, (processor.fitting_devices(TOY.override(LARGE), processor.cores()), None)),
+        (LARGE | {"devices": 1}, None, {}, (1, None)),
+        (LARGE | {"devices": 2}, None, {}, (2, None)),
+        (LARGE, 2, {}, (2, None)),  # a sweep's
         (LARGE | {"devices": 2}, None, {"JAX_NUM_CPU_DEVICES": "4", "NPROC": "3"}, (4, "3")),
-        (LARGE | {"devices": 2}, None, {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, (3, "1")),
-        (LARGE | {"devices": 64 * 1024}, None, {}, (1, "1")),  # more than it has cores
+        (LARGE | {"devices": 2}, None, {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, (3, None)),
+        (LARGE | {"devices": 64 * 1024}, None, {}, (1, None)),  # more than it has cores
     ],
 )
 def test_devices_and_threads(settings, devices, environment, expected) -> None:
@@ -52,7 +54,26 @@ def test_devices_and_threads(settings, devices, environment, expected) -> None:
 
 def test_members_side_by_side_are_computed_at_once() -> None:
     assert prepared({}, members=2) == (1, "1")
-    assert prepared({}, members=1000) == (1, None)
+    assert prepared({}, 1, members=1000) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "there", "expected"),
+    [
+        ({}, 64, 1),
+        ({}, 1, 1),
+        (LARGE, 1, 1),
+        (LARGE, 3, 2),  # 3 divides nothing
+        (LARGE, 64, 4),  # 1024 samples of 64 numbers are four times 16,384
+        (LARGE | {"shuffle_groups": 2}, 64, 2),
+        (LARGE | {"shuffle_groups": 1}, 64, 4),
+        (LARGE | {"hidden_sizes": [16, 64, 1024]}, 64, 4),  # groups
+        (LARGE | {"hidden_sizes": [1024], "shuffle_groups": 1}, 64, 8),  # at most
+        (LARGE | {"n_envs": 30, "batch_size": 480, "hidden_sizes": [1024], "shuffle_groups": 1}, 64, 6),
+    ],
+)
+def test_devices_that_fit_a_configuration(settings, there, expected) -> None:
+    assert processor.fitting_devices(TOY.override(settings), there) == expected
 
 
 def test_nothing_changes_once_jax_computed(monkeypatch) -> None:

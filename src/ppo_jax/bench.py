@@ -23,8 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import ppo, processor
+from ppo_jax import distributed, ppo, processor
 from ppo_jax.config import Config, Settings, from_dict
+from ppo_jax.distributed import Placement
 from ppo_jax.envs import proof
 from ppo_jax.experiment import Experiment, build
 from ppo_jax.reductions import mean_over_parts
@@ -143,17 +144,37 @@ def interleaved(programs: Mapping[str, Callable[[], Any]]) -> dict[str, list[flo
     return seconds
 
 
+class Training:
+    """Training as a run does it, compiled: updates in chunks, on the devices of a placement."""
+
+    def __init__(self, experiment: Experiment, state: ppo.TrainState, placement: Placement) -> None:
+        self._trainer, (self._state, _) = experiment.trainer, placement.put(state, 0)
+        begin = time.perf_counter()
+        self._compiled = run_chunk.lower(self._trainer, self._state, jnp.int32(1), False, placement).compile()
+        self.compile_seconds, self.updates = time.perf_counter() - begin, 1
+        jax.block_until_ready(self.chunk())
+        begin = time.perf_counter()
+        jax.block_until_ready(self.chunk())
+        self.updates = chunk_length(time.perf_counter() - begin)
+
+    def chunk(self) -> jax.Array:
+        """The next `updates` updates."""
+        self._state, _ = self._compiled(self._trainer, self._state, jnp.int32(self.updates))
+        return self._state.step
+
+
 def measure(name: str) -> dict[str, Any]:
     """One case: training, its bound and its stages, in turns, in this process."""
     config = CASES[name]()
     processor.prepare(config)
-    experiment = build(config)
+    experiment, placement = build(config), distributed.placement(config)
     settings = experiment.config.settings
     state = experiment.initial_state(0)
     jax.block_until_ready(state)
-    begin = time.perf_counter()
-    compiled = run_chunk.lower(experiment.trainer, state, jnp.int32(1)).compile()
-    compile_seconds = time.perf_counter() - begin
+    data = jax.tree.map(jnp.copy, state._replace(key=jax.random.key_data(state.key)))  # training donates its own
+    training = {"train": Training(experiment, state, placement)}
+    if placement != (one := Placement()):
+        training["train on one device"] = Training(experiment, experiment.initial_state(0), one)
 
     observation = jax.tree.leaves(state.observation)[0]
     n_features = HIDDEN if experiment.is_proof else int(np.prod(observation.shape[1:]))
@@ -162,19 +183,11 @@ def measure(name: str) -> dict[str, Any]:
     action = jax.random.randint(jax.random.key(2), (settings.rollout_size,), 0, n_actions)
     bound = reference(settings, n_features, n_actions)
 
-    carried = [state]
-
-    def train(n: int) -> jax.Array:
-        carried[0], _ = compiled(experiment.trainer, carried[0], jnp.int32(n))
-        return carried[0].step
-
-    stages = _stages(experiment, jax.tree.map(jnp.copy, state._replace(key=jax.random.key_data(state.key))))
-    jax.block_until_ready(train(1))
-    begin = time.perf_counter()
-    jax.block_until_ready(train(1))
-    n = chunk_length(time.perf_counter() - begin)  # updates a call, as a run does them
-    seconds = interleaved({"train": lambda: train(n), "bound": lambda: bound(x, action), **stages})
-    seconds["train"] = [total / n for total in seconds["train"]]
+    stages = _stages(experiment, data)
+    programs = {key: program.chunk for key, program in training.items()}
+    seconds = interleaved({**programs, "bound": lambda: bound(x, action), **stages})
+    for key, program in training.items():
+        seconds[key] = [total / program.updates for total in seconds[key]]
     median = {key: float(np.median(values)) for key, values in seconds.items()}
     share = [b / t for t, b in zip(seconds["train"], seconds["bound"], strict=True)]
     return {
@@ -183,7 +196,8 @@ def measure(name: str) -> dict[str, Any]:
         "bound_steps_per_second": settings.rollout_size / median["bound"],
         "share_of_bound": float(np.median(share)),
         "share_of_bound_range": [min(share), max(share)],
-        "compile_seconds": compile_seconds,
+        "devices": placement.size,
+        "compile_seconds": training["train"].compile_seconds,
         "peak_rss_mib": peak_rss_mib(),
         "milliseconds": {key: 1000 * value for key, value in median.items() if key != "bound"},
     }

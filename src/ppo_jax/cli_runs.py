@@ -71,10 +71,10 @@ class Train:
             return 0
         from ppo_jax import distributed, processor, runner
 
-        processor.prepare(config)
         runner.use_compilation_cache()
         progress = not (self.json or self.quiet)
         with self.placement.joined(), how_to_go_on(folder):
+            processor.prepare(config)
             if self.reuse and not self.overwrite and _stopped(folder, distributed.resolve(config)):
                 summary = runner.resume(folder, progress=progress, warn=warn)
             else:
@@ -113,8 +113,9 @@ class Resume:
             return 0
         progress = not (self.json or self.quiet)
         assignments = [*flat(self.assignments), *(f"{key}={value}" for key, value in self.placement.settings.items())]
-        processor.prepare(run_folder.read_config(self.folder).override(assignments))
+        config = run_folder.read_config(self.folder).override(assignments)
         with self.placement.joined(), how_to_go_on(self.folder):
+            processor.prepare(config)
             summary = runner.resume(self.folder, assignments, progress=progress, warn=warn)
         _show_run(summary, self.folder, self.json)
         return 0

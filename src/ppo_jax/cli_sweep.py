@@ -128,7 +128,7 @@ class Tune:
                 raise PPOJaxError(f"{name} {value}: expected at least 1")
         from ppo_jax import processor, runner
 
-        processor.prepare(config, members=self.seeds)
+        processor.prepare(config, 1, self.seeds)
         runner.use_compilation_cache()
         study = tuning.tune(
             config,

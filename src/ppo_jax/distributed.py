@@ -6,7 +6,6 @@ evaluates and decides how a run goes on; the others compute the same updates and
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
@@ -23,7 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ppo_jax import ppo
+from ppo_jax import ppo, processor
 from ppo_jax.config import Config
 from ppo_jax.types import PPOJaxError
 
@@ -36,7 +35,6 @@ LAYOUT = ppo.TrainState(
     **dict.fromkeys(ppo.TrainState._fields, WHOLE)  # type: ignore[arg-type]
     | dict.fromkeys(("env_state", "observation", "discounted_return"), SPLIT)
 )
-GROUPS = 8  # of environments, where several devices are asked for and the configuration has one group
 CONNECT_SECONDS = 120  # processes may start that far apart
 HEARTBEAT_SECONDS = 30  # without a sign of life a process counts as dead
 SHUTDOWN_SECONDS = 60
@@ -54,6 +52,11 @@ class Placement:
     """The devices of a run; hashable, so a static argument of a compiled program. `mesh` None: the default device."""
 
     mesh: Mesh | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of devices."""
+        return 1 if self.mesh is None else self.mesh.size
 
     def spread(self, updates: Callable[..., Any]) -> Callable[..., Any]:
         """``updates(trainer, state, n) -> (state, metrics)``, run by every device on its part of the environments."""
@@ -96,8 +99,13 @@ class Placement:
 
 
 def placement(config: Config) -> Placement:
-    """The devices that a resolved configuration asks for, equally many of each process."""
-    n = config.run.devices or 1
+    """The devices that a resolved configuration takes, equally many of each process.
+
+    Those it names; else one accelerator, or as many devices of a processor as are there and fit it.
+    """
+    n = config.run.devices
+    if n is None:
+        n = processor.fitting_devices(config, jax.device_count()) if jax.default_backend() == "cpu" else 1
     if n == 1:
         return Placement()
     each = n // jax.process_count()
@@ -108,31 +116,27 @@ def placement(config: Config) -> Placement:
     return Placement(Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,)))
 
 
-def resolve(config: Config, warn: Callable[[str], None] = lambda text: None) -> Config:
-    """The configuration with its number of devices, and with groups of environments that can be spread over them.
+def resolve(config: Config) -> Config:
+    """The configuration with its number of devices, where it names them or several processes train together.
 
     Raises:
-        PPOJaxError: that many devices are not there, or environments or groups cannot be spread over them.
+        PPOJaxError: that many devices are not there, or environments or minibatches cannot be split over them.
     """
-    processes, there = jax.process_count(), jax.device_count()
-    n = config.run.devices or (there if processes > 1 else 1)
+    processes = jax.process_count()
+    n = config.run.devices or (jax.device_count() if processes > 1 else 1)
     if n == 1 == processes:
         return config
     require_devices(n)
     if n % processes:
         raise PPOJaxError(f"devices = {n} cannot be shared equally by {processes} processes")
-    n_envs, groups = config.ppo.n_envs, config.ppo.shuffle_groups
-    if n_envs % n:
-        near = " or ".join(map(str, sorted({max(n_envs // n, 1) * n, (n_envs // n + 1) * n})))
-        raise PPOJaxError(f"ppo.n_envs = {n_envs} cannot be split over {n} devices; the nearest that can: {near}")
-    if groups == 1:
-        both = math.gcd(n_envs, config.settings.batch_size)
-        groups = math.lcm(n, GROUPS) if both % math.lcm(n, GROUPS) == 0 else n
-        warn(f"minibatches are drawn from {groups} groups of environments (shuffle_groups), whatever the devices")
-    elif groups % n:
+    for name, size in (("n_envs", config.ppo.n_envs), ("batch_size", config.settings.batch_size)):
+        if size % n:
+            near = " or ".join(map(str, sorted({max(size // n, 1) * n, (size // n + 1) * n})))
+            raise PPOJaxError(f"ppo.{name} = {size} cannot be split over {n} devices; the nearest that can: {near}")
+    if (groups := config.ppo.shuffle_groups) > 1 and groups % n:
         fitting = ", ".join(str(d) for d in range(1, groups + 1) if groups % d == 0)
         raise PPOJaxError(f"{n} devices cannot share ppo.shuffle_groups = {groups}; these many can: {fitting}")
-    return config.override({"devices": n, "shuffle_groups": groups})
+    return config.override({"devices": n})
 
 
 def require_devices(n: int) -> None:
@@ -140,7 +144,7 @@ def require_devices(n: int) -> None:
     there, kind = jax.device_count(), jax.devices()[0].platform
     if n <= there:
         return
-    cores = os.cpu_count() or 1
+    cores = processor.cores()
     most = max(there, cores) if kind == "cpu" and jax.process_count() == 1 else there
     more = f"; more virtual ones on a CPU: JAX_NUM_CPU_DEVICES={n} ppo-jax …" if kind == "cpu" else ""
     of_cores = f" and {cores} core{'s' if cores > 1 else ''}" if most > there else ""

@@ -2,7 +2,7 @@
 
 Reference semantics are those of Stable-Baselines3's ``PPO.train()``; docs/ppo.md lists them. Everything here is pure:
 `update` maps a `TrainState` to the next one and a dict of scalars, and `train` is a `lax.scan` of it.
-Array shapes: T steps of a rollout, B environments, N = T * B transitions; of this device, where several share a batch.
+Shapes: T steps of a rollout, B environments, N = T * B transitions; of this device, where several share a batch.
 """
 
 from __future__ import annotations
@@ -332,9 +332,9 @@ def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
     state, transitions, raw_observations = rollout(trainer, state)
     state, batch, metrics = make_batch(trainer, state, transitions)
     key, epochs_key = jax.random.split(state.key)
-    order = partial(minibatch_order, groups=settings.shuffle_groups, n_steps=settings.n_steps, axis=settings.axis)
-    learner = (trainer, state.params, state.opt_state)
-    params, opt_state, losses = update_epochs(*learner, batch, epochs_key, scheduled, hp, order)
+    spread: dict[str, Any] = {"n_steps": settings.n_steps, "groups": settings.shuffle_groups, "axis": settings.axis}
+    learner = (trainer, state.params, state.opt_state, groups.gather(batch, **spread))
+    params, opt_state, losses = update_epochs(*learner, epochs_key, scheduled, hp, partial(minibatch_order, **spread))
     losses["value_loss"] *= metrics.pop("value_unit") ** 2  # the loss saw normalised values; readers compare raw ones
     if settings.normalize_observations:
         # Only now: a rollout and its epochs must see one normalisation.

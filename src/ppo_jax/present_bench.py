@@ -12,11 +12,12 @@ __all__ = ["show_bench", "show_peers"]
 def show_bench(result: dict[str, Any]) -> None:
     """Speed of each case beside the bound of the machine, where its time goes, and how long imports take."""
     console = make_console()
-    table = make_table("case", ">steps/s", ">bound", ">share of bound", ">compile", ">peak")
+    table = make_table("case", ">devices", ">steps/s", ">bound", ">share of bound", ">compile", ">peak")
     for case in result["cases"]:
         low, high = case["share_of_bound_range"]
         table.add_row(
             case["name"],
+            str(case["devices"]),
             f"{case['steps_per_second']:,.0f}",
             f"{case['bound_steps_per_second']:,.0f}",
             f"{case['share_of_bound']:.0%} ({low:.0%} to {high:.0%})",
@@ -24,15 +25,16 @@ def show_bench(result: dict[str, Any]) -> None:
             f"{case['peak_rss_mib']:,.0f} MiB",
         )
     console.print(table)
-    parts = list(result["cases"][0]["milliseconds"]) if result["cases"] else []
+    whole = {"train on one device": "whole update, one device", "train": "whole update"}
+    parts = [p for p in (result["cases"][0]["milliseconds"] if result["cases"] else ()) if p not in whole]
     stages = make_table("milliseconds an update", *(f">{case['name']}" for case in result["cases"]))
-    for part in [*parts[1:], "sum of the parts", "train"]:
+    for part in [*parts, "sum of the parts", *whole]:
         cells = []
         for case in result["cases"]:
             times = case["milliseconds"]
-            value = sum(times[p] for p in parts[1:]) if part == "sum of the parts" else times[part]
-            cells.append(f"{value:.2f}")
-        stages.add_row("whole update" if part == "train" else part, *cells)
+            times = {"train on one device": times["train"], "sum of the parts": sum(times[p] for p in parts)} | times
+            cells.append(f"{times[part]:.2f}")
+        stages.add_row(whole.get(part, part), *cells)
     console.print()
     console.print(stages)
     imports = result["import_seconds"]

@@ -85,7 +85,7 @@ def train(
         return {}
     run_folder.check_folder(folder, overwrite)
     metrics.check_extras(config.run.tensorboard, config.run.wandb)
-    config = distributed.resolve(config, warn).with_absolute_dataset()
+    config = distributed.resolve(config).with_absolute_dataset()
     experiment = build(config)
     experiment.require_queries()
     for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
@@ -120,7 +120,7 @@ def resume(
     """
     folder = Path(folder)
     recorded = run_folder.read_config(folder)
-    config = distributed.resolve(recorded.override(assignments) if assignments else recorded, warn)
+    config = distributed.resolve(recorded.override(assignments) if assignments else recorded)
     run_folder.check_resumable(recorded, config)
     summary = metrics.read_summary(folder)
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
@@ -171,7 +171,7 @@ def _run(
     writers: list[metrics.Writer] = []
     try:
         if standing is None:
-            run_folder.prepare(folder, experiment)
+            run_folder.prepare(folder, experiment, distributed.placement(config).size)
         env_steps = standing.update * settings.rollout_size if standing else 0
         if config.run.tensorboard:
             writers.append(metrics.TensorBoard(folder / "tensorboard", after=env_steps))

@@ -98,8 +98,8 @@ class PPOConfig:
     target_kl: Positive | None = None
     """Stop the update's epochs where the approximate KL exceeds 1.5 times this."""
     shuffle_groups: Count = 1
-    """Groups of environments that minibatches are drawn from in equal parts; several devices need a multiple of theirs.
-    Results depend on it, and not on the number of devices (docs/scaling.md)."""
+    """Groups of environments that minibatches are drawn from in equal parts; with a multiple of the devices they hand
+    each other no transitions. Results depend on it, and not on the number of devices (docs/scaling.md)."""
     normalize_advantage: bool = True
     """Standardise the advantages of each minibatch."""
     bootstrap_truncation: bool = True
@@ -169,6 +169,7 @@ class RunConfig:
     checkpoint_keep: Count = 2
     """Checkpoints kept, the newest."""
     devices: Count | None = None
-    """Devices that the environments are split over; by default one, or those of all processes that train together."""
+    """Devices that the environments are split over; by default those of all processes that train together, one
+    accelerator, or as many virtual devices of a processor as its cores and the minibatches are worth."""
     on_nan: Literal["stop", "skip"] = "stop"
     """Where a loss or a parameter is not finite: stop the run, or drop that update and go on."""
