@@ -41,7 +41,7 @@ PACKAGES = {
     "networks": ("mlp", "proof"),
     "logic": ("kb", "countries", "datasets", "index", "resolution", "sampling"),
     "envs": ("proof", "gymnax", "drawing", "wrappers"),
-    "evaluation": ("episodes", "ranking", "search", "proofs", "explain", "protocol"),
+    "evaluation": ("episodes", "ranking", "derivations", "search", "proofs", "explain", "protocol"),
     "analysis": (
         *("logs", "view", "rules_critic", "rules_policy", "rules_task", "diagnose"),
         *("statistics", "validate", "compare", "reading", "axes", "figures", "sweeps", "trees", "document", "report"),

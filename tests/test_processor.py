@@ -21,7 +21,7 @@ processor.prepare(from_dict(tables), devices, members)
 import jax
 print(json.dumps([jax.local_device_count(), os.environ.get("NPROC")]))
 """
-LARGE = {"n_envs": 64, "batch_size": 1024, "shuffle_groups": 4, "hidden_sizes": [64, 64]}
+LARGE = {"total_timesteps": 1_000_000, "n_envs": 64, "batch_size": 1024, "shuffle_groups": 4, "hidden_sizes": [64, 64]}
 
 
 def prepared(settings, devices=None, members=1, **environment):
@@ -63,6 +63,7 @@ def test_members_side_by_side_are_computed_at_once() -> None:
         ({}, 64, 1),
         ({}, 1, 1),
         (LARGE, 1, 1),
+        (LARGE | {"total_timesteps": 999_999}, 64, 1),
         (LARGE, 3, 2),  # 3 divides nothing
         (LARGE, 64, 4),  # 1024 samples of 64 numbers are four times 16,384
         (LARGE | {"shuffle_groups": 2}, 64, 2),

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -127,7 +127,7 @@ class Experiment:
     def judge_proofs(
         self, params: PolicyParams, split: str, protocols: Iterable[str] = ("greedy", "marginal")
     ) -> dict[str, tuple[dict[str, Any], Any]]:
-        """Summary of a proof task on a split for each of `protocols`, and the `GreedyProofs` or `MarginalProofs`."""
+        """Summary of a proof task on a split for each of `protocols`, and the `Attempts` or `MarginalProofs`."""
         judges: dict[str, Callable[..., Any]] = {"greedy": self.judge.greedy, "marginal": self.judge.marginal}
         arguments = (self.trainer.env_params, params, self.candidates(split))
         return {name: judges[name](*arguments) for name in protocols}
@@ -136,14 +136,9 @@ class Experiment:
         """`value_error_valid` and `value_error_train`: a critic that memorises does well on the second alone."""
         if not isinstance(self.env, ProofEnv) or self.env.dataset is None:
             return {}
-        key = jax.random.fold_in(jax.random.key(self.config.run.seed), 3)
-        arguments = (self.env, self.trainer.env_params, self.policy, params)
-        return {
-            f"value_error_{split}": protocol.value_error(
-                *arguments, self._value_queries[split], self.config.ppo.gamma, key
-            )
-            for split in ("valid", "train")
-        }
+        gamma, seed = self.config.ppo.gamma, self.config.run.seed
+        error = partial(self.judge.value_error, self.trainer.env_params, params)
+        return {f"value_error_{split}": error(self._value_queries[split], gamma, seed) for split in ("valid", "train")}
 
     @cached_property
     def _value_queries(self) -> dict[str, Candidates]:

@@ -1,8 +1,8 @@
 """What XLA makes of a processor: how many devices, and whether one has threads of its own.
 
 On a processor XLA gives a program a pool of threads. They gain little where it does not multiply large matrices, and
-the order in which it hands them small operations costs much. So a run lets the processor be several devices, as many as
-its minibatches are worth, each of which computes a part of them.
+the order in which it hands them small operations costs much. So a long run lets the processor be several devices, as
+many as its minibatches are worth, each of which computes a part of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = ["cores", "fitting_devices", "prepare"]
 
 SMALL = 256 * 64  # numbers in the widest layer of what a device computes at once
 MOST = 8  # devices that a run takes without being asked to; measured with two
+LONG = 1_000_000  # environment steps; a shorter run loses more to compiling for several devices than it gains
 
 
 def cores() -> int:
@@ -27,8 +28,11 @@ def cores() -> int:
 def fitting_devices(config: Config, there: int) -> int:
     """Devices out of `there` that a run takes on a processor where it names none.
 
-    The most that environments, minibatches and groups can be split over, each with `SMALL` numbers a layer or more.
+    Where it is `LONG`, the most that environments, minibatches and groups can be split over, each with `SMALL` numbers
+    a layer or more.
     """
+    if config.ppo.total_timesteps < LONG:
+        return 1
     settings = config.settings
     worth = _numbers(config) // SMALL
     groups = settings.shuffle_groups if settings.shuffle_groups > 1 else settings.n_envs

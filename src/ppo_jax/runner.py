@@ -18,7 +18,7 @@ from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
 from ppo_jax.evaluation.explain import Step, explain
-from ppo_jax.evaluation.proofs import Candidates, GreedyProofs, MarginalProofs
+from ppo_jax.evaluation.proofs import Attempts, Candidates, MarginalProofs
 from ppo_jax.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.journal import Standing
 from ppo_jax.types import PPOJaxError
@@ -256,7 +256,7 @@ def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def judged_queries(
-    experiment: Experiment, split: str, greedy: GreedyProofs, marginal: MarginalProofs, shown: int = 10
+    experiment: Experiment, split: str, greedy: Attempts, marginal: MarginalProofs, shown: int = 10
 ) -> list[dict[str, Any]]:
     """Each query of a split with its best `shown` candidates, scores, expected reciprocal rank and greedy proof."""
     dataset = experiment.env.dataset  # type: ignore[attr-defined]

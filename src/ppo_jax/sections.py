@@ -170,6 +170,6 @@ class RunConfig:
     """Checkpoints kept, the newest."""
     devices: Count | None = None
     """Devices that the environments are split over; by default those of all processes that train together, one
-    accelerator, or as many virtual devices of a processor as its cores and the minibatches are worth."""
+    accelerator, or for a long run as many virtual devices of a processor as its cores and minibatches are worth."""
     on_nan: Literal["stop", "skip"] = "stop"
     """Where a loss or a parameter is not finite: stop the run, or drop that update and go on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 
 from ppo_jax.distributions import Categorical
 from ppo_jax.envs import proof
-from ppo_jax.evaluation import protocol
+from ppo_jax.evaluation import derivations, protocol
+from ppo_jax.evaluation.derivations import Explorer
 from ppo_jax.evaluation.explain import explain
-from ppo_jax.evaluation.proofs import candidates, prove_greedily
+from ppo_jax.evaluation.proofs import attempt, candidates, greediest
 from ppo_jax.evaluation.search import shortest_proofs
 
 
@@ -90,10 +93,10 @@ def test_probabilities_of_one_query_add_up_by_hand(env, judge):
 
 
 def test_greedy_proofs_replay_in_words(env):
-    queries = jnp.asarray(candidates(env.dataset, "test").atoms[:, 0])
+    queries = candidates(env.dataset, "test").atoms[:, 0]
     kb = env.dataset.kb
-
-    found = jax.jit(lambda p, q: prove_greedily(env, p, eager, None, q, False))(env.default_params, queries)
+    visit = partial(Explorer(env, eager).visit, env.default_params, None, 1.0)
+    found = attempt(env, visit, queries, greediest)
     assert 0 < int(found.proved.sum()) < len(queries)
     known = {kb.format_atom(fact) for fact in kb.facts}
     for i in range(len(queries)):
@@ -101,7 +104,54 @@ def test_greedy_proofs_replay_in_words(env):
         assert (steps[-1].resolvent == ()) == bool(found.proved[i])
         assert {fact for step in steps for fact in step.facts} <= known
         assert kb.format_atom(queries[i]) not in {fact for step in steps for fact in step.facts}
-        assert (found.log_prob[i] > -jnp.inf) == found.proved[i]
+        assert (found.log_prob[i] > -np.inf) == found.proved[i]
+
+
+def test_attempts_follow_the_environment(env):
+    """Greedy attempts, beside the environment's own steps under the same choices."""
+    params, queries = env.default_params, candidates(env.dataset, "valid").atoms[:, 0]
+    found = attempt(env, partial(Explorer(env, eager).visit, params, None, 1.0), queries, greediest)
+    start = jax.jit(jax.vmap(env.start, in_axes=(None, 0, 0)))
+    advance = jax.jit(jax.vmap(env.advance, in_axes=(None, 0, 0)))
+    states, rows = start(params, jnp.asarray(queries), jnp.zeros(len(queries), bool)), np.arange(len(queries))
+    over, proved = np.zeros(len(queries), bool), np.zeros(len(queries), bool)
+    for depth in range(env.max_depth):
+        action = np.argmax(states.action_mask, axis=1)  # the eager policy's first choice
+        kinds, constants = states.action_kind[rows, action], states.action_constants[rows, action]
+        np.testing.assert_array_equal(found.kinds[:, depth], np.where(over, 0, kinds))
+        np.testing.assert_array_equal(found.constants[:, depth], np.where(over[:, None], 0, constants))
+        np.testing.assert_array_equal(found.choices[:, depth], np.where(over, 0, states.action_mask.sum(axis=1)))
+        states, now = advance(params, states, action)
+        proved |= np.asarray(now) & ~over
+        over |= np.asarray(now) | (action == env.sizes.max_successors)
+    np.testing.assert_array_equal(found.proved, proved)
+    assert 0 < proved.sum() < len(queries)
+
+
+def test_the_sizes_of_calls_change_nothing(env, judge, monkeypatch):
+    test = candidates(env.dataset, "test")
+    expected = [judge.greedy(env.default_params, None, test), judge.marginal(env.default_params, None, test)]
+    monkeypatch.setattr(derivations, "SIZES", (50, 7))
+    monkeypatch.setattr(judge, "_room", 64)  # queries in blocks: one at a time where 64 derivations of each go on
+    one = protocol.Candidates(test.atoms[:8], test.valid[:8], test.query[:8])
+    found = [judge.greedy(env.default_params, None, one), judge.marginal(env.default_params, None, one)]
+    m = one.valid.size
+    # The last digits of a probability can decide which of equally probable derivations stay on the beam.
+    for (_, a), (_, b), tolerance in zip(found, expected, (1e-5, 5e-3), strict=True):
+        jax.tree.map(lambda x, y, t=tolerance: np.testing.assert_allclose(x, y[:m], rtol=t, atol=1e-6), a, b)
+
+
+def test_the_error_of_a_critic_is_that_of_sampled_returns():
+    """A critic that says 0: with reward 1 for proofs of true queries alone, its squared error is their share."""
+    env = proof.make("countries_s3", max_atoms=4, reward_type=0)
+    queries = candidates(env.dataset, "test")
+    judge = protocol.ProofJudge(env, eager, beam_width=256, mask_end=False)
+    arguments = (env.default_params, None, queries)
+    mass = np.exp(judge.marginal(*arguments)[1].log_prob.reshape(queries.valid.shape)[:, 0])
+    error = judge.value_error(*arguments, gamma=1.0, seed=0, n_episodes=4096)
+    share = mass.mean() / 2  # half the episodes start from true queries
+    assert error**2 == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4096) + 1e-3)
+    assert judge.value_error(*arguments, gamma=0.5, seed=0, n_episodes=512) < 0.6 * error  # no proof takes one step
 
 
 def test_validation_corruptions_know_nothing_of_test():

@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
@@ -94,39 +95,37 @@ class ProofEnv:
         state = self.start(params, query, label, self._salt(query_key))._replace(counter=counter + 1)
         return self.observe(state), state
 
-    def before(self, query: jax.Array, label: jax.Array, salt: jax.Array | None = None) -> ProofState:
-        """What comes before the first state of the proof of `query` [3], to which its one action, 0, leads.
-
-        So whatever runs through a proof begins with `advance` as it goes on. `label` [] bool decides only the reward.
-        Without `salt` no fact is hidden: that is how a policy is judged.
-        """
-        n_atoms, n_successors = self.sizes.max_atoms, self.sizes.max_successors
-        resolvent, zero = jnp.zeros((n_atoms, 3), jnp.int32), jnp.zeros((), jnp.int32)
-        return ProofState(
-            resolvent=resolvent,
-            root=jnp.asarray(query, jnp.int32),
-            label=label,
-            depth=zero - 1,
-            visited=jnp.zeros((self.max_depth + 1, 2), jnp.uint32),
-            counter=zero,
-            salt=jnp.zeros((), jnp.uint32) if salt is None else salt,
-            successors=jnp.zeros((3, n_atoms, n_successors), jnp.int32).at[:, 0, 0].set(query),
-            action_kind=jnp.zeros(n_successors + 1, jnp.int32),
-            action_constants=jnp.zeros((n_successors + 1, 2), jnp.int32),
-            action_mask=jnp.arange(n_successors + 1) == 0,
-            dropped=zero,
-        )
-
     def start(
         self, params: ProofParams, query: jax.Array, label: jax.Array, salt: jax.Array | None = None
     ) -> ProofState:
-        """The first state of the proof of `query` [3]; arguments as of `before`."""
-        return self.advance(params, self.before(query, label, salt), jnp.zeros((), jnp.int32))[0]
+        """The first state of the proof of `query` [3]; `label` [] bool decides only the reward.
+
+        Without `salt` no fact is hidden: that is how a policy is judged.
+        """
+        resolvent, zero = jnp.zeros((self.sizes.max_atoms, 3), jnp.int32).at[0].set(query), jnp.zeros((), jnp.int32)
+        visited = jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
+        salt = jnp.zeros((), jnp.uint32) if salt is None else salt
+        return self._derive(params, resolvent, jnp.asarray(query, jnp.int32), label, zero, visited, zero, salt)
+
+    def at(
+        self, params: ProofParams, resolvent: jax.Array, root: jax.Array, depth: jax.Array, visited: jax.Array
+    ) -> ProofState:
+        """The state at a `resolvent` [A, 3] of the proof of `root` [3], for evaluation.
+
+        Args:
+            params: the knowledge base.
+            resolvent: canonical, not empty.
+            root: the query.
+            depth: [] int32 steps taken, fewer than `max_depth`.
+            visited: [max_depth + 1, 2] uint32 hashes of the resolvents before it.
+        """
+        no_label, no_counter, no_salt = jnp.zeros((), bool), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.uint32)
+        return self._derive(params, resolvent, root, no_label, depth, visited, no_counter, no_salt)
 
     def step(self, key: jax.Array, state: ProofState, action: jax.Array, params: ProofParams) -> EnvStep:
         """Move to a successor or give up; a finished episode is followed by a fresh query."""
         moved, _ = self._move(state, action)
-        reward, done, proved = self.outcome(state, action)
+        reward, done, proved = self._outcome(state, action)
         depth = state.depth + 1
 
         # The next resolvent is chosen first, so that successors are derived once a step and not again for a reset.
@@ -158,29 +157,29 @@ class ProofEnv:
         return EnvStep(self.observe(next_state), next_state, reward, done, jnp.zeros((), bool), info)
 
     def advance(self, params: ProofParams, state: ProofState, action: jax.Array) -> tuple[ProofState, jax.Array]:
-        """One step without rewards or restarts, for evaluation: the state it leads to and whether that is a proof.
+        """One step without rewards or restarts: the state it leads to and whether that is a proof.
 
         After `end`, and where nothing is left to do, the state has no valid action.
         """
         moved, _ = self._move(state, action)
-        _, over, proved = self.outcome(state, action)
+        _, over, proved = self._outcome(state, action)
         kept = (state.root, state.label, state.depth + 1, state.visited, state.counter, state.salt)
         state_after = self._derive(params, moved, *kept)
         return state_after._replace(action_mask=state_after.action_mask & ~over), proved
 
-    def outcome(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Reward [] float32 of `action`, whether the episode is over with it [] and whether by a proof []."""
-        moved, end = self._move(state, action)
-        proved = _is_empty(moved) & ~end
-        done = proved | end | (state.depth + 1 >= self.max_depth)
+    def reward(self, label: ArrayLike, proved: ArrayLike, chose_end: ArrayLike) -> jax.Array:
+        """Reward float32 [...] at the end of episodes, by the arrays [...] bool.
+
+        Args:
+            label: whether the query is true.
+            proved: whether the episode ended in a proof.
+            chose_end: whether it ended by `end` where another action was open.
+        """
         tp, fn, fp, tn = REWARDS[self.reward_type]
-        if tn is None:
-            tn = 1.0 / max(self.negative_ratio, 1)
-        refused = jnp.asarray(tn, jnp.float32)
+        refused = jnp.asarray(1.0 / max(self.negative_ratio, 1) if tn is None else tn, jnp.float32)
         if self.reward_type == 5:
-            refused += END_BONUS * (end & jnp.any(state.action_mask[:-1]))
-        reward = jnp.where(proved, jnp.where(state.label, tp, fp), jnp.where(state.label, fn, refused))
-        return jnp.where(done, reward, 0.0).astype(jnp.float32), done, proved
+            refused += jnp.where(chose_end, END_BONUS, 0.0)
+        return jnp.where(proved, jnp.where(label, tp, fp), jnp.where(label, fn, refused)).astype(jnp.float32)
 
     def observe(self, state: ProofState) -> dict[str, jax.Array]:
         """What the network sees: resolvent, query, depth, and each action's compact description."""
@@ -209,6 +208,14 @@ class ProofEnv:
         end = (action == self.sizes.max_successors) | ~state.action_mask[action]
         chosen = state.successors[:, :, jnp.minimum(action, self.sizes.max_successors - 1)].T
         return jnp.where(end, state.resolvent, chosen), end
+
+    def _outcome(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Reward [] float32 of `action`, whether the episode is over with it [] and whether by a proof []."""
+        moved, end = self._move(state, action)
+        proved = _is_empty(moved) & ~end
+        done = proved | end | (state.depth + 1 >= self.max_depth)
+        reward = self.reward(state.label, proved, end & jnp.any(state.action_mask[:-1]))
+        return jnp.where(done, reward, 0.0), done, proved
 
     def _derive(
         self,

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax.distributions import Categorical
-from ppo_jax.envs.proof import ProofEnv, ProofParams, ProofState
+from ppo_jax.envs.proof import ProofEnv
+from ppo_jax.evaluation.derivations import Places, Visited, beginnings, successors_of
 from ppo_jax.logic.datasets import Dataset
 
 __all__ = [
+    "Attempts",
     "Candidates",
-    "GreedyProofs",
     "MarginalProofs",
-    "Policy",
+    "attempt",
     "candidates",
-    "in_batches",
-    "prove_greedily",
+    "greediest",
     "prove_marginally",
-    "visit",
-    "with_end",
 ]
 
-PyTree = Any
 NEGLIGIBLE = 1e-6  # probability under which a derivation is not followed
-# (policy parameters, observation with one batch axis) -> distribution over actions and value; parameters are traced.
-Policy = Callable[[PyTree, dict[str, jax.Array]], tuple[Categorical, jax.Array]]
+Visit = Callable[[Places], Visited]  # of one policy
 
 
 @dataclass(frozen=True)
@@ -94,49 +86,61 @@ def candidates(
     return Candidates(atoms, valid, np.array(owners, np.int32))
 
 
-class GreedyProofs(NamedTuple):
-    """The most likely action at every step, for M queries; D = max_depth."""
+class Attempts(NamedTuple):
+    """One attempt at each of M proofs; D = max_depth. Arrays over steps hold 0 after the end."""
 
-    log_prob: jax.Array  # [M] of the path where it proves, else -inf
-    proved: jax.Array  # [M] bool
-    log_probs: jax.Array  # [M, D] of each action, 0 after the end
-    kinds: jax.Array  # [M, D] int32 kind of each action, 0 after the end
-    constants: jax.Array  # [M, D, 2] int32 constants it binds
-    choices: jax.Array  # [M, D] int32 actions that were open, 0 after the end
+    log_prob: np.ndarray  # [M] of the path where it proves, else -inf
+    proved: np.ndarray  # [M] bool
+    values: np.ndarray  # [M] the critic's of the first state
+    log_probs: np.ndarray  # [M, D] of each action
+    kinds: np.ndarray  # [M, D] int32 kind of each action
+    constants: np.ndarray  # [M, D, 2] int32 constants it binds
+    choices: np.ndarray  # [M, D] int32 actions that were open
 
 
-def prove_greedily(
-    env: ProofEnv, params: ProofParams, policy: Policy, policy_params: PyTree, queries: jax.Array, mask_end: bool
-) -> GreedyProofs:
-    """Follow the most likely action from each of `queries` [M, 3]. Jit it.
+def attempt(env: ProofEnv, visit: Visit, queries: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> Attempts:
+    """Try to prove each of `queries` [M, 3] once.
+
+    Args:
+        env: the environment.
+        visit: asks the policy.
+        queries: ground atoms.
+        choose: actions [n] by the log-probabilities [n, G + 1] of those open, -inf for others.
+    """
+    m, depth_limit = len(queries), env.max_depth
+    proved, values = np.zeros(m, bool), np.zeros(m, np.float32)
+    log_probs, kinds, choices = np.zeros((m, depth_limit), np.float32), *np.zeros((2, m, depth_limit), np.int32)
+    constants = np.zeros((m, depth_limit, 2), np.int32)
+    places, owner = beginnings(env, queries), np.arange(m)
+    for depth in range(depth_limit):
+        found, open_log_probs, values_here = visit(places)
+        if depth == 0:
+            values = values_here
+        action, rows = choose(open_log_probs), np.arange(len(owner))
+        log_probs[owner, depth] = open_log_probs[rows, action]
+        kinds[owner, depth] = found.action_kind[rows, action]
+        constants[owner, depth] = found.action_constants[rows, action]
+        choices[owner, depth] = found.action_mask.sum(axis=1)
+        end = action == env.sizes.max_successors
+        proof = ~end & found.proofs[rows, np.where(end, 0, action)]
+        proved[owner[proof]] = True
+        rows = rows[~end & ~proof]
+        if len(rows) == 0:
+            break
+        places, owner = successors_of(places, found, rows, action[rows]), owner[rows]
+    log_prob = np.where(proved, log_probs.sum(axis=1), -np.inf)
+    return Attempts(log_prob, proved, values, log_probs, kinds, constants, choices)
+
+
+def greediest(log_probs: np.ndarray, mask_end: bool = False) -> np.ndarray:
+    """The most likely of the actions [n, G + 1], for `attempt`.
 
     With `mask_end`, `end` is chosen only where nothing else is open: a ranking asks for a proof, not for a verdict.
-    Probabilities are the policy's own either way.
     """
-
-    def body(carry: tuple[ProofState, jax.Array, jax.Array], _: None) -> tuple[Any, Any]:
-        state, action, proved = carry
-        state = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, state, action)[0]
-        open_ = jnp.any(state.action_mask, axis=-1)
-        state = with_end(state)
-        log_probs = policy(policy_params, jax.vmap(env.observe)(state))[0].log_probs()
-        choice = log_probs
-        if mask_end:
-            others = jnp.any(state.action_mask[:, :-1], axis=-1)
-            choice = choice.at[:, -1].set(jnp.where(others, -jnp.inf, choice[:, -1]))
-        action = jnp.argmax(choice, axis=-1)
-        pick = lambda x: jax.vmap(lambda row, i: row[i])(x, action)  # noqa: E731
-        log_prob, kind, constants = pick(log_probs), pick(state.action_kind), pick(state.action_constants)
-        n_open = jnp.sum(state.action_mask, axis=-1) * open_
-        record = (jnp.where(open_, log_prob, 0.0), jnp.where(open_, kind, 0), constants * open_[:, None], n_open)
-        proved |= jax.vmap(env.outcome)(state, action)[2]
-        return (state, action, proved), record
-
-    first = jnp.zeros(len(queries), jnp.int32)
-    carry = (_before(env, queries), first, jnp.zeros(len(queries), bool))
-    (_, _, proved), record = jax.lax.scan(body, carry, length=env.max_depth)
-    log_probs, *details = (jnp.swapaxes(x, 0, 1) for x in record)
-    return GreedyProofs(jnp.where(proved, jnp.sum(log_probs, axis=1), -jnp.inf), proved, log_probs, *details)
+    others = np.any(log_probs[:, :-1] > -np.inf, axis=1)
+    end = np.where(mask_end & others, -np.inf, log_probs[:, -1])
+    action: np.ndarray = np.argmax(np.column_stack([log_probs[:, :-1], end]), axis=1)
+    return action
 
 
 class MarginalProofs(NamedTuple):
@@ -146,48 +150,7 @@ class MarginalProofs(NamedTuple):
     unexplored: np.ndarray  # [M] probability mass that was not followed: P(proved) is at most this much more
 
 
-class Visited(NamedTuple):
-    """A batch of states that derivations arrived at."""
-
-    states: ProofState  # [n, ...]
-    log_probs: jax.Array  # [n, G + 1] of the actions open there, -inf for others
-    proofs: jax.Array  # [n, G] bool, actions that complete a proof
-
-
-def visit(
-    env: ProofEnv,
-    params: ProofParams,
-    policy: Policy,
-    policy_params: PyTree,
-    sharpness: jax.Array | float,
-    states: ProofState,
-    actions: jax.Array,
-) -> Visited:
-    """Take `actions` [n] from `states` [n, ...] and look at what is open there. Jit it.
-
-    Logits are multiplied by `sharpness` []: 1 is the policy, and with 0 every open action is alike.
-    """
-    states, _ = jax.vmap(env.advance, in_axes=(None, 0, 0))(params, states, actions)
-    mask = states.action_mask
-    chosen_from = policy(policy_params, jax.vmap(env.observe)(with_end(states)))[0]
-    log_probs = chosen_from._replace(logits=sharpness * chosen_from.logits).log_probs()
-    proofs = mask[:, :-1] & (states.successors[:, 0, 0] == 0)
-    return Visited(states, jnp.where(mask, log_probs, -jnp.inf), proofs)
-
-
-def with_end(states: ProofState) -> ProofState:
-    """Where no action is open, at the depth limit or after a proof, `end` stands in: no row is all masked."""
-    mask = states.action_mask
-    return states._replace(action_mask=mask.at[:, -1].set(mask[:, -1] | ~jnp.any(mask, axis=-1)))
-
-
-def prove_marginally(
-    env: ProofEnv,
-    visit: Callable[[ProofState, jax.Array], Visited],
-    queries: np.ndarray,
-    beam_width: int,
-    batch: int,
-) -> MarginalProofs:
+def prove_marginally(env: ProofEnv, visit: Visit, queries: np.ndarray, beam_width: int) -> MarginalProofs:
     """Sum the probability of all derivations of `queries` [M, 3] that prove, by beam search.
 
     At each depth the `beam_width` most probable unfinished derivations of a query go on, but none less probable than
@@ -196,26 +159,24 @@ def prove_marginally(
 
     Args:
         env: the environment.
-        visit: the function above for one policy, jitted.
+        visit: asks the policy.
         queries: ground atoms, [M, 3].
         beam_width: derivations of a query that go on.
-        batch: states visited in one call; every call has this size.
     """
     m = len(queries)
     log_proved, unexplored = np.full(m, -np.inf), np.zeros(m)
-    states = jax.device_get(_before(env, jnp.asarray(queries)))
-    owner, log_mass, actions = np.arange(m), np.zeros(m), np.zeros(m, np.int32)
+    places, owner, log_mass = beginnings(env, queries), np.arange(m), np.zeros(m)
     for depth in range(env.max_depth):
-        found = in_batches(visit, (states, actions), batch)
-        paths = log_mass[:, None] + found.log_probs
-        row, action = np.nonzero(found.proofs)
+        found, log_probs, _ = visit(places)
+        proofs, paths = found.proofs, log_mass[:, None] + log_probs
+        row, action = np.nonzero(proofs)
         np.logaddexp.at(log_proved, owner[row], paths[row, action])
         # Giving up and proofs end here; the rest compete for the beam.
-        open_paths = np.where(found.proofs, -np.inf, paths[:, :-1])
+        open_paths = np.where(proofs, -np.inf, paths[:, :-1])
         row, action = np.nonzero(open_paths > -np.inf)
         mass = open_paths[row, action]
         order = np.lexsort((-mass, owner[row]))
-        row, action, mass = row[order], action[order].astype(np.int32), mass[order]
+        row, action, mass = row[order], action[order], mass[order]
         owner = owner[row]
         rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
         kept = (rank < beam_width) & (mass > np.log(NEGLIGIBLE))
@@ -225,25 +186,6 @@ def prove_marginally(
                 np.add.at(unexplored, owner, np.exp(mass))
             break
         np.add.at(unexplored, owner[~kept], np.exp(mass[~kept]))
-        owner, log_mass, actions = owner[kept], mass[kept], action[kept]
-        states = jax.tree.map(lambda x, row=row[kept]: x[row], found.states)
+        owner, log_mass = owner[kept], mass[kept]
+        places = successors_of(places, found, row[kept], action[kept])
     return MarginalProofs(np.minimum(log_proved, 0.0), unexplored)
-
-
-def in_batches(function: Callable[..., Any], arguments: Any, batch: int) -> Any:
-    """Apply a jitted function to arrays [n, ...], n >= 1, in calls of exactly `batch` rows.
-
-    The last call is padded by its last row.
-    """
-    n = len(jax.tree.leaves(arguments)[0])
-    parts = []
-    for begin in range(0, n, batch):
-        rows = np.minimum(np.arange(begin, begin + batch), n - 1)
-        parts.append(jax.device_get(function(*jax.tree.map(lambda x, rows=rows: x[rows], arguments))))
-    return jax.tree.map(lambda *xs: np.concatenate(xs)[:n], *parts)
-
-
-@partial(jax.jit, static_argnums=0)
-def _before(env: ProofEnv, queries: jax.Array) -> ProofState:
-    labels = jnp.zeros(len(queries), bool)  # no rewards here, so labels do not matter
-    return jax.vmap(env.before)(queries, labels)

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax.envs.proof import ProofEnv, ProofParams, state_hash
-from ppo_jax.logic.index import Sizes
-from ppo_jax.logic.resolution import successors
+from ppo_jax.envs.proof import ProofEnv, ProofParams
+from ppo_jax.evaluation.derivations import Places, beginnings, look, room, successors_of, unvisited
 
 __all__ = ["BUDGET", "UNPROVED", "shortest_proofs"]
 
 UNPROVED = -1  # no proof within the depth limit
 BUDGET = -2  # search gave up: more states than allowed
-
-BATCH = 2048  # states expanded in one call; one compilation
-
-
-@lru_cache(maxsize=8)
-def _expand(sizes: Sizes) -> Callable[..., tuple[jax.Array, ...]]:
-    @jax.jit
-    def expand(params: ProofParams, resolvents: jax.Array, roots: jax.Array) -> tuple[jax.Array, ...]:
-        found = jax.vmap(successors, in_axes=(None, None, 0, 0))(params.facts, sizes, resolvents, roots)
-        proved = jnp.any(found.valid & (found.length == 0), axis=-1)
-        hashes = jax.vmap(state_hash)(found.resolvents)
-        return (
-            jnp.swapaxes(found.resolvents, 1, 3),
-            found.valid & (found.length > 0),
-            jnp.swapaxes(hashes, 1, 2),
-            proved,
-        )
-
-    return expand
 
 
 def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max_states: int = 20_000) -> np.ndarray:
@@ -52,36 +27,31 @@ def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max
     """
     m = len(queries)
     depth = np.full(m, UNPROVED, np.int32)
-    expand = _expand(env.sizes)
-    owner = np.arange(m)
-    frontier = np.zeros((m, env.sizes.max_atoms, 3), np.int32)
-    frontier[:, 0] = queries
+    places, owner = beginnings(env, queries), np.arange(m)
     reached = np.ones(m, np.int64)
-    seen: set[tuple[int, int, int]] = set()
+    seen: set[tuple[int, bytes]] = set()
     for step in range(1, env.max_depth + 1):
-        next_frontier, next_owner = [], []
-        for begin in range(0, len(frontier), BATCH):
-            rows = slice(begin, begin + BATCH)
-            n = len(frontier[rows])
-            pad = [(0, BATCH - n), (0, 0)]
-            states = np.pad(frontier[rows], [*pad, (0, 0)])
-            roots = np.pad(queries[owner[rows]], pad)
-            resolvents, open_, hashes, proved = (np.asarray(x)[:n] for x in expand(params, states, roots))
-            owners = owner[rows]
-            depth[owners[proved]] = step
-            row, slot = np.nonzero(open_)
-            for i, (o, h) in enumerate(zip(owners[row].tolist(), hashes[row, slot].tolist(), strict=True)):
-                key = (o, h[0], h[1])
+        resolvents, owners = [], []
+        for begin in range(0, len(owner), room(env)):
+            rows = slice(begin, begin + room(env))
+            here, searched = Places(*(x[rows] for x in places)), owner[rows]
+            found = look(env, params, here)
+            depth[searched[found.proofs.any(axis=1)]] = step
+            row, action = np.nonzero(found.action_mask[:, :-1] & (depth[searched] == UNPROVED)[:, None])
+            leads_to, searched = successors_of(here, found, row, action).resolvent, searched[row]
+            fresh = []  # a resolvent that any branch reached is not looked at again
+            for i, key in enumerate(zip(searched.tolist(), map(bytes, leads_to), strict=True)):
                 if key not in seen:
                     seen.add(key)
-                    reached[o] += 1
-                    next_frontier.append(resolvents[row[i], slot[i]])
-                    next_owner.append(o)
-        exhausted = (reached > max_states) & (depth == UNPROVED)
-        depth[exhausted] = BUDGET
-        going_on = [i for i, o in enumerate(next_owner) if depth[o] == UNPROVED]
-        if not going_on:
+                    fresh.append(i)
+            np.add.at(reached, searched[fresh], 1)
+            resolvents.append(leads_to[fresh])
+            owners.append(searched[fresh])
+        depth[(reached > max_states) & (depth == UNPROVED)] = BUDGET
+        owner = np.concatenate(owners)
+        going_on = depth[owner] == UNPROVED
+        if not going_on.any():
             break
-        frontier = np.stack([next_frontier[i] for i in going_on])
-        owner = np.array([next_owner[i] for i in going_on])
+        owner = owner[going_on]
+        places = unvisited(env, np.concatenate(resolvents)[going_on], queries[owner])
     return depth
