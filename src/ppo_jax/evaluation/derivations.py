@@ -18,7 +18,7 @@ from ppo_jax.distributions import Categorical
 from ppo_jax.envs.proof import ProofEnv, ProofParams, ProofState
 
 __all__ = [
-    *("Explorer", "Found", "Places", "Policy", "Visited"),
+    *("Explorer", "Found", "Places", "Policy"),
     *("beginnings", "in_blocks", "look", "room", "successors_of", "unvisited"),
 ]
 
@@ -54,14 +54,6 @@ class Found(NamedTuple):
         return self.action_mask[:, :-1] & (self.successors[:, 0, 0] == 0)
 
 
-class Visited(NamedTuple):
-    """What a policy finds at n places and makes of it."""
-
-    found: Found
-    log_probs: np.ndarray  # [n, G + 1] of the actions open there, -inf for others
-    values: np.ndarray  # [n]
-
-
 def beginnings(env: ProofEnv, queries: np.ndarray) -> Places:
     """The first places of the proofs of `queries` [M, 3]."""
     resolvent = np.zeros((len(queries), env.sizes.max_atoms, 3), np.int32)
@@ -94,30 +86,43 @@ def look(env: ProofEnv, params: ProofParams, places: Places) -> Found:
 
 
 class Explorer:
-    """Asks a policy at places; compiled once."""
+    """Asks a policy at places, for actions and for values; each compiled once."""
 
     def __init__(self, env: ProofEnv, policy: Policy) -> None:
         self.env = replace(env, fact_dropout=0.0)
 
         @jax.jit
-        def ask(policy_params: PyTree, sharpness: jax.Array, states: ProofState) -> tuple[jax.Array, jax.Array]:
-            distribution, values = policy(policy_params, jax.vmap(self.env.observe)(states))
+        def actions(policy_params: PyTree, sharpness: jax.Array, states: ProofState) -> jax.Array:
+            distribution, _ = policy(policy_params, jax.vmap(self.env.observe)(states))
             log_probs = distribution._replace(logits=sharpness * distribution.logits).log_probs()
-            return jnp.where(states.action_mask, log_probs, -jnp.inf), values
+            return jnp.where(states.action_mask, log_probs, -jnp.inf)
 
-        self._ask = ask
+        # Apart: most places are asked for actions alone, and marginal evaluations take a sixth less without the critic.
+        self._actions = actions
+        self._values = jax.jit(
+            lambda policy_params, states: policy(policy_params, jax.vmap(self.env.observe)(states))[1]
+        )
 
-    def visit(self, params: ProofParams, policy_params: PyTree, sharpness: float, places: Places) -> Visited:
-        """Look at n >= 1 places and ask the policy there.
+    def visit(
+        self, params: ProofParams, policy_params: PyTree, sharpness: float, places: Places
+    ) -> tuple[Found, np.ndarray]:
+        """What is open at n >= 1 places, and log-probabilities [n, G + 1] of it, -inf for other actions.
 
         Logits are multiplied by `sharpness`: 1 is the policy, and with 0 every open action is alike.
         """
 
-        def both(places: Places) -> Visited:
+        def both(places: Places) -> Any:
             states = _look(self.env, params, places)
-            return Visited(_found(states), *self._ask(policy_params, sharpness, states))
+            return _found(states), self._actions(policy_params, sharpness, states)
 
-        return _in_batches(both, places, room(self.env))
+        found: tuple[Found, np.ndarray] = _in_batches(both, places, room(self.env))
+        return found
+
+    def values(self, params: ProofParams, policy_params: PyTree, places: Places) -> np.ndarray:
+        """What the critic says at n >= 1 places, [n]."""
+        ask = lambda places: self._values(policy_params, _look(self.env, params, places))  # noqa: E731
+        values: np.ndarray = _in_batches(ask, places, room(self.env))
+        return values
 
 
 def in_blocks(function: Callable[[np.ndarray], Any], rows: np.ndarray, size: int) -> Any:

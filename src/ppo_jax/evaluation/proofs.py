@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ppo_jax.envs.proof import ProofEnv
-from ppo_jax.evaluation.derivations import Places, Visited, beginnings, successors_of
+from ppo_jax.evaluation.derivations import Found, Places, beginnings, successors_of
 from ppo_jax.logic.datasets import Dataset
 
 __all__ = [
@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 NEGLIGIBLE = 1e-6  # probability under which a derivation is not followed
-Visit = Callable[[Places], Visited]  # of one policy
+# What is open at n places, and what log-probabilities [n, G + 1] one policy gives it.
+Visit = Callable[[Places], tuple[Found, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,6 @@ class Attempts(NamedTuple):
 
     log_prob: np.ndarray  # [M] of the path where it proves, else -inf
     proved: np.ndarray  # [M] bool
-    values: np.ndarray  # [M] the critic's of the first state
     log_probs: np.ndarray  # [M, D] of each action
     kinds: np.ndarray  # [M, D] int32 kind of each action
     constants: np.ndarray  # [M, D, 2] int32 constants it binds
@@ -108,14 +108,12 @@ def attempt(env: ProofEnv, visit: Visit, queries: np.ndarray, choose: Callable[[
         choose: actions [n] by the log-probabilities [n, G + 1] of those open, -inf for others.
     """
     m, depth_limit = len(queries), env.max_depth
-    proved, values = np.zeros(m, bool), np.zeros(m, np.float32)
+    proved = np.zeros(m, bool)
     log_probs, kinds, choices = np.zeros((m, depth_limit), np.float32), *np.zeros((2, m, depth_limit), np.int32)
     constants = np.zeros((m, depth_limit, 2), np.int32)
     places, owner = beginnings(env, queries), np.arange(m)
     for depth in range(depth_limit):
-        found, open_log_probs, values_here = visit(places)
-        if depth == 0:
-            values = values_here
+        found, open_log_probs = visit(places)
         action, rows = choose(open_log_probs), np.arange(len(owner))
         log_probs[owner, depth] = open_log_probs[rows, action]
         kinds[owner, depth] = found.action_kind[rows, action]
@@ -129,7 +127,7 @@ def attempt(env: ProofEnv, visit: Visit, queries: np.ndarray, choose: Callable[[
             break
         places, owner = successors_of(places, found, rows, action[rows]), owner[rows]
     log_prob = np.where(proved, log_probs.sum(axis=1), -np.inf)
-    return Attempts(log_prob, proved, values, log_probs, kinds, constants, choices)
+    return Attempts(log_prob, proved, log_probs, kinds, constants, choices)
 
 
 def greediest(log_probs: np.ndarray, mask_end: bool = False) -> np.ndarray:
@@ -167,7 +165,7 @@ def prove_marginally(env: ProofEnv, visit: Visit, queries: np.ndarray, beam_widt
     log_proved, unexplored = np.full(m, -np.inf), np.zeros(m)
     places, owner, log_mass = beginnings(env, queries), np.arange(m), np.zeros(m)
     for depth in range(env.max_depth):
-        found, log_probs, _ = visit(places)
+        found, log_probs = visit(places)
         proofs, paths = found.proofs, log_mass[:, None] + log_probs
         row, action = np.nonzero(proofs)
         np.logaddexp.at(log_proved, owner[row], paths[row, action])

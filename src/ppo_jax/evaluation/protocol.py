@@ -9,7 +9,7 @@ import numpy as np
 
 from ppo_jax.envs.proof import ProofEnv, ProofParams
 from ppo_jax.evaluation import proofs, ranking
-from ppo_jax.evaluation.derivations import Explorer, Policy, in_blocks, room
+from ppo_jax.evaluation.derivations import Explorer, Policy, beginnings, in_blocks, room
 from ppo_jax.evaluation.proofs import Candidates, candidates
 from ppo_jax.evaluation.search import BUDGET, shortest_proofs
 
@@ -80,8 +80,9 @@ class ProofJudge:
         found = in_blocks(lambda atoms: proofs.attempt(env, visit, atoms, sample), starts, self._room)
         rows, last = np.arange(len(starts)), np.sum(found.choices > 0, axis=1) - 1
         chose_end = (found.kinds[rows, last] == env.sizes.end_kind) & (found.choices[rows, last] > 1)
-        reward = np.asarray(env.reward(rows < half, found.proved, chose_end))
-        return float(np.sqrt(np.mean((found.values - gamma**last * reward) ** 2)))
+        returns = gamma**last * np.asarray(env.reward(rows < half, found.proved, chose_end))
+        values = self._explorer.values(params, policy_params, beginnings(env, starts))
+        return float(np.sqrt(np.mean((values - returns) ** 2)))
 
 
 def shortest_proof_baseline(env: ProofEnv, params: ProofParams, queries: Candidates) -> dict[str, Any]:
