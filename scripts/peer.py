@@ -38,6 +38,7 @@ def ppo_jax(env_id: str, n_envs: int) -> Callable[[int], Any]:
     ppo |= {"learning_rate": 3e-4, "ent_coef": 0.01, "total_timesteps": 10**9}
     config = from_dict({"task": {"env_id": env_id}, "ppo": ppo})
     processor.prepare(config)
+    config = distributed.resolve(config)
     experiment, placement = build(config), distributed.placement(config)
     carried = [placement.put(experiment.initial_state(0), 0)[0]]
 

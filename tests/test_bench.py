@@ -80,8 +80,14 @@ def test_a_ratio_that_fell_by_more_than_15_percent_is_named():
     assert bench.worse(slower, RESULT) == []
     slower["cases"][0]["share_of_bound"] = 0.5 * 0.84
     slower["import_seconds"]["help"] = 0.5 / 0.84
-    assert [line.partition(":")[0] for line in bench.worse(slower, RESULT)] == ["cartpole_4", "import help"]
+    assert [line.partition(":")[0] for line in bench.worse(slower, RESULT)] == [
+        "cartpole_4, devices 1",
+        "import help",
+    ]
     assert bench.worse(RESULT, slower) == []
+    elsewhere = copy.deepcopy(slower)
+    elsewhere["cases"][0]["devices"] = 2
+    assert [line.partition(":")[0] for line in bench.worse(elsewhere, RESULT)] == ["import help"]
 
 
 def test_the_command(monkeypatch, tmp_path):
@@ -95,7 +101,7 @@ def test_the_command(monkeypatch, tmp_path):
     faster["cases"][0]["share_of_bound"] = 0.9
     recorded.write_text(json.dumps(faster))
     code, out, err = call("bench", "--check", "--recorded", recorded)
-    assert code == 1 and "slower than recorded: cartpole_4: share of the bound: 0.500, recorded 0.900" in err
+    assert code == 1 and "slower than recorded: cartpole_4, devices 1: share of the bound: 0.500, recorded 0.900" in err
     assert "50% (40% to 60%)" in out and "1.25× import jax" in out
     assert "did you mean cartpole_4" in fail("bench", "cartpole4")
     recorded.write_text("{}")

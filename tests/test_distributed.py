@@ -162,8 +162,13 @@ def test_a_run_goes_on_on_another_number_of_devices(one, tmp_path) -> None:
 # ---------------------------------------------------------------------------------------------------- processes
 
 
-def test_two_processes_train_as_one(one, tmp_path) -> None:
-    leader, follower = two_processes(tmp_path / "run", TOY)
+@pytest.mark.parametrize("shuffle_groups", [4, 1])
+def test_two_processes_train_as_one(one, tmp_path, shuffle_groups) -> None:
+    config = TOY.override({"shuffle_groups": shuffle_groups})
+    if config != TOY:
+        one = tmp_path / "one"
+        runner.train(config, one, progress=False)
+    leader, follower = two_processes(tmp_path / "run", config)
     (out, err), (follower_out, follower_err) = (process.communicate(timeout=300) for process in (leader, follower))
     assert (leader.returncode, follower.returncode) == (0, 0), err + follower_err
     assert json.loads(out)["status"] == "completed"
@@ -172,7 +177,7 @@ def test_two_processes_train_as_one(one, tmp_path) -> None:
     for a, b in zip(*(jax.tree.leaves(runner.load(x, "last")[1]) for x in (tmp_path / "run", one)), strict=True):
         close(a, b)
     recorded = load_config(tmp_path / "run" / "config.toml")
-    assert (recorded.run.devices, recorded.ppo.shuffle_groups) == (2, 4)
+    assert (recorded.run.devices, recorded.ppo.shuffle_groups) == (2, shuffle_groups)
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -242,6 +247,10 @@ def test_devices_that_are_not_there(tmp_path, capsys, monkeypatch) -> None:
             {"devices": 8, "batch_size": 4},
             "batch_size = 4 cannot be split over 8 devices; the nearest that can: 8",
         ),
+        (
+            {"devices": 3, "n_envs": 12, "batch_size": 64},
+            "batch_size = 64 cannot be split over 3 devices; the nearest that can: 24 or 48 or 96",
+        ),
         ({"devices": 8}, r"8 devices cannot share ppo.shuffle_groups = 4; these many can: 1, 2, 4"),
     ],
 )
@@ -301,6 +310,44 @@ def test_seeds_lie_apart() -> None:
     placed = distributed.shard_seeds({"key": keys, "x": jnp.arange(4.0)}, 1)
     np.testing.assert_array_equal(placed["x"], np.arange(4.0))
     assert placed["key"].sharding.spec == jax.P(distributed.AXIS)
+
+
+def test_a_long_run_takes_what_is_there_and_records_it(monkeypatch) -> None:
+    monkeypatch.setattr(processor, "LONG", 768)
+    monkeypatch.setattr(processor, "SMALL", 32 * 8 // 4)
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    monkeypatch.setattr(processor, "cores", lambda: 8)
+    assert distributed.resolve(TOY).run.devices == 4  # of 8, by groups and minibatches
+    assert distributed.resolve(TOY, begins=False) == TOY  # it was on one
+    assert distributed.resolve(TOY.override({"devices": 1})).run.devices == 1
+    monkeypatch.setattr(processor, "cores", lambda: 2)
+    assert distributed.resolve(TOY).run.devices == 2
+
+
+def test_a_long_run_repeats_itself_on_as_many_devices(tmp_path) -> None:
+    """From the command line, without a word on devices: train, look again, go on."""
+    (tmp_path / "toy.toml").write_text(TOY.override({"shuffle_groups": 1, "total_timesteps": 384}).to_toml())
+    begin = "import sys; from ppo_jax import processor as p; p.LONG, p.SMALL, p.cores = 384, 128, lambda: 2; "
+    program = begin + "from ppo_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def call(*arguments: object) -> str:
+        process = command("-c", program, *arguments)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        return out + err
+
+    def command(*arguments: object) -> subprocess.Popen:
+        environment = {name: x for name, x in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=REPOSITORY, env=environment, **pipes)
+
+    folder = tmp_path / "run"
+    call("train", tmp_path / "toy.toml", "--run-dir", folder, "--json")
+    assert load_config(folder / "config.toml").run.devices == 2
+    assert "other settings" not in call("train", tmp_path / "toy.toml", "--run-dir", folder, "--reuse")
+    call("resume", folder, "--set", "total_timesteps=768", "--json")
+    assert load_config(folder / "config.toml").run.devices == 2
+    assert [row["update"] for row in lines(folder / "metrics.jsonl")] == list(range(1, 7))
 
 
 def test_one_device_needs_no_mesh() -> None:

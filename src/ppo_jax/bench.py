@@ -167,12 +167,13 @@ def measure(name: str) -> dict[str, Any]:
     """One case: training, its bound and its stages, in turns, in this process."""
     config = CASES[name]()
     processor.prepare(config)
+    config = distributed.resolve(config)
     experiment, placement = build(config), distributed.placement(config)
     settings = experiment.config.settings
     state = experiment.initial_state(0)
     jax.block_until_ready(state)
     data = jax.tree.map(jnp.copy, state._replace(key=jax.random.key_data(state.key)))  # training donates its own
-    training = {"train": Training(experiment, state, placement)}
+    training, peak = {"train": Training(experiment, state, placement)}, peak_rss_mib()
     if placement != (one := Placement()):
         training["train on one device"] = Training(experiment, experiment.initial_state(0), one)
 
@@ -198,7 +199,7 @@ def measure(name: str) -> dict[str, Any]:
         "share_of_bound_range": [min(share), max(share)],
         "devices": placement.size,
         "compile_seconds": training["train"].compile_seconds,
-        "peak_rss_mib": peak_rss_mib(),
+        "peak_rss_mib": peak,
         "milliseconds": {key: 1000 * value for key, value in median.items() if key != "bound"},
     }
 
@@ -381,9 +382,9 @@ def run(names: list[str], say: Callable[[str], None] = lambda text: None) -> dic
 
 
 def ratios(result: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a benchmark that compare between runs, all of them better when higher."""
+    """The figures of a benchmark that compare between runs on as many devices, all of them better when higher."""
     imports = result["import_seconds"]
-    shares = {f"{case['name']}: share of the bound": case["share_of_bound"] for case in result["cases"]}
+    shares = {f"{c['name']}, devices {c['devices']}: share of the bound": c["share_of_bound"] for c in result["cases"]}
     return shares | {
         f"import {name}: jax alone against it": imports["jax"] / imports[name] for name in ("ppo_jax", "help")
     }

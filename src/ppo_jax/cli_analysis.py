@@ -123,11 +123,13 @@ class Validate:
         folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
         status = read_summary(folder).get("status")
         if status == "completed":
-            if load_config(folder / "config.toml") != config:
+            changed = config.differences(load_config(folder / "config.toml"))
+            if any(key != "run.devices" or config.run.devices for key in changed):
                 raise PPOJaxError(f"{folder}: holds a run of another configuration; choose another --run-dir")
             return folder
-        from ppo_jax import runner
+        from ppo_jax import processor, runner
 
+        processor.prepare(config)
         runner.use_compilation_cache()
         runner.train(
             config,

@@ -115,7 +115,7 @@ class Resume:
         assignments = [*flat(self.assignments), *(f"{key}={value}" for key, value in self.placement.settings.items())]
         config = run_folder.read_config(self.folder).override(assignments)
         with self.placement.joined(), how_to_go_on(self.folder):
-            processor.prepare(config)
+            processor.prepare(config, config.run.devices or 1)
             summary = runner.resume(self.folder, assignments, progress=progress, warn=warn)
         _show_run(summary, self.folder, self.json)
         return 0
@@ -142,5 +142,6 @@ def _now() -> str:
 
 def _how_to_train_anew(config: Config, folder: Path) -> str:
     changed = config.differences(load_config(folder / "config.toml"))
+    changed = [key for key in changed if key != "run.devices" or config.run.devices]  # else the run has chosen
     difference = f", with other settings than now asked for ({', '.join(changed)})" if changed else ""
     return f"This run was completed before{difference}. To train anew, remove {folder} or pass --overwrite."

@@ -24,6 +24,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ppo_jax import ppo, processor
 from ppo_jax.config import Config
+from ppo_jax.parsing import nearest_divisors
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Lost", "Placement", "join", "leads", "placement", "require_devices", "resolve", "shard_seeds", "together"]
@@ -99,13 +100,8 @@ class Placement:
 
 
 def placement(config: Config) -> Placement:
-    """The devices that a resolved configuration takes, equally many of each process.
-
-    Those it names; else one accelerator, or as many devices of a processor as are there and fit it.
-    """
-    n = config.run.devices
-    if n is None:
-        n = processor.fitting_devices(config, jax.device_count()) if jax.default_backend() == "cpu" else 1
+    """The devices that a resolved configuration asks for, equally many of each process."""
+    n = config.run.devices or 1
     if n == 1:
         return Placement()
     each = n // jax.process_count()
@@ -116,23 +112,34 @@ def placement(config: Config) -> Placement:
     return Placement(Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,)))
 
 
-def resolve(config: Config) -> Config:
-    """The configuration with its number of devices, where it names them or several processes train together.
+def resolve(config: Config, begins: bool = True) -> Config:
+    """The configuration with its number of devices, where that is not one.
+
+    Without a number it is those of all processes that train together; else one accelerator, or as many devices of a
+    processor as are there and fit a run that `begins`. One that goes on and names none was on one.
 
     Raises:
         PPOJaxError: that many devices are not there, or environments or minibatches cannot be split over them.
     """
     processes = jax.process_count()
     n = config.run.devices or (jax.device_count() if processes > 1 else 1)
+    if config.run.devices is None and processes == 1 and begins and jax.default_backend() == "cpu":
+        n = processor.fitting_devices(config, min(jax.device_count(), processor.cores()))
     if n == 1 == processes:
         return config
     require_devices(n)
     if n % processes:
         raise PPOJaxError(f"devices = {n} cannot be shared equally by {processes} processes")
-    for name, size in (("n_envs", config.ppo.n_envs), ("batch_size", config.settings.batch_size)):
-        if size % n:
-            near = " or ".join(map(str, sorted({max(size // n, 1) * n, (size // n + 1) * n})))
-            raise PPOJaxError(f"ppo.{name} = {size} cannot be split over {n} devices; the nearest that can: {near}")
+    n_envs, batch_size = config.ppo.n_envs, config.settings.batch_size
+    if n_envs % n:
+        near = " or ".join(map(str, sorted({max(n_envs // n, 1) * n, (n_envs // n + 1) * n})))
+        raise PPOJaxError(f"ppo.n_envs = {n_envs} cannot be split over {n} devices; the nearest that can: {near}")
+    if batch_size % n:
+        sizes = [n * size for size in nearest_divisors((n_envs // n, config.ppo.n_steps), round(batch_size / n))]
+        near = " or ".join(map(str, sizes))
+        raise PPOJaxError(
+            f"ppo.batch_size = {batch_size} cannot be split over {n} devices; the nearest that can: {near}"
+        )
     if (groups := config.ppo.shuffle_groups) > 1 and groups % n:
         fitting = ", ".join(str(d) for d in range(1, groups + 1) if groups % d == 0)
         raise PPOJaxError(f"{n} devices cannot share ppo.shuffle_groups = {groups}; these many can: {fitting}")

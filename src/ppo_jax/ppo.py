@@ -244,9 +244,9 @@ def update_epochs(
     """Up to `n_epochs` passes over the batch; a minibatch whose KL exceeds 1.5 target_kl ends them, unapplied.
 
     Args:
-        batch: N transitions.
+        batch: N transitions that minibatches are taken from, of all devices where they share one shuffle.
         scheduled: this update's `learning_rate`, `critic_learning_rate`, `ent_coef` and `clip_range`, all [].
-        order: ``(key, epoch, n, batch_size) -> indices [minibatches, batch_size]``.
+        order: ``(key, epoch, n, batch_size) -> indices [minibatches, this device's part of batch_size]``.
 
     Returns parameters, optimizer state, and metrics averaged over the minibatches applied.
     """

@@ -59,8 +59,8 @@ def make_folder(folder: Path) -> None:
         raise PPOJaxError(f"{folder}: cannot be written: {error.strerror}; choose another --run-dir") from None
 
 
-def prepare(folder: Path, experiment: Experiment, devices: int = 1) -> None:
-    """Clear what an earlier run left, and record what this one is, and how many devices share its updates."""
+def prepare(folder: Path, experiment: Experiment) -> None:
+    """Clear what an earlier run left, and record what this one is."""
     for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl", "queries.jsonl"):
         (folder / name).unlink(missing_ok=True)
     for name in ("checkpoints", "tensorboard"):
@@ -72,7 +72,6 @@ def prepare(folder: Path, experiment: Experiment, devices: int = 1) -> None:
         "platform": platform.platform(),
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "cores": os.cpu_count(),
-        "devices": devices,
         "git_commit": _git_commit(),
         "run_id": uuid.uuid4().hex,  # a resumed run keeps it
         "dataset_sha256": getattr(experiment.dataset, "sha256", None),

@@ -120,7 +120,7 @@ def resume(
     """
     folder = Path(folder)
     recorded = run_folder.read_config(folder)
-    config = distributed.resolve(recorded.override(assignments) if assignments else recorded)
+    config = distributed.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
     run_folder.check_resumable(recorded, config)
     summary = metrics.read_summary(folder)
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
@@ -171,7 +171,7 @@ def _run(
     writers: list[metrics.Writer] = []
     try:
         if standing is None:
-            run_folder.prepare(folder, experiment, distributed.placement(config).size)
+            run_folder.prepare(folder, experiment)
         env_steps = standing.update * settings.rollout_size if standing else 0
         if config.run.tensorboard:
             writers.append(metrics.TensorBoard(folder / "tensorboard", after=env_steps))

@@ -30,6 +30,16 @@ def eager(_, observation):
     return Categorical(later_is_less, mask), jnp.zeros(mask.shape[0])
 
 
+def certain(_, observation):
+    """The last rule or fact that is open until three steps are taken, then `end` where that is open."""
+    mask = observation["action_mask"]
+    places = jnp.broadcast_to(jnp.arange(mask.shape[1], dtype=jnp.float32), mask.shape)
+    gives_up = (observation["depth"] >= 3)[:, None] & (places == mask.shape[1] - 1)
+    others = jnp.where(places == mask.shape[1] - 1, -1.0, places)
+    logits = jnp.where(mask, 1e4 * jnp.where(gives_up, 1e3, others), -1e9)
+    return Categorical(logits, mask), jnp.zeros(mask.shape[0])
+
+
 @pytest.fixture(scope="module")
 def judge(env):
     return protocol.ProofJudge(env, eager, beam_width=64, mask_end=False)
@@ -43,6 +53,7 @@ def test_search_proves_what_is_provable(env):
     assert depth.max() == 20  # the deepest shortest proof takes the last step allowed
     summary = protocol.shortest_proof_baseline(env, env.default_params, test)
     assert summary["mrr"] == pytest.approx(0.9375)
+    assert shortest_proofs(env, env.default_params, test.atoms[0, :0]).shape == (0,)
 
 
 def test_the_data_says_what_a_perfect_agent_could_reach(env):
@@ -107,8 +118,18 @@ def test_greedy_proofs_replay_in_words(env):
         assert (found.log_prob[i] > -np.inf) == found.proved[i]
 
 
-def test_attempts_follow_the_environment(env):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"end_action": False},
+        {"collapse_proved": False, "prune_visited": False},
+        {"end_action": False, "collapse_proved": False, "max_depth": 5},
+    ],
+)
+def test_attempts_follow_the_environment(options):
     """Greedy attempts, beside the environment's own steps under the same choices."""
+    env = proof.make("countries_s3", max_atoms=4, **options)
     params, queries = env.default_params, candidates(env.dataset, "valid").atoms[:, 0]
     found = attempt(env, partial(Explorer(env, eager).visit, params, None, 1.0), queries, greediest)
     start = jax.jit(jax.vmap(env.start, in_axes=(None, 0, 0)))
@@ -125,7 +146,34 @@ def test_attempts_follow_the_environment(env):
         proved |= np.asarray(now) & ~over
         over |= np.asarray(now) | (action == env.sizes.max_successors)
     np.testing.assert_array_equal(found.proved, proved)
-    assert 0 < proved.sum() < len(queries)
+    assert 0 < proved.sum() < len(queries) or "max_depth" in options
+
+
+def test_a_masked_end_is_chosen_only_where_nothing_else_is_open():
+    log_probs = np.array([[-2.0, -1.0, -0.5], [-np.inf, -np.inf, 0.0], [-1.0, -np.inf, -0.5]])
+    assert greediest(log_probs).tolist() == [2, 2, 2]
+    assert greediest(log_probs, mask_end=True).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("reward_type", range(6))
+def test_rewards_of_whole_episodes_are_those_of_steps(reward_type):
+    """Returns behind the error of a critic that says 0, beside an episode stepped through."""
+    env = proof.make("countries_s3", max_atoms=4, reward_type=reward_type, negative_ratio=2)
+    queries = candidates(env.dataset, "test")
+    one = protocol.Candidates(queries.atoms[3:4, :2], queries.valid[3:4, :2], np.zeros(1, np.int32))
+    judge = protocol.ProofJudge(env, certain, beam_width=1, mask_end=False)
+    error = judge.value_error(env.default_params, None, one, gamma=0.9, seed=0, n_episodes=2)
+    step, returns = jax.jit(env.step), []
+    for query, label in zip(one.atoms[0], (True, False), strict=True):
+        state = jax.jit(env.start)(env.default_params, jnp.asarray(query), jnp.asarray(label))
+        for t in range(env.max_depth):
+            action = jnp.argmax(certain(None, jax.tree.map(lambda x: x[None], env.observe(state)))[0].logits[0])
+            _, state, reward, done, *_ = step(jax.random.key(0), state, action, env.default_params)
+            if done:
+                returns.append(0.9**t * float(reward))
+                break
+    assert len(returns) == 2
+    assert error == pytest.approx(np.sqrt(np.mean(np.square(returns))), rel=1e-5)
 
 
 def test_the_sizes_of_calls_change_nothing(env, judge, monkeypatch):

@@ -114,7 +114,7 @@ class ProofEnv:
 
         Args:
             params: the knowledge base.
-            resolvent: canonical, not empty.
+            resolvent: canonical; at an empty one only `end` is open.
             root: the query.
             depth: [] int32 steps taken, fewer than `max_depth`.
             visited: [max_depth + 1, 2] uint32 hashes of the resolvents before it.

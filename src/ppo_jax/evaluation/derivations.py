@@ -1,6 +1,7 @@
 """Derivations on the host: many at once stand at places, are looked at in batches of one size, and go on.
 
-Two compiled programs serve all of evaluation and search: one derives what is open at a place, one asks the policy.
+The same few compiled programs serve all of evaluation and search: one derives what is open at a place, one asks the
+policy for actions, one for values, each compiled for the `SIZES` that it is called with.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def look(env: ProofEnv, params: ProofParams, places: Places) -> Found:
 
 
 class Explorer:
-    """Asks a policy at places, for actions and for values; each compiled once."""
+    """Asks a policy at places, for actions and for values."""
 
     def __init__(self, env: ProofEnv, policy: Policy) -> None:
         self.env = replace(env, fact_dropout=0.0)

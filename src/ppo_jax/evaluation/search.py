@@ -30,7 +30,7 @@ def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max
     places, owner = beginnings(env, queries), np.arange(m)
     reached = np.ones(m, np.int64)
     seen: set[tuple[int, bytes]] = set()
-    for step in range(1, env.max_depth + 1):
+    for step in range(1, env.max_depth + 1 if m else 1):
         resolvents, owners = [], []
         for begin in range(0, len(owner), room(env)):
             rows = slice(begin, begin + room(env))
