@@ -62,6 +62,7 @@ def test_members_side_by_side_are_computed_at_once() -> None:
     [
         ({}, 64, 1),
         ({}, 1, 1),
+        (LARGE | {"hidden_sizes": []}, 64, 1),  # a linear policy
         (LARGE, 1, 1),
         (LARGE | {"total_timesteps": 999_999}, 64, 1),
         (LARGE, 3, 2),  # 3 divides nothing

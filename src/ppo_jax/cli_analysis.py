@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present, present_analysis
-from ppo_jax.cli_shared import Assignments, Switch, flat, print_json
+from ppo_jax.cli_shared import Assignments, Switch, flat, other_settings, print_json
 from ppo_jax.config import load_config
 from ppo_jax.metrics import read_summary
 from ppo_jax.parsing import parse_assignment
@@ -123,8 +123,7 @@ class Validate:
         folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
         status = read_summary(folder).get("status")
         if status == "completed":
-            changed = config.differences(load_config(folder / "config.toml"))
-            if any(key != "run.devices" or config.run.devices for key in changed):
+            if other_settings(config, folder):
                 raise PPOJaxError(f"{folder}: holds a run of another configuration; choose another --run-dir")
             return folder
         from ppo_jax import processor, runner

@@ -18,6 +18,7 @@ from ppo_jax.cli_shared import (
     experiment_name,
     flat,
     how_to_go_on,
+    other_settings,
     print_json,
     warn,
 )
@@ -141,7 +142,6 @@ def _now() -> str:
 
 
 def _how_to_train_anew(config: Config, folder: Path) -> str:
-    changed = config.differences(load_config(folder / "config.toml"))
-    changed = [key for key in changed if key != "run.devices" or config.run.devices]  # else the run has chosen
+    changed = other_settings(config, folder)
     difference = f", with other settings than now asked for ({', '.join(changed)})" if changed else ""
     return f"This run was completed before{difference}. To train anew, remove {folder} or pass --overwrite."

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present
+from ppo_jax.config import Config, load_config
 from ppo_jax.parsing import nearest
 from ppo_jax.types import PPOJaxError
 
@@ -29,6 +30,7 @@ __all__ = [
     "explain",
     "flat",
     "how_to_go_on",
+    "other_settings",
     "output",
     "print_json",
     "warn",
@@ -150,6 +152,12 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
         if distributed.leads():
             error.args = (f"; go on with: ppo-jax resume {folder}",)
         raise
+
+
+def other_settings(config: Config, folder: Path) -> list[str]:
+    """Names of settings in which the run of `folder` differs from `config`, but for devices that it chose by itself."""
+    changed = config.differences(load_config(folder / "config.toml"))
+    return [key for key in changed if key != "run.devices" or config.run.devices]
 
 
 def experiment_name(path: Path) -> str:

@@ -67,4 +67,4 @@ def prepare(config: Config, devices: int | None = None, members: int = 1) -> Non
 
 def _numbers(config: Config) -> int:
     """In the widest layer, for a minibatch."""
-    return config.settings.batch_size * max(config.network.hidden_sizes)
+    return config.settings.batch_size * max(config.network.hidden_sizes, default=1)

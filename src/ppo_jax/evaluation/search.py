@@ -30,7 +30,9 @@ def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max
     places, owner = beginnings(env, queries), np.arange(m)
     reached = np.ones(m, np.int64)
     seen: set[tuple[int, bytes]] = set()
-    for step in range(1, env.max_depth + 1 if m else 1):
+    for step in range(1, env.max_depth + 1):
+        if len(owner) == 0:
+            break
         resolvents, owners = [], []
         for begin in range(0, len(owner), room(env)):
             rows = slice(begin, begin + room(env))
@@ -50,8 +52,6 @@ def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max
         depth[(reached > max_states) & (depth == UNPROVED)] = BUDGET
         owner = np.concatenate(owners)
         going_on = depth[owner] == UNPROVED
-        if not going_on.any():
-            break
         owner = owner[going_on]
         places = unvisited(env, np.concatenate(resolvents)[going_on], queries[owner])
     return depth
