@@ -89,7 +89,8 @@ class Experiment:
         """The judge of a proof task."""
         assert isinstance(self.env, ProofEnv)
         evaluation = self.config.evaluation
-        return protocol.ProofJudge(self.env, self.policy, evaluation.beam_width, evaluation.mask_end)
+        facts = self.trainer.env_params
+        return protocol.ProofJudge(self.env, facts, self.policy, evaluation.beam_width, evaluation.mask_end)
 
     def variant(self, config: Config) -> Experiment:
         """The same experiment with another seed and other traced hyperparameters; what is compiled is shared."""
@@ -129,15 +130,15 @@ class Experiment:
     ) -> dict[str, tuple[dict[str, Any], Any]]:
         """Summary of a proof task on a split for each of `protocols`, and the `Attempts` or `MarginalProofs`."""
         judges: dict[str, Callable[..., Any]] = {"greedy": self.judge.greedy, "marginal": self.judge.marginal}
-        arguments = (self.trainer.env_params, params, self.candidates(split))
-        return {name: judges[name](*arguments) for name in protocols}
+        queries = self.candidates(split)
+        return {name: judges[name](params, queries) for name in protocols}
 
     def value_errors(self, params: PolicyParams) -> dict[str, float]:
         """`value_error_valid` and `value_error_train`: a critic that memorises does well on the second alone."""
         if not isinstance(self.env, ProofEnv) or self.env.dataset is None:
             return {}
         gamma, seed = self.config.ppo.gamma, self.config.run.seed
-        error = partial(self.judge.value_error, self.trainer.env_params, params)
+        error = partial(self.judge.value_error, params)
         return {f"value_error_{split}": error(self._value_queries[split], gamma, seed) for split in ("valid", "train")}
 
     @cached_property

@@ -235,11 +235,11 @@ def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
     seeds = range(UNTRAINED_SEED, UNTRAINED_SEED + experiment.config.evaluation.untrained_networks)
     networks = [experiment.untrained(seed) for seed in seeds]
     anyone = networks[0] if networks else experiment.untrained(UNTRAINED_SEED)
-    greedy = [experiment.judge.greedy(params, network, queries)[0] for network in networks]
-    marginal = [experiment.judge.marginal(params, network, queries)[0] for network in networks[:UNTRAINED_MARGINAL]]
+    greedy = [experiment.judge.greedy(network, queries)[0] for network in networks]
+    marginal = [experiment.judge.marginal(network, queries)[0] for network in networks[:UNTRAINED_MARGINAL]]
     return {
         "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},
-        "uniform": {"marginal": experiment.judge.marginal(params, anyone, queries, sharpness=0.0)[0]},
+        "uniform": {"marginal": experiment.judge.marginal(anyone, queries, sharpness=0.0)[0]},
         "shortest_proof": {"greedy": protocol.shortest_proof_baseline(env, params, queries)},  # type: ignore[arg-type]
     }
 
@@ -321,7 +321,7 @@ def prove(experiment: Experiment, params: PolicyParams, query: str) -> tuple[lis
     kb = env.dataset.kb
     atom = np.array(kb.parse_atom(query), np.int32)
     queries = Candidates(atom[None, None], np.ones((1, 1), bool), np.zeros(1, np.int32))
-    _, found = experiment.judge.greedy(experiment.trainer.env_params, params, queries)
+    _, found = experiment.judge.greedy(params, queries)
     steps = explain(kb, atom, found.kinds[0], found.constants[0], found.log_probs[0])
     if found.proved[0]:
         return steps, True, ""

@@ -42,7 +42,7 @@ def certain(_, observation):
 
 @pytest.fixture(scope="module")
 def judge(env):
-    return protocol.ProofJudge(env, eager, beam_width=64, mask_end=False)
+    return protocol.ProofJudge(env, env.default_params, eager, beam_width=64, mask_end=False)
 
 
 def test_search_proves_what_is_provable(env):
@@ -63,17 +63,18 @@ def test_the_data_says_what_a_perfect_agent_could_reach(env):
 
 
 def test_the_uniform_policy_scores_as_published(env, judge):
-    summary, found = judge.marginal(env.default_params, None, candidates(env.dataset, "test"), sharpness=0.0)
+    summary, found = judge.marginal(None, candidates(env.dataset, "test"), sharpness=0.0)
     assert summary["mrr"] == pytest.approx(47 / 48)  # 0.979: one query second, the others first
     assert 0.84 < summary["auc_pr"] < 0.88  # 0.866 at beam 256
     assert np.all(np.exp(found.log_prob) + found.unexplored <= 1 + 1e-5)
 
 
 def test_judging_hides_no_fact(env, judge):
-    hiding = protocol.ProofJudge(proof.make("countries_s3", max_atoms=4, fact_dropout=0.9), eager, 64, mask_end=False)
+    without = proof.make("countries_s3", max_atoms=4, fact_dropout=0.9)
+    hiding = protocol.ProofJudge(without, env.default_params, eager, 64, mask_end=False)
     test = candidates(env.dataset, "test")
-    summary, found = judge.marginal(env.default_params, None, test)
-    theirs, their_proofs = hiding.marginal(env.default_params, None, test)
+    summary, found = judge.marginal(None, test)
+    theirs, their_proofs = hiding.marginal(None, test)
     assert summary == theirs
     np.testing.assert_array_equal(found.log_prob, their_proofs.log_prob)
 
@@ -84,11 +85,11 @@ def test_a_policy_is_sharpened_by_its_logits(env, judge):
         return policy._replace(logits=2.0 * policy.logits), value
 
     test = candidates(env.dataset, "test")
-    sharper = protocol.ProofJudge(env, twice, beam_width=64, mask_end=False)
-    _, ours = judge.marginal(env.default_params, None, test, sharpness=2.0)
-    _, theirs = sharper.marginal(env.default_params, None, test)
+    sharper = protocol.ProofJudge(env, env.default_params, twice, beam_width=64, mask_end=False)
+    _, ours = judge.marginal(None, test, sharpness=2.0)
+    _, theirs = sharper.marginal(None, test)
     np.testing.assert_array_equal(ours.log_prob, theirs.log_prob)
-    assert not np.array_equal(ours.log_prob, judge.marginal(env.default_params, None, test)[1].log_prob)
+    assert not np.array_equal(ours.log_prob, judge.marginal(None, test)[1].log_prob)
 
 
 def test_probabilities_of_one_query_add_up_by_hand(env, judge):
@@ -98,7 +99,7 @@ def test_probabilities_of_one_query_add_up_by_hand(env, judge):
     row = int(np.argmin(depth))
     assert depth[row] == 2
     one = protocol.Candidates(test.atoms[row : row + 1, :1], np.ones((1, 1), bool), np.zeros(1, np.int32))
-    _, found = judge.marginal(env.default_params, None, one, sharpness=0.0)
+    _, found = judge.marginal(None, one, sharpness=0.0)
     # Resolving r1 leaves neighborOf(x, Y), locatedInCR(Y, z): a known locatedInCR(y, z) makes the proof the one action.
     assert 1 / 3 - 1e-6 <= float(np.exp(found.log_prob[0])) <= 1
 
@@ -106,8 +107,8 @@ def test_probabilities_of_one_query_add_up_by_hand(env, judge):
 def test_greedy_proofs_replay_in_words(env):
     queries = candidates(env.dataset, "test").atoms[:, 0]
     kb = env.dataset.kb
-    visit = partial(Explorer(env, eager).visit, env.default_params, None, 1.0)
-    found = attempt(env, visit, queries, greediest)
+    explorer = Explorer(env, env.default_params, eager)
+    found = attempt(explorer.derivations, partial(explorer.visit, None, 1.0), queries, greediest)
     assert 0 < int(found.proved.sum()) < len(queries)
     known = {kb.format_atom(fact) for fact in kb.facts}
     for i in range(len(queries)):
@@ -131,7 +132,8 @@ def test_attempts_follow_the_environment(options):
     """Greedy attempts, beside the environment's own steps under the same choices."""
     env = proof.make("countries_s3", max_atoms=4, **options)
     params, queries = env.default_params, candidates(env.dataset, "valid").atoms[:, 0]
-    found = attempt(env, partial(Explorer(env, eager).visit, params, None, 1.0), queries, greediest)
+    explorer = Explorer(env, params, eager)
+    found = attempt(explorer.derivations, partial(explorer.visit, None, 1.0), queries, greediest)
     start = jax.jit(jax.vmap(env.start, in_axes=(None, 0, 0)))
     advance = jax.jit(jax.vmap(env.advance, in_axes=(None, 0, 0)))
     states, rows = start(params, jnp.asarray(queries), jnp.zeros(len(queries), bool)), np.arange(len(queries))
@@ -161,8 +163,8 @@ def test_rewards_of_whole_episodes_are_those_of_steps(reward_type):
     env = proof.make("countries_s3", max_atoms=4, reward_type=reward_type, negative_ratio=2)
     queries = candidates(env.dataset, "test")
     one = protocol.Candidates(queries.atoms[3:4, :2], queries.valid[3:4, :2], np.zeros(1, np.int32))
-    judge = protocol.ProofJudge(env, certain, beam_width=1, mask_end=False)
-    error = judge.value_error(env.default_params, None, one, gamma=0.9, seed=0, n_episodes=2)
+    judge = protocol.ProofJudge(env, env.default_params, certain, beam_width=1, mask_end=False)
+    error = judge.value_error(None, one, gamma=0.9, seed=0, n_episodes=2)
     step, returns = jax.jit(env.step), []
     for query, label in zip(one.atoms[0], (True, False), strict=True):
         state = jax.jit(env.start)(env.default_params, jnp.asarray(query), jnp.asarray(label))
@@ -178,11 +180,13 @@ def test_rewards_of_whole_episodes_are_those_of_steps(reward_type):
 
 def test_the_sizes_of_calls_change_nothing(env, judge, monkeypatch):
     test = candidates(env.dataset, "test")
-    expected = [judge.greedy(env.default_params, None, test), judge.marginal(env.default_params, None, test)]
+    expected = [judge.greedy(None, test), judge.marginal(None, test)]
     monkeypatch.setattr(derivations, "SIZES", (50, 7))
-    monkeypatch.setattr(judge, "_room", 64)  # queries in blocks: one at a time where 64 derivations of each go on
+    monkeypatch.setattr(
+        judge._derivations, "room", 64
+    )  # queries in blocks: one at a time where 64 derivations of each go on
     one = protocol.Candidates(test.atoms[:8], test.valid[:8], test.query[:8])
-    found = [judge.greedy(env.default_params, None, one), judge.marginal(env.default_params, None, one)]
+    found = [judge.greedy(None, one), judge.marginal(None, one)]
     m = one.valid.size
     # The last digits of a probability can decide which of equally probable derivations stay on the beam.
     for (_, a), (_, b), tolerance in zip(found, expected, (1e-5, 5e-3), strict=True):
@@ -193,8 +197,8 @@ def test_the_error_of_a_critic_is_that_of_sampled_returns():
     """A critic that says 0: with reward 1 for proofs of true queries alone, its squared error is their share."""
     env = proof.make("countries_s3", max_atoms=4, reward_type=0)
     queries = candidates(env.dataset, "test")
-    judge = protocol.ProofJudge(env, eager, beam_width=256, mask_end=False)
-    arguments = (env.default_params, None, queries)
+    judge = protocol.ProofJudge(env, env.default_params, eager, beam_width=256, mask_end=False)
+    arguments = (None, queries)
     mass = np.exp(judge.marginal(*arguments)[1].log_prob.reshape(queries.valid.shape)[:, 0])
     error = judge.value_error(*arguments, gamma=1.0, seed=0, n_episodes=4096)
     share = mass.mean() / 2  # half the episodes start from true queries

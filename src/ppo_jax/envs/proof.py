@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -107,21 +107,6 @@ class ProofEnv:
         salt = jnp.zeros((), jnp.uint32) if salt is None else salt
         return self._derive(params, resolvent, jnp.asarray(query, jnp.int32), label, zero, visited, zero, salt)
 
-    def at(
-        self, params: ProofParams, resolvent: jax.Array, root: jax.Array, depth: jax.Array, visited: jax.Array
-    ) -> ProofState:
-        """The state at a `resolvent` [A, 3] of the proof of `root` [3], for evaluation.
-
-        Args:
-            params: the knowledge base.
-            resolvent: canonical; at an empty one only `end` is open.
-            root: the query.
-            depth: [] int32 steps taken, fewer than `max_depth`.
-            visited: [max_depth + 1, 2] uint32 hashes of the resolvents before it.
-        """
-        no_label, no_counter, no_salt = jnp.zeros((), bool), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.uint32)
-        return self._derive(params, resolvent, root, no_label, depth, visited, no_counter, no_salt)
-
     def step(self, key: jax.Array, state: ProofState, action: jax.Array, params: ProofParams) -> EnvStep:
         """Move to a successor or give up; a finished episode is followed by a fresh query."""
         moved, _ = self._move(state, action)
@@ -195,6 +180,22 @@ class ProofEnv:
             observation["successors"] = state.successors.T  # [G, A, 3]
         return observation
 
+    def choices(self, valid: Any, proof: Any, xp: Any = jnp) -> tuple[Any, Any]:
+        """Which of the successors are open, [..., G] bool, and whether `end` is, [...] bool.
+
+        Args:
+            valid: [..., G] bool successors, none visited before.
+            proof: [..., G] bool those of them that are empty.
+            xp: the arrays' module, jnp or numpy.
+        """
+        provable = xp.any(proof, axis=-1)
+        if self.collapse_proved:
+            first_proof = xp.arange(valid.shape[-1]) == xp.argmax(proof, axis=-1)[..., None]
+            valid = xp.where(provable[..., None], first_proof, valid)
+        if not self.end_action:
+            return valid, ~xp.any(valid, axis=-1)
+        return valid, ~provable if self.collapse_proved else xp.ones_like(provable)
+
     def _sample(self, key: jax.Array, params: ProofParams, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
         return sample_query(key, params.facts, self.sizes, params.queries, counter, self.negative_ratio, self.corrupt)
 
@@ -237,15 +238,7 @@ class ProofEnv:
             hashes = state_hash(found.resolvents)  # [2, G]
             again = (hashes[0][None] == visited[:, :1]) & (hashes[1][None] == visited[:, 1:])  # [max_depth + 1, G]
             valid &= ~jnp.any(again, axis=0)
-        proof = valid & (found.length == 0)
-        provable = jnp.any(proof)
-        if self.collapse_proved:
-            first_proof = jnp.arange(valid.shape[0]) == jnp.argmax(proof)
-            valid = jnp.where(provable, first_proof, valid)
-            provable_here = provable
-        else:
-            provable_here = jnp.zeros((), bool)
-        may_end = ~provable_here if self.end_action else ~jnp.any(valid)
+        valid, may_end = self.choices(valid, valid & (found.length == 0))
         hide = lambda x: jnp.where(valid.reshape((1,) * (x.ndim - 1) + (-1,)), x, 0)  # noqa: E731
         end_kind = jnp.where(may_end, self.sizes.end_kind, 0)
         return ProofState(

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ppo_jax.envs.proof import ProofEnv
-from ppo_jax.evaluation.derivations import Found, Places, beginnings, successors_of
+from ppo_jax.evaluation.derivations import Derivations, Open, onward
 from ppo_jax.logic.datasets import Dataset
 
 __all__ = [
@@ -23,8 +22,8 @@ __all__ = [
 ]
 
 NEGLIGIBLE = 1e-6  # probability under which a derivation is not followed
-# What is open at n places, and what log-probabilities [n, G + 1] one policy gives it.
-Visit = Callable[[Places], tuple[Found, np.ndarray]]
+# What is open at the ends of paths [n, d + 1], and what log-probabilities [n, G + 1] one policy gives it.
+Visit = Callable[[np.ndarray], tuple[Open, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -98,34 +97,36 @@ class Attempts(NamedTuple):
     choices: np.ndarray  # [M, D] int32 actions that were open
 
 
-def attempt(env: ProofEnv, visit: Visit, queries: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> Attempts:
+def attempt(
+    derivations: Derivations, visit: Visit, queries: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]
+) -> Attempts:
     """Try to prove each of `queries` [M, 3] once.
 
     Args:
-        env: the environment.
+        derivations: where the attempts begin.
         visit: asks the policy.
         queries: ground atoms.
         choose: actions [n] by the log-probabilities [n, G + 1] of those open, -inf for others.
     """
-    m, depth_limit = len(queries), env.max_depth
+    m, depth_limit = len(queries), derivations.env.max_depth
     proved = np.zeros(m, bool)
     log_probs, kinds, choices = np.zeros((m, depth_limit), np.float32), *np.zeros((2, m, depth_limit), np.int32)
     constants = np.zeros((m, depth_limit, 2), np.int32)
-    places, owner = beginnings(env, queries), np.arange(m)
+    paths, owner = derivations.begin(queries), np.arange(m)
     for depth in range(depth_limit):
-        found, open_log_probs = visit(places)
+        found, open_log_probs = visit(paths)
         action, rows = choose(open_log_probs), np.arange(len(owner))
         log_probs[owner, depth] = open_log_probs[rows, action]
-        kinds[owner, depth] = found.action_kind[rows, action]
-        constants[owner, depth] = found.action_constants[rows, action]
-        choices[owner, depth] = found.action_mask.sum(axis=1)
-        end = action == env.sizes.max_successors
+        open_kinds, open_constants = derivations.actions(paths[:, -1], found.mask)
+        kinds[owner, depth], constants[owner, depth] = open_kinds[rows, action], open_constants[rows, action]
+        choices[owner, depth] = found.mask.sum(axis=1)
+        end = action == found.leads_to.shape[1]
         proof = ~end & found.proofs[rows, np.where(end, 0, action)]
         proved[owner[proof]] = True
         rows = rows[~end & ~proof]
         if len(rows) == 0:
             break
-        places, owner = successors_of(places, found, rows, action[rows]), owner[rows]
+        paths, owner = onward(paths, found, rows, action[rows]), owner[rows]
     log_prob = np.where(proved, log_probs.sum(axis=1), -np.inf)
     return Attempts(log_prob, proved, log_probs, kinds, constants, choices)
 
@@ -148,7 +149,7 @@ class MarginalProofs(NamedTuple):
     unexplored: np.ndarray  # [M] probability mass that was not followed: P(proved) is at most this much more
 
 
-def prove_marginally(env: ProofEnv, visit: Visit, queries: np.ndarray, beam_width: int) -> MarginalProofs:
+def prove_marginally(derivations: Derivations, visit: Visit, queries: np.ndarray, beam_width: int) -> MarginalProofs:
     """Sum the probability of all derivations of `queries` [M, 3] that prove, by beam search.
 
     At each depth the `beam_width` most probable unfinished derivations of a query go on, but none less probable than
@@ -156,34 +157,46 @@ def prove_marginally(env: ProofEnv, visit: Visit, queries: np.ndarray, beam_widt
     actions open to them.
 
     Args:
-        env: the environment.
+        derivations: where they begin.
         visit: asks the policy.
         queries: ground atoms, [M, 3].
         beam_width: derivations of a query that go on.
     """
     m = len(queries)
     log_proved, unexplored = np.full(m, -np.inf), np.zeros(m)
-    places, owner, log_mass = beginnings(env, queries), np.arange(m), np.zeros(m)
-    for depth in range(env.max_depth):
-        found, log_probs = visit(places)
-        proofs, paths = found.proofs, log_mass[:, None] + log_probs
+    paths, owner, log_mass = derivations.begin(queries), np.arange(m), np.zeros(m)
+    depth_limit = derivations.env.max_depth
+    for depth in range(depth_limit):
+        found, log_probs = visit(paths)
+        proofs, log_paths = found.proofs, log_mass[:, None] + log_probs
         row, action = np.nonzero(proofs)
-        np.logaddexp.at(log_proved, owner[row], paths[row, action])
+        np.logaddexp.at(log_proved, owner[row], log_paths[row, action])
         # Giving up and proofs end here; the rest compete for the beam.
-        open_paths = np.where(proofs, -np.inf, paths[:, :-1])
+        open_paths = np.where(proofs, -np.inf, log_paths[:, :-1])
         row, action = np.nonzero(open_paths > -np.inf)
         mass = open_paths[row, action]
-        order = np.lexsort((-mass, owner[row]))
+        order = _descending(mass, owner[row])
         row, action, mass = row[order], action[order], mass[order]
         owner = owner[row]
         rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
         kept = (rank < beam_width) & (mass > np.log(NEGLIGIBLE))
-        if depth + 1 == env.max_depth or not kept.any():
+        if depth + 1 == depth_limit or not kept.any():
             # At the limit what is left is known not to prove; before it, it was not followed.
-            if depth + 1 < env.max_depth:
+            if depth + 1 < depth_limit:
                 np.add.at(unexplored, owner, np.exp(mass))
             break
         np.add.at(unexplored, owner[~kept], np.exp(mass[~kept]))
         owner, log_mass = owner[kept], mass[kept]
-        places = successors_of(places, found, row[kept], action[kept])
+        paths = onward(paths, found, row[kept], action[kept])
     return MarginalProofs(np.minimum(log_proved, 0.0), unexplored)
+
+
+def _descending(mass: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """The order [k] of owners, within one of falling `mass` [k], within equals as they stand.
+
+    That of ``lexsort((-mass, owner))``, in a third of its time: plain sorts of numbers are vectorised, stable ones not.
+    """
+    levels, level = np.unique(-mass, return_inverse=True)
+    k = len(mass)
+    order: np.ndarray = np.sort((owner * len(levels) + level) * k + np.arange(k)) % max(k, 1)
+    return order

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppo_jax.envs.proof import ProofEnv, ProofParams
 from ppo_jax.evaluation import proofs, ranking
-from ppo_jax.evaluation.derivations import Explorer, Policy, beginnings, in_blocks, room
+from ppo_jax.evaluation.derivations import Explorer, Policy, in_blocks
 from ppo_jax.evaluation.proofs import Candidates, candidates
 from ppo_jax.evaluation.search import BUDGET, shortest_proofs
 
@@ -21,32 +21,31 @@ PyTree = Any
 class ProofJudge:
     """Scores candidates with a policy, under both protocols."""
 
-    def __init__(self, env: ProofEnv, policy: Policy, beam_width: int, mask_end: bool) -> None:
+    def __init__(self, env: ProofEnv, params: ProofParams, policy: Policy, beam_width: int, mask_end: bool) -> None:
         self.beam_width, self.mask_end = beam_width, mask_end
-        self._explorer, self._room = Explorer(env, policy), room(env)
+        self._explorer = Explorer(env, params, policy)
+        self._derivations = self._explorer.derivations
 
-    def greedy(
-        self, params: ProofParams, policy_params: PyTree, queries: Candidates
-    ) -> tuple[dict[str, Any], proofs.Attempts]:
+    def greedy(self, policy_params: PyTree, queries: Candidates) -> tuple[dict[str, Any], proofs.Attempts]:
         """Summary under the greedy protocol, and the attempts themselves ([R * N] in row order)."""
-        visit = partial(self._explorer.visit, params, policy_params, 1.0)
+        visit = partial(self._explorer.visit, policy_params, 1.0)
         choose = partial(proofs.greediest, mask_end=self.mask_end)
-        prove = lambda atoms: proofs.attempt(self._explorer.env, visit, atoms, choose)  # noqa: E731
-        found = in_blocks(prove, queries.atoms.reshape(-1, 3), self._room)
+        prove = lambda atoms: proofs.attempt(self._derivations, visit, atoms, choose)  # noqa: E731
+        found = in_blocks(prove, queries.atoms.reshape(-1, 3), self._derivations.room)
         summary = ranking.summarize(found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query)
         end = "end masked" if self.mask_end else "end allowed"
         return summary | {"protocol": f"greedy, {end}, expected rank of ties"}, found
 
     def marginal(
-        self, params: ProofParams, policy_params: PyTree, queries: Candidates, sharpness: float = 1.0
+        self, policy_params: PyTree, queries: Candidates, sharpness: float = 1.0
     ) -> tuple[dict[str, Any], proofs.MarginalProofs]:
         """Summary under the marginal protocol, and each candidate's probability of a proof ([R * N]).
 
         `sharpness` multiplies the policy's logits: 0 makes any policy the uniform one.
         """
-        visit = partial(self._explorer.visit, params, policy_params, sharpness)
-        prove = lambda atoms: proofs.prove_marginally(self._explorer.env, visit, atoms, self.beam_width)  # noqa: E731
-        found = in_blocks(prove, queries.atoms.reshape(-1, 3), max(1, self._room // self.beam_width))
+        visit = partial(self._explorer.visit, policy_params, sharpness)
+        prove = lambda atoms: proofs.prove_marginally(self._derivations, visit, atoms, self.beam_width)  # noqa: E731
+        found = in_blocks(prove, queries.atoms.reshape(-1, 3), max(1, self._derivations.room // self.beam_width))
         summary = ranking.summarize(
             found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query, auc_pr=True
         )
@@ -55,33 +54,27 @@ class ProofJudge:
         return summary | {"protocol": f"marginal, beam {self.beam_width}, expected rank of ties"}, found
 
     def value_error(
-        self,
-        params: ProofParams,
-        policy_params: PyTree,
-        queries: Candidates,
-        gamma: float,
-        seed: int,
-        n_episodes: int = 512,
+        self, policy_params: PyTree, queries: Candidates, gamma: float, seed: int, n_episodes: int = 512
     ) -> float:
         """Root mean square of V(first state) - discounted return over sampled episodes, in raw return units.
 
         Half the episodes start from queries, half from their corruptions.
         """
-        rng, env = np.random.default_rng(seed), self._explorer.env
+        rng, env = np.random.default_rng(seed), self._derivations.env
         positives = queries.atoms[:, 0]
         negatives = queries.atoms[:, 1:][queries.valid[:, 1:]]
         if len(positives) == 0 or len(negatives) == 0:
             return float("nan")
-        half = n_episodes // 2
+        half, room = n_episodes // 2, self._derivations.room
         starts = np.concatenate([part[rng.integers(len(part), size=half)] for part in (positives, negatives)])
-        visit = partial(self._explorer.visit, params, policy_params, 1.0)
+        visit = partial(self._explorer.visit, policy_params, 1.0)
         # The largest of log-probabilities with Gumbel noise is a sample of them.
         sample = lambda log_probs: np.argmax(log_probs + rng.gumbel(size=log_probs.shape), axis=1)  # noqa: E731
-        found = in_blocks(lambda atoms: proofs.attempt(env, visit, atoms, sample), starts, self._room)
+        found = in_blocks(lambda atoms: proofs.attempt(self._derivations, visit, atoms, sample), starts, room)
         rows, last = np.arange(len(starts)), np.sum(found.choices > 0, axis=1) - 1
         chose_end = (found.kinds[rows, last] == env.sizes.end_kind) & (found.choices[rows, last] > 1)
         returns = gamma**last * np.asarray(env.reward(rows < half, found.proved, chose_end))
-        values = self._explorer.values(params, policy_params, beginnings(env, starts))
+        values = self._explorer.values(policy_params, self._derivations.begin(starts))
         return float(np.sqrt(np.mean((values - returns) ** 2)))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ppo_jax.envs.proof import ProofEnv, ProofParams
-from ppo_jax.evaluation.derivations import Places, beginnings, look, room, successors_of, unvisited
+from ppo_jax.evaluation.derivations import Derivations, in_blocks
 
 __all__ = ["BUDGET", "UNPROVED", "shortest_proofs"]
 
 UNPROVED = -1  # no proof within the depth limit
 BUDGET = -2  # search gave up: more states than allowed
+AT_ONCE = 256  # queries searched side by side
 
 
 def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max_states: int = 20_000) -> np.ndarray:
@@ -25,33 +26,38 @@ def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max
     Returns:
         [M] int32: steps, `UNPROVED`, or `BUDGET` where the search was given up without an answer.
     """
-    m = len(queries)
-    depth = np.full(m, UNPROVED, np.int32)
-    places, owner = beginnings(env, queries), np.arange(m)
-    reached = np.ones(m, np.int64)
-    seen: set[tuple[int, bytes]] = set()
-    for step in range(1, env.max_depth + 1):
-        if len(owner) == 0:
-            break
-        resolvents, owners = [], []
-        for begin in range(0, len(owner), room(env)):
-            rows = slice(begin, begin + room(env))
-            here, searched = Places(*(x[rows] for x in places)), owner[rows]
-            found = look(env, params, here)
+    if len(queries) == 0:
+        return np.zeros(0, np.int32)
+    derivations = Derivations(env, params)
+    atoms, inverse = np.unique(queries, axis=0, return_inverse=True)
+    depth: np.ndarray = in_blocks(lambda block: _search(derivations, block, max_states), atoms, AT_ONCE)[inverse]
+    return depth
+
+
+def _search(derivations: Derivations, queries: np.ndarray, max_states: int) -> np.ndarray:
+    """`shortest_proofs` of different queries, level by level, of all of them side by side."""
+    depth, reached = np.full(len(queries), UNPROVED, np.int32), np.ones(len(queries), np.int64)
+    nodes, owner = derivations.begin(queries)[:, 0], np.arange(len(queries))
+    seen = np.zeros(0, bool)
+    for step in range(1, derivations.env.max_depth + 1):
+        after, owners = [], []
+        for begin in range(0, len(nodes), derivations.room):
+            rows = slice(begin, begin + derivations.room)
+            found, searched = derivations.open(nodes[rows, None]), owner[rows]
             depth[searched[found.proofs.any(axis=1)]] = step
-            row, action = np.nonzero(found.action_mask[:, :-1] & (depth[searched] == UNPROVED)[:, None])
-            leads_to, searched = successors_of(here, found, row, action).resolvent, searched[row]
-            fresh = []  # a resolvent that any branch reached is not looked at again
-            for i, key in enumerate(zip(searched.tolist(), map(bytes, leads_to), strict=True)):
-                if key not in seen:
-                    seen.add(key)
-                    fresh.append(i)
-            np.add.at(reached, searched[fresh], 1)
-            resolvents.append(leads_to[fresh])
-            owners.append(searched[fresh])
+            row, action = np.nonzero(found.mask[:, :-1] & (depth[searched] == UNPROVED)[:, None])
+            after.append(found.leads_to[row, action])
+            owners.append(searched[row])
+        # A node that any branch reached is not looked at again; nodes of different queries differ.
+        nodes, first = np.unique(np.concatenate(after), return_index=True)
+        seen = np.pad(seen, (0, max(0, nodes.max(initial=0) + 1 - len(seen))))
+        fresh = ~seen[nodes]
+        seen[nodes] = True
+        nodes, owner = nodes[fresh], np.concatenate(owners)[first][fresh]
+        np.add.at(reached, owner, 1)
         depth[(reached > max_states) & (depth == UNPROVED)] = BUDGET
-        owner = np.concatenate(owners)
         going_on = depth[owner] == UNPROVED
-        owner = owner[going_on]
-        places = unvisited(env, np.concatenate(resolvents)[going_on], queries[owner])
+        nodes, owner = nodes[going_on], owner[going_on]
+        if len(nodes) == 0:
+            break
     return depth
