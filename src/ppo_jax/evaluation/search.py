@@ -14,14 +14,14 @@ BUDGET = -2  # search gave up: more states than allowed
 AT_ONCE = 256  # queries searched side by side
 
 
-def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max_states: int = 20_000) -> np.ndarray:
+def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max_states: int = 500) -> np.ndarray:
     """Number of steps of the shortest proof of each of `queries` [M, 3].
 
     Args:
         env: gives the sizes and the depth limit.
         params: the knowledge base.
         queries: ground atoms, [M, 3] int32.
-        max_states: states a single query may reach before its search is given up.
+        max_states: states at which the search for a single proof may look before it is given up.
 
     Returns:
         [M] int32: steps, `UNPROVED`, or `BUDGET` where the search was given up without an answer.
@@ -36,7 +36,7 @@ def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max
 
 def _search(derivations: Derivations, queries: np.ndarray, max_states: int) -> np.ndarray:
     """`shortest_proofs` of different queries, level by level, of all of them side by side."""
-    depth, reached = np.full(len(queries), UNPROVED, np.int32), np.ones(len(queries), np.int64)
+    depth, looked_at = np.full(len(queries), UNPROVED, np.int32), np.ones(len(queries), np.int64)
     nodes, owner = derivations.begin(queries)[:, 0], np.arange(len(queries))
     seen = np.zeros(0, bool)
     for step in range(1, derivations.env.max_depth + 1):
@@ -54,8 +54,8 @@ def _search(derivations: Derivations, queries: np.ndarray, max_states: int) -> n
         fresh = ~seen[nodes]
         seen[nodes] = True
         nodes, owner = nodes[fresh], np.concatenate(owners)[first][fresh]
-        np.add.at(reached, owner, 1)
-        depth[(reached > max_states) & (depth == UNPROVED)] = BUDGET
+        looked_at += np.bincount(owner, minlength=len(queries))
+        depth[(looked_at > max_states) & (depth == UNPROVED)] = BUDGET
         going_on = depth[owner] == UNPROVED
         nodes, owner = nodes[going_on], owner[going_on]
         if len(nodes) == 0:
