@@ -202,7 +202,7 @@ def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: 
     config = distributed.resolve(config)
     built, placement = build(config), distributed.placement(config)
     trainer, rollout_size = built.trainer, config.settings.rollout_size
-    transitions = jax.eval_shape(lambda state: ppo.rollout(trainer, state)[1], built.initial_state(0))
+    transitions = jax.eval_shape(lambda state: ppo.rollout(trainer, state)[1], built.shapes()[0])
     if seeds == 1:
         state, _ = placement.put(built.initial_state(0), 0)
         program = partial(training.run_chunk.lower, trainer, state, 1, False, placement)

@@ -193,10 +193,10 @@ def restore(
     resume, run = folder / "checkpoints" / "resume", experiment.config.run
     if not resume.is_dir():
         return None, {}, []
-    state = jax.eval_shape(lambda: _plain(experiment.initial_state(run.seed)))
-    params = jax.eval_shape(lambda: experiment.untrained(run.seed))
+    state, params = experiment.shapes()
+    like = {"state": jax.eval_shape(_plain, state), "best": params}
     with checkpoint.Checkpoints(resume, run.checkpoint_keep) as checkpoints:
-        stored, problems = checkpoints.newest({"state": state, "best": params}, check, until)
+        stored, problems = checkpoints.newest(like, check, until)
     if stored is None:
         return None, {}, problems
     record, best = stored.record, Best()

@@ -77,7 +77,7 @@ def share(config: Config) -> Shared:
 
 def chunk_width(experiment: Experiment, n_members: int, chunk: int | None, devices: int) -> int:
     """Members of a chunk: as many as asked for or as memory allows, as even as can be, a multiple of the devices."""
-    state = jax.eval_shape(experiment.initial_state, 0)
+    state, _ = experiment.shapes()
     transitions = jax.eval_shape(lambda state: ppo.rollout(experiment.trainer, state)[1], state)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(transitions))
     # A rollout is held about four times: as written, flattened, shuffled, and as what the gradient keeps.

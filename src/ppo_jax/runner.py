@@ -302,7 +302,7 @@ def load(
     if not (folder / "config.toml").is_file():
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
     experiment = build(load_config(folder / "config.toml", assignments))
-    like = jax.eval_shape(lambda: experiment.untrained(0))
+    _, like = experiment.shapes()
     return experiment, checkpoint.restore(folder / "checkpoints" / which, like)
 
 

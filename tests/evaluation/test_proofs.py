@@ -181,7 +181,7 @@ def test_rewards_of_whole_episodes_are_those_of_steps(reward_type):
 def test_the_sizes_of_calls_change_nothing(env, judge, monkeypatch):
     test = candidates(env.dataset, "test")
     expected = [judge.greedy(None, test), judge.marginal(None, test)]
-    monkeypatch.setattr(derivations, "SIZES", (50, 7))
+    monkeypatch.setattr(derivations, "BATCH", 50)
     monkeypatch.setattr(
         judge._derivations, "room", 64
     )  # queries in blocks: one at a time where 64 derivations of each go on

@@ -25,8 +25,7 @@ PyTree = Any
 # (policy parameters, observation with one batch axis) -> distribution over actions and value; parameters are traced.
 Policy = Callable[[PyTree, dict[str, jax.Array]], tuple[Categorical, jax.Array]]
 
-SIZES = (1024, 128)  # places at which a policy is asked in one call: many, and the few that are left
-DERIVED = 256  # nodes derived in one call
+BATCH = 256  # nodes that are derived, or places at which a policy is asked, in one call of a compiled program
 MEMORY = 2**30  # bytes of nodes kept
 NODE = 256  # bytes of a node, with what finding it again takes
 
@@ -120,7 +119,7 @@ class Derivations:
         if len(new):
             atoms = self._atoms.rows[new]
             derive = partial(_derive, self.env.sizes, self._facts)
-            found = in_batches(derive, (atoms[:, 0], atoms[:, 1:]), (DERIVED,))
+            found = in_batches(derive, (atoms[:, 0], atoms[:, 1:]))
             leads_to = np.where(found.valid, PROVED, CLOSED).astype(np.int32)
             row, action = np.nonzero(found.length)
             after = np.swapaxes(found.resolvents[row, :, :, action], 1, 2)
@@ -170,14 +169,14 @@ class Explorer:
         looks = np.column_stack([paths[:, -1], np.packbits(found.mask, axis=1)])
         first, inverse = _distinct(_hashes(looks))
         states = self.derivations.states(paths[first, -1], paths.shape[1] - 1, found.mask[first])
-        log_probs: np.ndarray = in_batches(partial(self._actions, policy_params, sharpness), states, SIZES)
+        log_probs: np.ndarray = in_batches(partial(self._actions, policy_params, sharpness), states)
         return found, log_probs[inverse]
 
     def values(self, policy_params: PyTree, paths: np.ndarray) -> np.ndarray:
         """What the critic says at the ends of n >= 1 `paths`, [n]."""
         mask = self.derivations.open(paths).mask
         states = self.derivations.states(paths[:, -1], paths.shape[1] - 1, mask)
-        values: np.ndarray = in_batches(partial(self._values, policy_params), states, SIZES)
+        values: np.ndarray = in_batches(partial(self._values, policy_params), states)
         return values
 
 
@@ -224,16 +223,15 @@ def in_blocks(function: Callable[[np.ndarray], Any], rows: np.ndarray, size: int
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def in_batches(function: Callable[[PyTree], Any], arrays: PyTree, sizes: tuple[int, ...]) -> Any:
-    """Apply a jitted function to `arrays` [n, ...] in calls of one of `sizes`, largest first; the last is padded.
+def in_batches(function: Callable[[PyTree], Any], arrays: PyTree) -> Any:
+    """Apply a jitted function to `arrays` [n, ...], n >= 1, in calls of `BATCH`; the last is padded.
 
     All calls are under way before the first result is awaited.
     """
-    n, begin, parts = len(jax.tree.leaves(arrays)[0]), 0, []
-    while begin < n:
-        size = sizes[0] if n - begin > sizes[0] // 2 else sizes[-1]
-        rows = slice(begin, begin + size) if begin + size <= n else np.minimum(np.arange(begin, begin + size), n - 1)
+    n, parts = len(jax.tree.leaves(arrays)[0]), []
+    for begin in range(0, n, BATCH):
+        end = begin + BATCH
+        rows = slice(begin, end) if end <= n else np.minimum(np.arange(begin, end), n - 1)
         parts.append(function(jax.tree.map(lambda x, rows=rows: x[rows], arrays)))
-        begin += size
     parts = [jax.device_get(part) for part in parts]
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:n] if len(xs) > 1 else xs[0][:n], *parts)
