@@ -14,8 +14,8 @@ from ppo_jax.envs import proof
 from ppo_jax.evaluation import derivations, protocol
 from ppo_jax.evaluation.derivations import Explorer
 from ppo_jax.evaluation.explain import explain
-from ppo_jax.evaluation.proofs import attempt, candidates, greediest
-from ppo_jax.evaluation.search import shortest_proofs
+from ppo_jax.evaluation.proofs import _descending, attempt, candidates, greediest
+from ppo_jax.evaluation.search import BUDGET, shortest_proofs
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,16 @@ def test_search_proves_what_is_provable(env):
     summary = protocol.shortest_proof_baseline(env, env.default_params, test)
     assert summary["mrr"] == pytest.approx(0.9375)
     assert shortest_proofs(env, env.default_params, test.atoms[0, :0]).shape == (0,)
+
+
+def test_search_looks_at_a_limited_number_of_states(env):
+    queries = candidates(env.dataset, "test").atoms.reshape(-1, 3)
+    depth = shortest_proofs(env, env.default_params, queries)
+    for limit in (1, 20):
+        found = shortest_proofs(env, env.default_params, queries, max_states=limit)
+        assert np.all((found == depth) | (found == BUDGET))
+        assert np.any(found == BUDGET)
+    assert 0 < np.sum(found > 0) < np.sum(depth > 0)  # short proofs are found within 20 states
 
 
 def test_the_data_says_what_a_perfect_agent_could_reach(env):
@@ -213,3 +223,10 @@ def test_validation_corruptions_know_nothing_of_test():
         type(dataset)(**{**vars(dataset), "queries": {**dataset.queries, "test": dataset.queries["test"][:0]}}), "valid"
     )
     assert np.array_equal(valid.atoms, without_test.atoms)
+
+
+def test_beams_are_ordered_as_by_lexsort():
+    rng = np.random.default_rng(0)
+    for k in (0, 1, 500):
+        mass, owner = -rng.integers(0, 9, k) / 7.0, rng.integers(0, 5, k)  # many of equal mass
+        np.testing.assert_array_equal(_descending(mass, owner), np.lexsort((-mass, owner)))

@@ -15,6 +15,8 @@ import clingo
 import numpy as np
 import pytest
 
+from ppo_jax.envs import proof
+from ppo_jax.evaluation.search import UNPROVED, shortest_proofs
 from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
 from ppo_jax.logic.kb import KnowledgeBase
@@ -110,6 +112,13 @@ def test_a_query_has_a_proof_exactly_where_clingo_derives_it(countries: Provabil
 def test_the_depth_limit_of_20_costs_no_proof_and_19_would(countries: Provability) -> None:
     assert countries.within(MAX_DEPTH) == countries.derivable
     assert countries.within(MAX_DEPTH - 1) < countries.derivable
+
+
+def test_the_search_of_evaluation_finds_the_shortest_proofs_of_the_reference(countries: Provability) -> None:
+    env = proof.make(countries.dataset, max_atoms=6, max_depth=MAX_DEPTH)
+    assert env.default_params is not None
+    found = shortest_proofs(env, env.default_params, np.array(list(countries.depths), np.int32))
+    assert [None if depth == UNPROVED else int(depth) for depth in found] == list(countries.depths.values())
 
 
 @pytest.mark.slow
