@@ -351,7 +351,7 @@ def test_data_is_built_checked_and_described(tmp_path):
     assert not (tmp_path / "s9").exists()
 
 
-def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace):
+def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
     assert "warning: valid queries that are also test queries: 1" in succeed("data", "check", workplace / "data")
     found = json.loads(succeed("data", "describe", workplace / "data", "--json"))
     assert (found["facts"], found["train_positives_searched"]) == (17, 5)
@@ -360,6 +360,11 @@ def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace):
     table = succeed("data", "describe", workplace / "data")
     assert "5 of 5 training positives" in table
     assert "r1 (rules.txt:1): in(X,Y) :- near(X,Z), in(Z,Y)" in table
+    assert "given up" not in table
+    present.show_data(found | {"searches_given_up": 3, "train_positives_provable": 2})
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 of 5 training positives" in out
+    assert "of 3 it is not known, the search was given up" in out
 
 
 @pytest.mark.parametrize(

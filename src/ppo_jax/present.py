@@ -64,7 +64,7 @@ def show_run(summary: Json, folder: Path, max_depth: int) -> None:
     if data := summary.get("data"):
         console.print(
             f"What the data allows: {_provable(data, 'positives')} and {_provable(data, 'negatives')} "
-            f"have a proof within {max_depth} steps."
+            f"have a proof within {max_depth} steps{_given_up(data)}."
         )
     facts = {
         "run": str(folder),
@@ -192,7 +192,7 @@ def show_data(found: Json) -> None:
         "queries": ", ".join(f"{count} {split}" for split, count in found["queries"].items()),
         "overlaps": ", ".join(f"{count} {splits}" for splits, count in found["overlaps"].items() if count) or "none",
         "corruptions": f"replace the {'tail' if found['corrupt'] == 'tail' else 'head and the tail'}",
-        "provable": f"{_provable(found, 'positives')}, {_provable(found, 'negatives')}",
+        "provable": f"{_provable(found, 'positives')}, {_provable(found, 'negatives')}{_given_up(found)}",
         "actions": f"at most {found['max_successors']} in a state, besides `end`",
         "sha256": found["sha256"],
     }
@@ -263,6 +263,11 @@ def _mrr(result: Json) -> str:
 
 def _provable(data: Json, kind: str) -> str:
     return f"{data[f'train_{kind}_provable']} of {data[f'train_{kind}_searched']} training {kind}"
+
+
+def _given_up(data: Json) -> str:
+    given_up = data["searches_given_up"]
+    return f"; of {given_up} it is not known, the search was given up" if given_up else ""
 
 
 def _headline(result: Json) -> str:

@@ -53,6 +53,7 @@ def test_search_proves_what_is_provable(env):
     assert depth.max() == 20  # the deepest shortest proof takes the last step allowed
     summary = protocol.shortest_proof_baseline(env, env.default_params, test)
     assert summary["mrr"] == pytest.approx(0.9375)
+    assert summary["searches_given_up"] == 0
     assert shortest_proofs(env, env.default_params, test.atoms[0, :0]).shape == (0,)
 
 

@@ -181,7 +181,7 @@ class Explorer:
 
 
 class _Rows:
-    """An array that grows along its first axis, in time that does not depend on what it holds."""
+    """An array that grows along its first axis, in amortised time of what is added."""
 
     def __init__(self, rows: np.ndarray) -> None:
         self.rows = self._all = rows

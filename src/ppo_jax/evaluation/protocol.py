@@ -83,6 +83,7 @@ def shortest_proof_baseline(env: ProofEnv, params: ProofParams, queries: Candida
     depth = shortest_proofs(env, params, queries.atoms.reshape(-1, 3)).reshape(queries.valid.shape)
     scores = np.where(depth > 0, -depth.astype(float), -np.inf)
     summary = ranking.summarize(scores, queries.valid, queries.query)
+    summary["searches_given_up"] = int((depth[queries.valid] == BUDGET).sum())
     return summary | {"protocol": "shortest proof, expected rank of ties"}
 
 
