@@ -32,7 +32,7 @@ def ppo_jax(env_id: str, n_envs: int) -> Callable[[int], Any]:
     from ppo_jax import distributed, processor
     from ppo_jax.config import from_dict
     from ppo_jax.experiment import build
-    from ppo_jax.training import run_chunk
+    from ppo_jax.training import compile_chunk
 
     ppo = {"n_envs": n_envs, "n_steps": N_STEPS, "n_epochs": N_EPOCHS, "batch_size": n_envs * N_STEPS // N_MINIBATCHES}
     ppo |= {"learning_rate": 3e-4, "ent_coef": 0.01, "total_timesteps": 10**9}
@@ -41,10 +41,11 @@ def ppo_jax(env_id: str, n_envs: int) -> Callable[[int], Any]:
     config = distributed.resolve(config)
     experiment, placement = build(config), distributed.placement(config)
     carried = [placement.put(experiment.initial_state(0), 0)[0]]
+    chunk = compile_chunk(experiment.trainer, carried[0], placement=placement)
 
     def train(n_updates: int) -> None:
         for left in range(n_updates, 0, -64):
-            carried[0], _ = run_chunk(experiment.trainer, carried[0], jnp.int32(min(left, 64)), False, placement)
+            carried[0], _ = chunk(experiment.trainer, carried[0], jnp.int32(min(left, 64)))
         jax.block_until_ready(carried[0].step)
 
     return train

@@ -49,8 +49,8 @@ WIDE = SPREAD | {"n_envs": 1024, "batch_size": 8192}
 
 
 def long(n_envs: int) -> dict[str, Any]:
-    """The setting in which trainers are compared."""
-    return {"n_envs": n_envs, "n_steps": 128, "n_epochs": 4, "batch_size": 32 * n_envs}
+    """The setting in which trainers are compared, in a run long enough to take the cores of a processor as devices."""
+    return {"n_envs": n_envs, "n_steps": 128, "n_epochs": 4, "batch_size": 32 * n_envs, "total_timesteps": 10**8}
 
 
 def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
@@ -101,13 +101,13 @@ def main() -> None:
 
 def show(name: str, table: dict[str, Any]) -> None:
     """Print what `measure_table` found, as Markdown."""
-    heads = ("env-steps/s", "spread", "ms an update", "compiled in", "rollout, bytes a step", "program, MB", "peak, MB")
+    heads = ("devices", "env-steps/s", "spread", "ms an update", "compiled in", "bytes a step", "program, MB", "peak, MB")
     print(f"\n| {name} | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
     for row in table["rows"]:
         low, high = (f"{x:,.0f}" for x in row["steps_per_second_range"])
-        speed, compiled = f"{row['steps_per_second']:,.0f} | {low}–{high}", f"{row['compile_seconds']:.1f} s"
+        speed = f"{row['devices']} | {row['steps_per_second']:,.0f} | {low}–{high} | {row['milliseconds']:.3g}"
         sizes = f"{row['rollout_bytes']:.0f} | {row['program_bytes'] / 1e6:.1f} | {row['peak_mb']:,.0f}"
-        print(f"| {row['label']} | {speed} | {row['milliseconds']:.3g} | {compiled} | {sizes} |", flush=True)
+        print(f"| {row['label']} | {speed} | {row['compile_seconds']:.1f} s | {sizes} |", flush=True)
     if table["slope"] is not None:
         print(f"\nTime of a step grows with the power {table['slope']:.2f}.", flush=True)
 
@@ -212,7 +212,7 @@ def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: 
         chunk = jax.jit(jax.vmap(training.run_chunk, (None, 0, None)), donate_argnums=1)
         program = partial(chunk.lower, trainer, state, jnp.int32(1))
     begin = time.perf_counter()
-    compiled = program().compile()
+    compiled = program().compile(processor.compiler_options())
     compile_seconds, memory = time.perf_counter() - begin, compiled.memory_analysis()
 
     def seconds(updates: int) -> float:
@@ -230,6 +230,7 @@ def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: 
     update_steps = seeds * rollout_size
     sizes = {
         "update_steps": update_steps,
+        "devices": placement.size,
         "compile_seconds": compile_seconds,
         "rollout_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(transitions)) / rollout_size,
         "program_bytes": memory.temp_size_in_bytes + memory.argument_size_in_bytes,

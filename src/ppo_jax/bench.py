@@ -29,7 +29,7 @@ from ppo_jax.distributed import Placement
 from ppo_jax.envs import proof
 from ppo_jax.experiment import Experiment, build
 from ppo_jax.reductions import mean_over_parts
-from ppo_jax.training import chunk_length, run_chunk
+from ppo_jax.training import chunk_length, compile_chunk
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["CASES", "environment_speed", "import_seconds", "machine", "measure", "ratios", "reference", "run", "worse"]
@@ -150,7 +150,7 @@ class Training:
     def __init__(self, experiment: Experiment, state: ppo.TrainState, placement: Placement) -> None:
         self._trainer, (self._state, _) = experiment.trainer, placement.put(state, 0)
         begin = time.perf_counter()
-        self._compiled = run_chunk.lower(self._trainer, self._state, jnp.int32(1), False, placement).compile()
+        self._compiled = compile_chunk(self._trainer, self._state, placement=placement)
         self.compile_seconds, self.updates = time.perf_counter() - begin, 1
         jax.block_until_ready(self.chunk())
         begin = time.perf_counter()

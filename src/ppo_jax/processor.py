@@ -8,12 +8,13 @@ many as its minibatches are worth, each of which computes a part of them.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import jax
 
 from ppo_jax.config import Config
 
-__all__ = ["cores", "fitting_devices", "prepare"]
+__all__ = ["compiler_options", "cores", "fitting_devices", "prepare"]
 
 SMALL = 256 * 64  # numbers in the widest layer of what a device computes at once
 MOST = 8  # devices that a run takes without being asked to; measured with two
@@ -63,6 +64,15 @@ def prepare(config: Config, devices: int | None = None, members: int = 1) -> Non
             return
     if members * _numbers(config) <= SMALL:
         os.environ.setdefault("NPROC", "1")  # what XLA counts as the processor's cores
+
+
+def compiler_options() -> dict[str, Any]:
+    """XLA's options for a program that trains, to the same bits; for the backend in use, which JAX starts."""
+    if jax.default_backend() != "cpu":
+        return {}
+    # Otherwise each minibatch copies parameters and moments of the optimizer before it writes the new ones: 1.05 times
+    # as fast with CartPole, 1.03 on Countries S3.
+    return {"xla_cpu_copy_insertion_use_region_analysis": True}
 
 
 def _numbers(config: Config) -> int:

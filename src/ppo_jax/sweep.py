@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import distributed, metrics, ppo, run_folder, runner, training
+from ppo_jax import distributed, metrics, ppo, processor, run_folder, runner, training
 from ppo_jax.experiment import Experiment
 from ppo_jax.grid import Member, Plan, groups, shared_part, traced
 from ppo_jax.interrupts import Signals, sigterm_interrupts
@@ -301,7 +301,8 @@ class _Group:
         if kind not in self._shared.compiled:
             begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
             arguments = (self.experiment.trainer, states, jnp.int32(1), jnp.bool_(True))
-            self._shared.compiled[kind] = run_members.lower(*arguments, way=way, skip=skip).compile()
+            lowered = run_members.lower(*arguments, way=way, skip=skip)
+            self._shared.compiled[kind] = lowered.compile(processor.compiler_options())
             self.program |= {"compile_seconds": time.perf_counter() - begin}
         self._compiled = self._shared.compiled[kind]
         if way != "either":

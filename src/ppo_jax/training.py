@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import distributed, metrics, ppo
+from ppo_jax import distributed, metrics, ppo, processor
 from ppo_jax.distributed import Placement
 from ppo_jax.experiment import Experiment
 from ppo_jax.interrupts import Interrupted, Signals
 from ppo_jax.journal import GUARDED, Journal, Standing
 
-__all__ = ["BUFFER", "chunk_length", "fit", "follow", "run_chunk"]
+__all__ = ["BUFFER", "chunk_length", "compile_chunk", "fit", "follow", "run_chunk"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
@@ -145,9 +145,19 @@ def _train(journal: Journal, placement: Placement, bar: metrics.Progress) -> Non
                 raise Interrupted(stop, agreed=True)
 
 
+def compile_chunk(
+    trainer: ppo.Trainer,
+    state: ppo.TrainState,
+    skip_non_finite: bool = False,
+    placement: Placement = Placement(),  # noqa: B008
+) -> jax.stages.Compiled:
+    """`run_chunk`, compiled for the shapes of its arguments: a function of ``(trainer, state, n)``."""
+    lowered = run_chunk.lower(trainer, state, jnp.int32(1), skip_non_finite, placement)
+    return lowered.compile(processor.compiler_options())
+
+
 def _compile(experiment: Experiment, placement: Placement, state: ppo.TrainState) -> jax.stages.Compiled:
-    skip = experiment.config.run.on_nan == "skip"
-    return run_chunk.lower(experiment.trainer, state, 1, skip, placement).compile()
+    return compile_chunk(experiment.trainer, state, experiment.config.run.on_nan == "skip", placement)
 
 
 def chunk_length(seconds_per_update: float) -> int:
