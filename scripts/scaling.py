@@ -101,7 +101,7 @@ def main() -> None:
 
 def show(name: str, table: dict[str, Any]) -> None:
     """Print what `measure_table` found, as Markdown."""
-    heads = ("devices", "env-steps/s", "spread", "ms an update", "compiled in", "bytes a step", "program, MB", "peak, MB")
+    heads = ("devices", "env-steps/s", "spread", "ms an update", "compiled in", "bytes a step", "program MB", "peak MB")
     print(f"\n| {name} | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
     for row in table["rows"]:
         low, high = (f"{x:,.0f}" for x in row["steps_per_second_range"])
