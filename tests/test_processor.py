@@ -7,9 +7,14 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from ppo_jax import processor
+from ppo_jax.experiment import build
+from ppo_jax.training import compile_chunk, run_chunk
 from tests.test_distributed import REPOSITORY, TOY
 
 PROGRAM = """
@@ -82,3 +87,12 @@ def test_nothing_changes_once_jax_computed(monkeypatch) -> None:
     monkeypatch.delenv("NPROC", raising=False)
     processor.prepare(TOY, 2)
     assert "NPROC" not in os.environ
+
+
+def test_training_copies_less_with_the_compiler_options_and_changes_no_bit() -> None:
+    trainer, fresh = build(TOY).trainer, lambda: build(TOY).initial_state(0)
+    plain, optimized = run_chunk.lower(trainer, fresh(), jnp.int32(1)).compile(), compile_chunk(trainer, fresh())
+    copies = [program.as_text().count(" copy(") for program in (plain, optimized)]
+    assert copies[1] < 0.75 * copies[0]
+    ends = [jax.device_get(program(trainer, fresh(), jnp.int32(3))[0].params) for program in (plain, optimized)]
+    jax.tree.map(np.testing.assert_array_equal, *ends)
