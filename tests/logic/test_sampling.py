@@ -35,16 +35,16 @@ def test_corruptions_are_uniform_over_exactly_the_unknown_ones(corrupt: sampling
     params, n_draws = env.default_params, 4000
 
     @jax.jit
-    def draw(bits: jax.Array, query: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(keys: jax.Array, query: jax.Array) -> tuple[jax.Array, jax.Array]:
         arguments = (params.facts, env.sizes, params.queries, query, corrupt)
-        return jax.vmap(lambda bits: sampling.corrupt_query(bits, *arguments))(bits)
+        return jax.vmap(lambda key: sampling.corrupt_query(key, *arguments))(keys)
 
     for number, query in enumerate(dataset.queries["train"]):
         first, second = (names[i - 1] for i in query[1:])
         # valid and test queries are among the corruptions: they filter nothing
         tails = {(first, mark) for mark in "xyzw" if mark not in KNOWN_TAILS[first]}
         heads = {(letter, second) for letter in "abcde" if second not in KNOWN_TAILS[letter]}
-        corrupted, found = jax.device_get(draw(jax.random.bits(jax.random.key(number), (n_draws, 2)), query))
+        corrupted, found = jax.device_get(draw(jax.random.split(jax.random.key(number), n_draws), query))
         assert (corrupted[:, 0] == query[0]).all()
         drawn = Counter((names[s - 1], names[t - 1]) for _, s, t in corrupted[found])
         assert set(drawn) == {"tail": tails, "head": heads, "both": tails | heads}[corrupt]
@@ -62,13 +62,13 @@ def test_queries_alternate_uniformly_and_one_without_corruptions_stays_true() ->
     dataset = datasets.from_files("tiny", TINY)
     env, counters = proof.make(dataset), jnp.arange(4000)
     params = env.default_params
-    bits = jax.random.bits(jax.random.key(0), (len(counters), 3))
+    keys = jax.random.split(jax.random.key(0), len(counters))
 
     @jax.jit
-    def draw(bits: jax.Array, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return sampling.sample_query(bits, params.facts, env.sizes, params.queries, counter, 3, "tail")
+    def draw(key: jax.Array, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return sampling.sample_query(key, params.facts, env.sizes, params.queries, counter, 3, "tail")
 
-    queries, labels = jax.device_get(jax.vmap(draw)(bits, counters))
+    queries, labels = jax.device_get(jax.vmap(draw)(keys, counters))
     is_turn_of_truth = np.arange(len(counters)) % 4 == 0
     order, counts = np.unique(queries[is_turn_of_truth], axis=0, return_counts=True)
     np.testing.assert_array_equal(order, dataset.queries["train"])

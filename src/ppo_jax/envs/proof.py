@@ -18,7 +18,7 @@ from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
 from ppo_jax.logic.index import HASH_FACTORS, Index, QueryTable, Sizes, build_index, build_queries
 from ppo_jax.logic.resolution import dropped_out, successors
-from ppo_jax.logic.sampling import Corruption, below, sample_query
+from ppo_jax.logic.sampling import Corruption, sample_query
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
 __all__ = ["ProofEnv", "ProofParams", "ProofState", "make"]
@@ -89,9 +89,10 @@ class ProofEnv:
 
     def reset(self, key: jax.Array, params: ProofParams) -> tuple[dict[str, jax.Array], ProofState]:
         """A fresh query at a random phase between positives and negatives."""
-        bits = jax.random.bits(key, (5,))
-        counter = below(1 + self.negative_ratio, bits[4])
-        state = self.start(params, *self._sample(bits[:4], params, counter))._replace(counter=counter + 1)
+        phase_key, query_key = jax.random.split(key)
+        counter = jax.random.randint(phase_key, (), 0, 1 + self.negative_ratio)
+        query, label = self._sample(query_key, params, counter)
+        state = self.start(params, query, label, self._salt(query_key))._replace(counter=counter + 1)
         return self.observe(state), state
 
     def start(
@@ -113,7 +114,7 @@ class ProofEnv:
         depth = state.depth + 1
 
         # The next resolvent is chosen first, so that successors are derived once a step and not again for a reset.
-        query, label, salt = self._sample(jax.random.bits(key, (4,)), params, state.counter)
+        query, label = self._sample(key, params, state.counter)
         fresh = jnp.zeros_like(moved).at[0].set(query)
         next_state = self._derive(
             params,
@@ -123,7 +124,7 @@ class ProofEnv:
             jnp.where(done, 0, depth),
             jnp.where(done, jnp.zeros_like(state.visited), state.visited),
             jnp.where(done, state.counter + 1, state.counter),
-            jnp.where(done, salt, state.salt),
+            jnp.where(done, self._salt(key), state.salt),
         )
         n_valid = jnp.sum(state.action_mask)
         n_found = jnp.sum(state.action_mask[:-1]) + state.dropped
@@ -195,14 +196,13 @@ class ProofEnv:
             return valid, ~xp.any(valid, axis=-1)
         return valid, ~provable if self.collapse_proved else xp.ones_like(provable)
 
-    def _sample(
-        self, bits: jax.Array, params: ProofParams, counter: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """A query [3], its label [] and the salt [] of an episode, from the random `bits` [4] uint32."""
-        table, ratio = params.queries, self.negative_ratio
-        query, label = sample_query(bits[:3], params.facts, self.sizes, table, counter, ratio, self.corrupt)
-        salt = bits[3] | 1 if self.fact_dropout else jnp.zeros((), jnp.uint32)  # not 0, which hides nothing
-        return query, label, salt
+    def _sample(self, key: jax.Array, params: ProofParams, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return sample_query(key, params.facts, self.sizes, params.queries, counter, self.negative_ratio, self.corrupt)
+
+    def _salt(self, key: jax.Array) -> jax.Array:
+        if not self.fact_dropout:
+            return jnp.zeros((), jnp.uint32)
+        return jax.random.bits(jax.random.fold_in(key, 1), (), jnp.uint32) | 1  # not 0, which hides nothing
 
     def _move(self, state: ProofState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         # An action that is not open gives up too: its slot is empty, and an empty resolvent would be a proof.

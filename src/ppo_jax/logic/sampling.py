@@ -1,8 +1,4 @@
-"""Training queries and their corruptions, drawn from random bits.
-
-A step of the environment draws them for every state, whether its episode ends or not. From 32 bits a choice, all drawn
-at once: a step is 1.1 times as fast as with a key for each.
-"""
+"""Training queries and their corruptions, drawn with explicit keys."""
 
 from __future__ import annotations
 
@@ -14,18 +10,13 @@ import jax.numpy as jnp
 from ppo_jax.logic.index import Index, QueryTable, Sizes
 from ppo_jax.logic.resolution import matching_row
 
-__all__ = ["Corruption", "below", "corrupt_query", "sample_query"]
+__all__ = ["Corruption", "corrupt_query", "sample_query"]
 
 Corruption = Literal["tail", "head", "both"]
 
 
-def below(n: jax.Array | int, bits: jax.Array) -> jax.Array:
-    """A number [...] int32 in 0 … n - 1 from random `bits` [...] uint32; some are likelier by n / 2³², relatively."""
-    return (bits % jnp.asarray(n, jnp.uint32)).astype(jnp.int32)
-
-
 def sample_query(
-    bits: jax.Array,
+    key: jax.Array,
     index: Index,
     sizes: Sizes,
     table: QueryTable,
@@ -36,37 +27,35 @@ def sample_query(
     """Draw a training query; `negative_ratio` of each `1 + negative_ratio` consecutive ones are corrupted.
 
     Args:
-        bits: [3] uint32, random.
         counter: [] int32, queries this environment has drawn so far.
 
     Returns:
         The query [3] int32 and its label [] bool, true for a training fact. A query none of whose corruptions is
         unknown stays as it is, with label true.
     """
-    query = table.queries[below(len(table.queries), bits[0])]
+    query_key, corrupt_key = jax.random.split(key)
+    query = table.queries[jax.random.randint(query_key, (), 0, table.queries.shape[0])]
     if negative_ratio == 0:
         return query, jnp.ones((), bool)
-    corrupted, found = corrupt_query(bits[1:], index, sizes, table, query, corrupt)
+    corrupted, found = corrupt_query(corrupt_key, index, sizes, table, query, corrupt)
     negative = (counter % (1 + negative_ratio) != 0) & found
     return jnp.where(negative, corrupted, query), ~negative
 
 
 def corrupt_query(
-    bits: jax.Array, index: Index, sizes: Sizes, table: QueryTable, query: jax.Array, corrupt: Corruption
+    key: jax.Array, index: Index, sizes: Sizes, table: QueryTable, query: jax.Array, corrupt: Corruption
 ) -> tuple[jax.Array, jax.Array]:
     """Replace one argument by a constant of its domain, uniformly among those that give no known fact.
 
     Exact without rejection: with the known constants at ranks k_0 < k_1 < … of the domain, the r-th unknown one has
     rank ``r + #{j : k_j - j <= r}``.
 
-    Args:
-        bits: [2] uint32, random.
-
     Returns:
         The corrupted query [3], and whether an unknown constant exists at all [] bool.
     """
+    side_key, draw_key = jax.random.split(key)
     side = {"head": 0, "tail": 1}.get(corrupt)
-    position = below(2, bits[0]) if side is None else jnp.asarray(side, jnp.int32)
+    position = jax.random.bernoulli(side_key).astype(jnp.int32) if side is None else jnp.asarray(side, jnp.int32)
     predicate = query[0]
     first, second = jnp.where(position == 0, 0, query[1]), jnp.where(position == 0, query[2], 0)
     row = matching_row(index, sizes, predicate, first, second)
@@ -75,7 +64,7 @@ def corrupt_query(
 
     domain = table.domain_of[predicate, position]
     unknown = table.domain_sizes[domain] - jnp.sum(present)
-    r = below(jnp.maximum(unknown, 1), bits[1])
+    r = jax.random.randint(draw_key, (), 0, jnp.maximum(unknown, 1))
     ranks = table.domain_ranks[domain, known]
     skipped = jnp.sum(present & (ranks - jnp.arange(sizes.max_row) <= r))
     constant = table.domain_members[domain, jnp.minimum(r + skipped, table.domain_members.shape[1] - 1)]
