@@ -206,15 +206,15 @@ def measure(name: str) -> dict[str, Any]:
 
 def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
     """The parts of an update, each a program of its own on the data of a real rollout."""
-    trainer, settings = experiment.trainer, experiment.config.settings
+    trainer, settings, hp = experiment.trainer, experiment.config.settings, state.hyperparams
     state = state._replace(key=jax.random.wrap_key_data(state.key))
-    hp = state.hyperparams
+    compiled = partial(jax.jit, compiler_options=processor.compiler_options())
     after, transitions, _ = jax.jit(ppo.rollout)(trainer, state)
     _, batch, _ = jax.jit(ppo.make_batch)(trainer, after, transitions)
     n_minibatches = settings.rollout_size // settings.batch_size
     keys = jax.random.split(jax.random.key(3), settings.n_steps)
 
-    @jax.jit
+    @compiled
     def environment(env_state: PyTree, actions: jax.Array) -> Any:
         def step(env_state: PyTree, given: Any) -> tuple[PyTree, Any]:
             action, key = given
@@ -225,7 +225,7 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
 
         return jax.lax.scan(step, env_state, (actions, keys))
 
-    @jax.jit
+    @compiled
     def inference(params: PyTree, observations: PyTree) -> Any:
         def act(carry: None, given: Any) -> tuple[None, Any]:
             observation, key = given
@@ -235,7 +235,7 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
 
         return jax.lax.scan(act, None, (observations, keys))
 
-    @jax.jit
+    @compiled
     def shuffling(batch: ppo.Batch) -> Any:
         def minibatch(_: Any, indices: jax.Array) -> tuple[None, Any]:
             taken = jax.lax.optimization_barrier(jax.tree.map(lambda x: x[indices], batch))
@@ -247,7 +247,7 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
 
         return jax.lax.scan(epoch, None, jnp.arange(settings.n_epochs))
 
-    @jax.jit
+    @compiled
     def gradients(params: PyTree, batch: ppo.Batch) -> Any:
         minibatches = jax.tree.map(lambda x: x.reshape(n_minibatches, settings.batch_size, *x.shape[1:]), batch)
 
@@ -262,7 +262,7 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
 
         return jax.lax.scan(epoch, jax.tree.map(jnp.zeros_like, params), length=settings.n_epochs)
 
-    @jax.jit
+    @compiled
     def optimizer(params: PyTree, opt_state: PyTree) -> Any:
         def step(carry: Any, _: None) -> tuple[Any, Any]:
             params, opt_state = carry
@@ -272,7 +272,7 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
 
         return jax.lax.scan(step, (params, opt_state), length=settings.n_epochs * n_minibatches)
 
-    advantages = jax.jit(lambda state, transitions: ppo.make_batch(trainer, state, transitions)[1:])
+    advantages = compiled(lambda state, transitions: ppo.make_batch(trainer, state, transitions)[1:])
     return {
         "environment": lambda: environment(state.env_state, transitions.action),
         "inference": lambda: inference(state.params, transitions.observation),
@@ -289,7 +289,7 @@ def environment_speed(dataset: str = "countries_s3", n_envs: int = 1024, n_steps
     params = env.default_params
     assert params is not None
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=processor.compiler_options())
     def walk(states: Any, params: Any) -> Any:
         def step(states: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             pick_key, step_key = jax.random.split(key)
