@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import scaling
-from scaling import TURNS, answer, take_turn
+from scaling import answer, take_turn
 
 from ppo_jax import bench, present_bench
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".cache" / "peers"
+TURNS = 15  # of each trainer: on a shared machine a turn can be half as fast as the next
 GROWTH = ("envs", "seeds", "network", "data", "atoms", "successors")
 # Trainer -> what pip installs, in this order.
 PACKAGES: dict[str, list[list[str]]] = {

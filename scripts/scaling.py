@@ -101,11 +101,12 @@ def main() -> None:
 
 def show(name: str, table: dict[str, Any]) -> None:
     """Print what `measure_table` found, as Markdown."""
-    heads = ("devices", "env-steps/s", "spread", "ms an update", "compiled in", "bytes a step", "program MB", "peak MB")
+    heads = ("run on", "env-steps/s", "spread", "ms an update", "compiled in", "bytes a step", "program MB", "peak MB")
     print(f"\n| {name} | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
     for row in table["rows"]:
         low, high = (f"{x:,.0f}" for x in row["steps_per_second_range"])
-        speed = f"{row['devices']} | {row['steps_per_second']:,.0f} | {low}–{high} | {row['milliseconds']:.3g}"
+        run_on = f"{row['devices']} device{'s' * (row['devices'] > 1)}"
+        speed = f"{run_on} | {row['steps_per_second']:,.0f} | {low}–{high} | {row['milliseconds']:.3g}"
         sizes = f"{row['rollout_bytes']:.0f} | {row['program_bytes'] / 1e6:.1f} | {row['peak_mb']:,.0f}"
         print(f"| {row['label']} | {speed} | {row['compile_seconds']:.1f} s | {sizes} |", flush=True)
     if table["slope"] is not None:
