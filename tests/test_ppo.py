@@ -235,6 +235,7 @@ def test_a_minibatch_in_parts_is_the_minibatch(walk: Any, cached: int, parts: in
 
 def test_parts_are_for_processors_and_for_numbers_that_divide(monkeypatch: Any) -> None:
     monkeypatch.setattr(reductions, "CACHED", 8)
+    monkeypatch.setattr(reductions, "CACHED_BY_CORE", 4)
     shapes: list[int] = []
 
     def mean(x: jax.Array) -> jax.Array:
@@ -243,9 +244,11 @@ def test_parts_are_for_processors_and_for_numbers_that_divide(monkeypatch: Any) 
 
     close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
     close(reductions.mean_over_parts(mean, jnp.arange(23.0)[:, None]), jnp.array([11.0]))
+    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
-    assert shapes == [8, 23, 24]
+    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
+    assert shapes == [8, 23, 4, 24, 24]
 
 
 def test_networks_of_runs_together_begin_one_by_one(walk: Any) -> None:

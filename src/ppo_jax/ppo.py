@@ -259,7 +259,7 @@ def update_epochs(
         if settings.normalize_advantage:
             minibatch = minibatch._replace(advantages=standardize(minibatch.advantages, settings.axis))
         gradient = lambda part: jax.grad(loss, has_aux=True)(carry.params, trainer.forward, part, *coefficients, False)  # noqa: E731
-        grads, metrics = mean_of_devices(mean_over_parts(gradient, minibatch), settings.axis)
+        grads, metrics = mean_of_devices(mean_over_parts(gradient, minibatch, settings.axis), settings.axis)
         stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hp.target_kl)
         *moved, norms = gradient_step(trainer.optimizer, carry.params, carry.opt_state, grads, *rates)
         params, opt_state = jax.tree.map(lambda a, b: jnp.where(stopped, b, a), tuple(moved), tuple(carry[:2]))

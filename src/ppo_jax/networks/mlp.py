@@ -83,9 +83,12 @@ class MLPActorCritic(nn.Module):
         x = jnp.reshape(observation, (observation.shape[0], -1))
         columns = len(x) >= MIN_COLUMNS
         turn = jnp.transpose if columns else (lambda y: y)  # rows to columns, and back
+        # A copy: of a view, the gradient of 4 x 64 weights takes XLA as long as that of 64 x 64. Training is 1.1 times
+        # as fast with 64 environments of CartPole or Breakout.
+        inputs = jax.lax.optimization_barrier(turn(x)) if columns else x
         trunk = (self.hidden_sizes, self.activation, self.residual_layers, columns)
-        actor = MLP(*trunk, name="actor")(turn(x))
-        critic = MLP(*trunk, name="critic")(turn(x)) if self.separate_critic else actor
+        actor = MLP(*trunk, name="actor")(inputs)
+        critic = MLP(*trunk, name="critic")(inputs) if self.separate_critic else actor
         value = turn(Dense(1, 1.0, columns=columns, name="critic_head")(critic))[:, 0]
         n_outputs = self.action_space.size if isinstance(self.action_space, Box) else self.action_space.n
         output = turn(Dense(n_outputs, 0.01, columns=columns, name="actor_head")(actor))
