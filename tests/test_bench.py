@@ -96,7 +96,8 @@ def test_the_command(monkeypatch, tmp_path):
     code, out, _ = call("bench", "cartpole_4", "--json")
     assert code == 0 and json.loads(out)["asked"] == ["cartpole_4"]
     recorded.write_text(out)
-    assert call("bench", "--check", "--recorded", recorded)[0] == 0
+    code, _, err = call("bench", "--check", "--recorded", recorded)
+    assert code == 0 and "no ratio is more than 15% worse than recorded" in err
     faster = copy.deepcopy(RESULT)
     faster["cases"][0]["share_of_bound"] = 0.9
     recorded.write_text(json.dumps(faster))

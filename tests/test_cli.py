@@ -529,6 +529,9 @@ def test_a_checkpoint_that_does_not_fit(places):
         (("train",), "Missing from ppo-jax train: CONFIG; `ppo-jax train --help` explains"),
         (("train", "x.toml", "--sed", "1"), "Unrecognized options: --sed, 1; did you mean --seed?"),
         (("train", "x.toml", "--zzz"), "Unrecognized options: --zzz; `ppo-jax train --help` explains"),
+        (("train", "x.toml", "--out", "y"), "ppo-jax train has no option --out; `ppo-jax train --help` explains"),
+        (("--seed", "1", "train", "x.toml"), "--seed: options follow the command; `ppo-jax --help` explains"),
+        (("--zzz", "train", "x.toml"), "Unrecognized options: --zzz; `ppo-jax --help` explains"),
         (("train", "x.toml", "--seed", "one"), "Error parsing --seed"),
         (
             ("eval", "x", "--split", "train"),

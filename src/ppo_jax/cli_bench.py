@@ -43,6 +43,8 @@ class Bench:
         worse = bench.worse(result, recorded) if recorded else []
         for line in worse:
             present.say(f"slower than recorded: {line}")
+        if recorded and not worse:
+            present.say("no ratio is more than 15% worse than recorded")
         return int(bool(worse))
 
     def _recorded(self) -> dict:

@@ -110,11 +110,15 @@ def describe_mistake(said: str, arguments: Sequence[str]) -> str:
     parts = parts[1:]  # what precedes the first rule is the title
     message = " ".join(" ".join(parts[0]).partition("Got errors:")[0].split()).rstrip(".")
     hints = " ".join(part for lines in parts[1:] for part in lines)
-    if found := re.search(r"Perhaps you meant: (--[\w-]+)", hints):
+    if elsewhere := re.findall(r"(--[\w-]+) \(applied to (ppo-jax[ \w-]*)\)", message):  # options of other commands
+        names, place = ", ".join(name for name, _ in elsewhere), elsewhere[0][1]
+        message = f"{names}: options follow the command" if place == "ppo-jax" else f"{place} has no option {names}"
+    elif found := re.search(r"Perhaps you meant: (--[\w-]+)", hints):
         message += f"; did you mean {found[1]}?"
     elif found := re.search(r"Available subcommands: (.*?) For full", hints):
         message += f"; {nearest(message.partition(': ')[2].partition(',')[0], found[1].split(', '))}"
-    command = f" {arguments[0]}" if arguments and "subcommand" not in hints + message.lower() else ""
+    named = arguments and not arguments[0].startswith("-") and "subcommand" not in hints + message.lower()
+    command = f" {arguments[0]}" if named else ""
     return f"{message}{'' if message.endswith('?') else ';'} `ppo-jax{command} --help` explains"
 
 
