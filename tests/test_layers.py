@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "ppo_jax"
 # Lower rows first. A module imports rows above its own and, within its row, only what stands before it here. A package
 # stands for its modules, which the second table orders, and at last its __init__.py.
 ROWS = (
-    ("types", "parsing", "sections", "config", "schedules"),
+    ("types", "parsing", "sections", "config", "schedules", "programs"),
     ("distributions", "networks", "logic", "envs"),
     ("reductions", "permutation", "groups", "normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
@@ -68,6 +68,7 @@ BANS = {
     "sections": JAX | {"ppo_jax.envs", "ppo_jax.networks"},
     "config": JAX | {"ppo_jax.envs", "ppo_jax.networks"},
     "schedules": {"ppo_jax.ppo"},
+    "programs": {"ppo_jax.ppo", "ppo_jax.envs", "ppo_jax.networks"},
     "distributions": {"ppo_jax.config", "ppo_jax.envs"},
     "networks": {"ppo_jax.envs", "ppo_jax.logic", "ppo_jax.ppo"},
     "logic": {"ppo_jax.networks", "ppo_jax.ppo", "ppo_jax.envs"},

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from ppo_jax import normalization, ppo
-from ppo_jax.config import Config
+from ppo_jax import normalization, ppo, programs
+from ppo_jax.config import Config, Hyperparams
 from ppo_jax.envs import gymnax as gymnax_envs
 from ppo_jax.envs import proof
 from ppo_jax.envs.proof import ProofEnv
@@ -37,6 +37,7 @@ __all__ = [
     "make_environment",
     "make_network",
     "policy_params",
+    "static",
 ]
 
 PyTree = Any
@@ -99,7 +100,8 @@ class Experiment:
         assert isinstance(self.env, ProofEnv)
         evaluation = self.config.evaluation
         facts = self.trainer.env_params
-        return protocol.ProofJudge(self.env, facts, self.policy, evaluation.beam_width, evaluation.mask_end)
+        beam = (evaluation.beam_width, evaluation.mask_end)
+        return protocol.ProofJudge(self.env, facts, self.policy, *beam, static=static(self.trainer))
 
     def variant(self, config: Config) -> Experiment:
         """The same experiment with another seed and other traced hyperparameters; what is compiled is shared."""
@@ -180,13 +182,29 @@ class Experiment:
 def _init() -> Any:
     # Runs once, and LLVM at a lower level compiles it a quarter faster, to the same bits.
     options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    return jax.jit(ppo.init, compiler_options=options)
+
+    def init(trainer: ppo.Trainer, key: jax.Array, hyperparams: Hyperparams) -> ppo.TrainState:
+        state: ppo.TrainState = programs.kept("init", ppo.init, *static(trainer))(trainer, key, hyperparams)
+        return state
+
+    return jax.jit(init, compiler_options=options)
+
+
+def static(trainer: ppo.Trainer) -> tuple[Any, ...]:
+    """The values that decide, beside the shapes of its arguments, what a program of `trainer` computes."""
+    optimizer = "adam" if trainer.optimizer is ppo.adam() else trainer.optimizer
+    return trainer.env, trainer.network, trainer.settings, optimizer
 
 
 def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:
     """Copy out of a training state what a policy needs (a copy: the state's buffers are donated)."""
     scale = jnp.sqrt(state.return_moments.var + 1e-8) if trainer.settings.normalize_rewards else jnp.ones(())
-    return jax.tree.map(jnp.copy, PolicyParams(state.params, state.observation_moments, state.value_moments, scale))
+    return _copy(PolicyParams(state.params, state.observation_moments, state.value_moments, scale))
+
+
+@jax.jit
+def _copy(tree: PolicyParams) -> PolicyParams:
+    return jax.tree.map(jnp.copy, tree)
 
 
 def build(config: Config, *, env: Environment | None = None, network: nn.Module | None = None) -> Experiment:

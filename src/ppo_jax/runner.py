@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import checkpoint, distributed, interrupts, journal, metrics, run_folder, training
+from ppo_jax import checkpoint, distributed, interrupts, journal, metrics, programs, run_folder, training
 from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
@@ -56,6 +56,7 @@ def use_compilation_cache() -> None:
             return  # a read-only home costs compile time, nothing else
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        programs.keep_in(folder.parent / "programs")
 
 
 def train(

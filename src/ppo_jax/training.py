@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import distributed, metrics, ppo, processor
+from ppo_jax import distributed, metrics, ppo, processor, programs
 from ppo_jax.distributed import Placement
-from ppo_jax.experiment import Experiment
+from ppo_jax.experiment import Experiment, static
 from ppo_jax.interrupts import Interrupted, Signals
 from ppo_jax.journal import GUARDED, Journal, Standing
 
@@ -152,8 +152,16 @@ def compile_chunk(
     placement: Placement = Placement(),  # noqa: B008
 ) -> jax.stages.Compiled:
     """`run_chunk`, compiled for the shapes of its arguments: a function of ``(trainer, state, n)``."""
-    lowered = run_chunk.lower(trainer, state, jnp.int32(1), skip_non_finite, placement)
+    program = _kept_chunk if placement.mesh is None else run_chunk
+    lowered = program.lower(trainer, state, jnp.int32(1), skip_non_finite, placement)
     return lowered.compile(processor.compiler_options())
+
+
+@partial(jax.jit, static_argnums=(3, 4), donate_argnums=1)
+def _kept_chunk(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array, skip: bool, placement: Placement) -> Any:
+    # Apart from `run_chunk`, which sweeps transform; what is kept cannot be.
+    chunk = lambda trainer, state, n: run_chunk(trainer, state, n, skip, placement)  # noqa: E731
+    return programs.kept("run_chunk", chunk, skip, *static(trainer))(trainer, state, n)
 
 
 def _compile(experiment: Experiment, placement: Placement, state: ppo.TrainState) -> jax.stages.Compiled:

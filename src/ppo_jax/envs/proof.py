@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from ppo_jax.logic import datasets
 from ppo_jax.logic.datasets import Dataset
@@ -152,19 +151,20 @@ class ProofEnv:
         state_after = self._derive(params, moved, *kept)
         return state_after._replace(action_mask=state_after.action_mask & ~over), proved
 
-    def reward(self, label: ArrayLike, proved: ArrayLike, chose_end: ArrayLike) -> jax.Array:
+    def reward(self, label: Any, proved: Any, chose_end: Any, xp: Any = jnp) -> Any:
         """Reward float32 [...] at the end of episodes, by the arrays [...] bool.
 
         Args:
             label: whether the query is true.
             proved: whether the episode ended in a proof.
             chose_end: whether it ended by `end` where another action was open.
+            xp: the arrays' module, jnp or numpy.
         """
         tp, fn, fp, tn = REWARDS[self.reward_type]
-        refused = jnp.asarray(1.0 / max(self.negative_ratio, 1) if tn is None else tn, jnp.float32)
+        refused = xp.asarray(1.0 / max(self.negative_ratio, 1) if tn is None else tn, xp.float32)
         if self.reward_type == 5:
-            refused += jnp.where(chose_end, END_BONUS, 0.0)
-        return jnp.where(proved, jnp.where(label, tp, fp), jnp.where(label, fn, refused)).astype(jnp.float32)
+            refused = refused + xp.where(chose_end, xp.float32(END_BONUS), xp.float32(0.0))
+        return xp.where(proved, xp.where(label, tp, fp), xp.where(label, fn, refused)).astype(xp.float32)
 
     def observe(self, state: ProofState) -> dict[str, jax.Array]:
         """What the network sees: resolvent, query, depth, and each action's compact description."""

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppo_jax import programs
 from ppo_jax.distributions import Categorical
 from ppo_jax.envs.proof import ProofEnv, ProofParams, ProofState
 from ppo_jax.logic import resolution
@@ -146,18 +147,23 @@ class Derivations:
 class Explorer:
     """Asks a policy at places, for actions and for values."""
 
-    def __init__(self, env: ProofEnv, params: ProofParams, policy: Policy) -> None:
+    def __init__(
+        self, env: ProofEnv, params: ProofParams, policy: Policy, static: tuple[Any, ...] | None = None
+    ) -> None:
+        """With the values that decide what `policy` computes, `static`, its programs are kept (`programs.kept`)."""
         self.derivations = Derivations(env, params)
 
-        @jax.jit
         def actions(policy_params: PyTree, sharpness: jax.Array, states: ProofState) -> jax.Array:
             distribution, _ = policy(policy_params, jax.vmap(env.observe)(states))
             log_probs = distribution._replace(logits=sharpness * distribution.logits).log_probs()
             return jnp.where(states.action_mask, log_probs, -jnp.inf)
 
         # Apart: most places are asked for actions alone, and marginal evaluations take a sixth less without the critic.
-        self._actions = actions
-        self._values = jax.jit(lambda policy_params, states: policy(policy_params, jax.vmap(env.observe)(states))[1])
+        def values(policy_params: PyTree, states: ProofState) -> jax.Array:
+            return policy(policy_params, jax.vmap(env.observe)(states))[1]
+
+        kept = lambda name, f: f if static is None else programs.kept(name, f, env, *static)  # noqa: E731
+        self._actions, self._values = jax.jit(kept("actions", actions)), jax.jit(kept("values", values))
 
     def visit(self, policy_params: PyTree, sharpness: float, paths: np.ndarray) -> tuple[Open, np.ndarray]:
         """What is open at the ends of n >= 1 `paths` [n, d + 1], and log-probabilities [n, G + 1]; -inf for the rest.
@@ -213,8 +219,12 @@ def _distinct(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @partial(jax.jit, static_argnums=0)
 def _derive(sizes: Any, facts: Any, atoms: tuple[jax.Array, jax.Array]) -> resolution.Successors:
-    root, resolvent = atoms
-    return jax.vmap(lambda root, resolvent: resolution.successors(facts, sizes, resolvent, root))(root, resolvent)
+    def derive(facts: Any, roots: jax.Array, resolvents: jax.Array) -> resolution.Successors:
+        derived = lambda root, resolvent: resolution.successors(facts, sizes, resolvent, root)  # noqa: E731
+        return jax.vmap(derived)(roots, resolvents)
+
+    found: resolution.Successors = programs.kept("derive", derive, sizes)(facts, *atoms)
+    return found
 
 
 def in_blocks(function: Callable[[np.ndarray], Any], rows: np.ndarray, size: int) -> Any:

@@ -21,9 +21,18 @@ PyTree = Any
 class ProofJudge:
     """Scores candidates with a policy, under both protocols."""
 
-    def __init__(self, env: ProofEnv, params: ProofParams, policy: Policy, beam_width: int, mask_end: bool) -> None:
+    def __init__(
+        self,
+        env: ProofEnv,
+        params: ProofParams,
+        policy: Policy,
+        beam_width: int,
+        mask_end: bool,
+        static: tuple[Any, ...] | None = None,
+    ) -> None:
+        """With the values that decide what `policy` computes, `static`, its programs are kept (`programs.kept`)."""
         self.beam_width, self.mask_end = beam_width, mask_end
-        self._explorer = Explorer(env, params, policy)
+        self._explorer = Explorer(env, params, policy, static)
         self._derivations = self._explorer.derivations
 
     def greedy(self, policy_params: PyTree, queries: Candidates) -> tuple[dict[str, Any], proofs.Attempts]:
@@ -73,7 +82,7 @@ class ProofJudge:
         found = in_blocks(lambda atoms: proofs.attempt(self._derivations, visit, atoms, sample), starts, room)
         rows, last = np.arange(len(starts)), np.sum(found.choices > 0, axis=1) - 1
         chose_end = (found.kinds[rows, last] == env.sizes.end_kind) & (found.choices[rows, last] > 1)
-        returns = gamma**last * np.asarray(env.reward(rows < half, found.proved, chose_end))
+        returns = gamma**last * env.reward(rows < half, found.proved, chose_end, np)
         values = self._explorer.values(policy_params, self._derivations.begin(starts))
         return float(np.sqrt(np.mean((values - returns) ** 2)))
 

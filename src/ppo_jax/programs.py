@@ -1,0 +1,144 @@
+"""Programs kept beyond tracing, so that the next process need not run the Python that describes them.
+
+JAX's compilation cache saves the compilation of a program, but only one that was traced and lowered can be looked up
+there, and that was a quarter of the time of a second run on Countries S3. A program kept here, as StableHLO
+(`jax.export`), is found by what decides it: the code of this package, the versions of the libraries, JAX's settings,
+and the values that the program was made from. It computes the same bits as if it were traced.
+
+Code that is none of this package's cannot be told apart by that, so whatever holds some (an environment, a network, an
+optimizer of one's own) is traced as ever. So is everything where functions may have been replaced, as in a notebook or
+a test: only the command line keeps programs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax import export
+
+__all__ = ["keep_in", "kept"]
+
+PACKAGE = Path(__file__).parent
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy")
+MOST = 64  # programs kept; a run has five
+_folder: Path | None = None
+
+
+def keep_in(folder: Path | None) -> None:
+    """Keep programs in `folder`, which should be the user's own (they can execute code), from now on; None: do not."""
+    global _folder
+    _folder = folder
+
+
+def kept(name: str, function: Callable[..., Any], *static: Any) -> Callable[..., Any]:
+    """`function`, kept: for use under `jax.jit`, but not under a transformation such as `jax.vmap`.
+
+    Args:
+        name: of the function.
+        function: of pytrees of arrays.
+        static: the values that decide, beside the shapes of its arguments, what it computes. It is kept if they are of
+            this package or plain; fields that do not count where instances are compared do not count here either.
+    """
+    value = _value(static)
+    if _folder is None or value is None:
+        return function
+    return _Kept(name, function, value, _folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    name: str
+    function: Callable[..., Any]
+    static: Any
+    folder: Path
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves, structure = jax.tree.flatten(arguments)
+        shapes = [jax.typeof(x) for x in leaves]
+        text = repr((_code(), _settings(), self.name, self.static, [(str(x), x.weak_type) for x in shapes]))
+        file = self.folder / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()}"
+        program = _read(file)
+        if program is None:
+            like = [jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=x.weak_type) for x in shapes]
+            try:
+                program = _export(self.function, structure, like)
+            except (ValueError, NotImplementedError):
+                return self.function(*arguments)  # something that cannot be exported
+            _write(file, program)
+        exported, places = program
+        results = exported.call(*leaves)
+        return jax.tree.map(lambda i: results[i], places)
+
+
+def _export(function: Callable[..., Any], structure: Any, like: list[Any]) -> tuple[export.Exported, Any]:
+    """The program, of flat arguments and results, and where in the function's result each of its results belongs."""
+    places = []
+
+    def flat(*leaves: Any) -> list[Any]:
+        results, found = jax.tree.flatten(function(*jax.tree.unflatten(structure, leaves)))
+        places.append(jax.tree.unflatten(found, range(len(results))))
+        return results
+
+    exported = export.export(jax.jit(flat))(*like)
+    return exported, places[-1]
+
+
+def _read(file: Path) -> tuple[export.Exported, Any] | None:
+    try:
+        blob, places = pickle.loads(file.read_bytes())
+        os.utime(file)
+        return export.deserialize(bytearray(blob)), places
+    except FileNotFoundError:
+        return None
+    except Exception:  # whatever a damaged file makes pickle raise: it is written anew
+        return None
+
+
+def _write(file: Path, program: tuple[export.Exported, Any]) -> None:
+    exported, places = program
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        others = sorted(file.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in others[: max(0, len(others) + 1 - MOST)]:
+            old.unlink(missing_ok=True)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        temporary.write_bytes(pickle.dumps((bytes(exported.serialize()), places)))
+        os.replace(temporary, file)
+    except OSError:
+        pass  # a full or read-only disk costs time, nothing else
+
+
+def _value(x: Any) -> Any:
+    """What `x` is equal by, of plain values; None where it holds what is neither plain nor of this package."""
+    if x is None or isinstance(x, bool | int | float | str):
+        return (x,)
+    if isinstance(x, tuple | list):
+        parts, ours = [_value(part) for part in x], type(x).__module__.partition(".")[0] in ("builtins", "ppo_jax")
+    elif dataclasses.is_dataclass(x) and not isinstance(x, type):
+        parts = [_value(getattr(x, field.name)) for field in dataclasses.fields(x) if field.compare]
+        ours = type(x).__module__.partition(".")[0] == "ppo_jax"
+    else:
+        return None
+    return (type(x).__qualname__, *parts) if ours and None not in parts else None
+
+
+@cache
+def _code() -> str:
+    """A digest of this package's code and of the libraries' versions."""
+    digest = hashlib.sha256(repr([(name, version(name)) for name in LIBRARIES]).encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _settings() -> list[tuple[str, Any]]:
+    return [("backend", jax.default_backend()), *sorted(jax.config.values.items())]
