@@ -12,10 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from ppo_jax import experiment, programs, runner, training
+from ppo_jax import cli_shared, experiment, programs, training
 from ppo_jax.config import from_dict
 from ppo_jax.evaluation import derivations
-from ppo_jax.types import Discrete
+from ppo_jax.types import Discrete, PPOJaxError
 
 
 class Pair(NamedTuple):
@@ -72,12 +72,18 @@ def test_anything_else_that_decides_is_another_program(folder, monkeypatch):
     ):
         run(), run()
         assert function.traced == i + 1
-    monkeypatch.setattr(programs, "_code", lambda: "changed")
-    function.run(1)
-    assert function.traced == i + 2
     with jax.default_matmul_precision("bfloat16"):
-        function.run(1)
+        function.run(1), function.run(1)
+    assert function.traced == i + 2
+    monkeypatch.setenv("FLAX_FIX_RNG_SEPARATOR", "1")
+    function.run(1), function.run(1)
     assert function.traced == i + 3
+    monkeypatch.setattr(programs, "_code", lambda: "changed")  # on disk, not in memory: nothing is kept
+    function.run(1), function.run(1)
+    assert function.traced == i + 5 and len(list(folder.iterdir())) == i + 3
+    monkeypatch.setattr(programs, "CODE", "changed")
+    function.run(1), function.run(1)
+    assert function.traced == i + 6 and len(list(folder.iterdir())) == i + 4
 
 
 def test_the_code_of_the_package_decides(tmp_path, monkeypatch):
@@ -85,10 +91,10 @@ def test_the_code_of_the_package_decides(tmp_path, monkeypatch):
     digests = []
     for content in ("x = 1", "x = 2", "x = 1"):
         (tmp_path / "a.py").write_text(content)
-        digests.append(programs._code.__wrapped__())
+        digests.append(programs._code())
     (tmp_path / "a.py").rename(tmp_path / "b.py")
     assert digests[0] == digests[2] != digests[1]
-    assert programs._code.__wrapped__() != digests[0]
+    assert programs._code() != digests[0]
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,44 @@ def test_nothing_is_kept_unless_asked():
     assert programs._folder is None and programs.kept("f", function, 1) is function
 
 
+def test_names_in_a_tree_decide(folder):
+    def pick(tree: dict[str, jax.Array]) -> jax.Array:
+        return tree["x"] if "x" in tree else 2 * tree["y"]
+
+    found = [jax.jit(lambda tree: programs.kept("pick", pick, 1)(tree))({name: jnp.ones(())}) for name in "xy"]
+    assert [float(x) for x in found] == [1.0, 2.0]
+
+
+def test_what_jax_was_told_to_do_without_is_not_done(folder):
+    function = Counted()
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        programs.keep_in(folder)
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+    assert programs._folder is None
+    programs.keep_in(folder)
+    with jax.default_device(jax.devices()[0]):
+        assert programs.kept("f", function, 1) is function
+    assert programs.kept("f", function, 1) is not function
+
+
+def test_a_module_of_ones_own_ends_it(folder):
+    assert programs._folder == folder
+    config = from_dict({"task": {"env_id": "tests.toys:NotThere"}, "ppo": {"total_timesteps": 10**4}})
+    with pytest.raises(PPOJaxError):
+        experiment.build(config)
+    assert programs._folder is None
+
+
 def test_damage_is_mended_and_the_oldest_go(folder, monkeypatch):
     function = Counted()
     function.run(1)
     (file,) = folder.iterdir()
     whole = file.read_bytes()
-    for damage in (b"", b"nonsense", whole[: len(whole) // 2]):
+    middle = len(whole) // 2
+    one_bit = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damage in (b"", b"nonsense", whole[:middle], one_bit):
         traced = function.traced
         file.write_bytes(damage)
         function.run(1), function.run(1)
@@ -171,16 +209,19 @@ def test_a_proof_task_is_computed_to_the_same_bits(folder, proving, monkeypatch)
 
 def test_the_command_line_keeps_programs_beside_the_compilation_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "_folder", None)
-    runner.use_compilation_cache()
-    assert programs._folder is None  # a folder that the user chose is the user's
     before = jax.config.jax_compilation_cache_dir
     seconds = jax.config.jax_persistent_cache_min_compile_time_secs
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.setattr(cli_shared, "own_process", True)
+    cli_shared.use_caches()
+    assert programs._folder is None  # JAX was told of another folder
     try:
-        runner.use_compilation_cache()
-        assert programs._folder == tmp_path / "ppo_jax" / "programs"
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "ppo_jax" / "xla")
+        for own_process in (False, True):
+            monkeypatch.setattr(cli_shared, "own_process", own_process)
+            jax.config.update("jax_compilation_cache_dir", None)
+            cli_shared.use_caches()
+            assert programs._folder == (tmp_path / "ppo_jax" / "programs" if own_process else None)
+            assert jax.config.jax_compilation_cache_dir == str(tmp_path / "ppo_jax" / "xla")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 
-from ppo_jax import present
+from ppo_jax import cli_shared, present
 from ppo_jax.cli_analysis import Compare, Diagnose, Report, Validate
 from ppo_jax.cli_bench import Bench
 from ppo_jax.cli_policy import Export, Play, Prove
@@ -33,6 +33,7 @@ from ppo_jax.cli_shared import (
     flat,
     output,
     print_json,
+    use_caches,
 )
 from ppo_jax.cli_sweep import Extract, Sweep, Tune
 from ppo_jax.types import PPOJaxError
@@ -58,9 +59,9 @@ class Evaluate:
     """Print JSON."""
 
     def run(self) -> int:
+        use_caches()
         from ppo_jax import runner
 
-        runner.use_compilation_cache()
         which = "last" if self.last else "best"
         experiment, params = runner.load(self.folder, which, flat(self.assignments))
         protocols = ("greedy", "marginal") if self.protocol == "both" else (self.protocol,)
@@ -148,9 +149,9 @@ class Describe:
     """Print JSON."""
 
     def run(self) -> int:
-        from ppo_jax import experiment, runner
+        use_caches()
+        from ppo_jax import experiment
 
-        runner.use_compilation_cache()
         found = experiment.describe_data(self.name, self.rules)
         output(found, self.json, present.show_data)
         return 0
@@ -222,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
+    cli_shared.own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:2] == ["sweep", "extract"]:  # a command of two words beside `sweep CONFIG`
         arguments[:2] = ["sweep extract"]

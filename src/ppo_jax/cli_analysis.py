@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present, present_analysis
-from ppo_jax.cli_shared import Assignments, Switch, flat, other_settings, print_json
+from ppo_jax.cli_shared import Assignments, Switch, flat, other_settings, print_json, use_caches
 from ppo_jax.config import load_config
 from ppo_jax.metrics import read_summary
 from ppo_jax.parsing import parse_assignment
@@ -126,10 +126,10 @@ class Validate:
             if other_settings(config, folder):
                 raise PPOJaxError(f"{folder}: holds a run of another configuration; choose another --run-dir")
             return folder
+        use_caches()
         from ppo_jax import processor, runner
 
         processor.prepare(config)
-        runner.use_compilation_cache()
         runner.train(
             config,
             folder,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from ppo_jax import metrics, present
-from ppo_jax.cli_shared import RunFolder, Switch, output
+from ppo_jax.cli_shared import RunFolder, Switch, output, use_caches
 from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class Prove:
     """Print JSON."""
 
     def run(self) -> int:
+        use_caches()
         from ppo_jax import play, runner
 
-        runner.use_compilation_cache()
         experiment, params = runner.load(self.folder, assignments={"mask_end": True} if self.mask_end else {})
         proof = play.proof(experiment, params, self.query)
         output(proof, self.json, present.show_proof)
@@ -70,9 +70,9 @@ class Play:
                 raise PPOJaxError(f"--{name} = {value}: expected at least {least}")
         if self.out is not None:
             _check_writable(self.out)
+        use_caches()
         from ppo_jax import runner
 
-        runner.use_compilation_cache()
         experiment, params = runner.load(self.folder)
         play = self._proofs if experiment.is_proof else self._episodes
         return play(experiment, params)

@@ -20,6 +20,7 @@ from ppo_jax.cli_shared import (
     how_to_go_on,
     other_settings,
     print_json,
+    use_caches,
     warn,
 )
 from ppo_jax.cli_sweep import resume_sweep
@@ -70,9 +71,9 @@ class Train:
             _show_run(read_summary(folder), folder, self.json)
             present.say(_how_to_train_anew(config, folder))
             return 0
+        use_caches()
         from ppo_jax import distributed, processor, runner
 
-        runner.use_compilation_cache()
         progress = not (self.json or self.quiet)
         with self.placement.joined(), how_to_go_on(folder):
             processor.prepare(config)
@@ -100,13 +101,13 @@ class Resume:
     """Show no progress bar."""
 
     def run(self) -> int:
+        use_caches()
         from ppo_jax import processor, run_folder, runner, sweep
 
         if sweep.holds_sweep(self.folder):
             if self.assignments:
                 raise PPOJaxError(f"{self.folder}: settings cannot change in the middle of a sweep; sweep anew")
             return resume_sweep(self.folder, self.json, self.quiet)
-        runner.use_compilation_cache()
         summary = read_summary(self.folder)
         if summary.get("status") == "completed" and not self.assignments:
             _show_run(summary, self.folder, self.json)

@@ -33,6 +33,7 @@ __all__ = [
     "other_settings",
     "output",
     "print_json",
+    "use_caches",
     "warn",
 ]
 
@@ -42,6 +43,7 @@ Assignments = Annotated[
 RunFolder = Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
 DataName = Positional[Annotated[str, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")]]
 Switch = Annotated[bool, arg(help_behavior_hint="")]
+own_process = False  # whether the command line is all there is, and not called from a program, a notebook or a test
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,21 @@ def explain(error: BaseException) -> int:
 def _fail(message: str, code: int = 2) -> int:
     present.say(f"error: {' '.join(message.split())}")
     return code
+
+
+def use_caches() -> None:
+    """Keep programs between processes, compiled ones and, in a process of the command line's own, traced ones.
+
+    Before other modules of this package that import JAX, so that what is kept is known to be of the code it says.
+    """
+    from ppo_jax import programs
+
+    # isort: split
+    from ppo_jax import runner
+
+    folder = runner.use_compilation_cache()
+    if folder is not None and own_process:
+        programs.keep_in(folder / "programs")
 
 
 def describe_mistake(said: str, arguments: Sequence[str]) -> str:

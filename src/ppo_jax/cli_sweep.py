@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax import present, present_analysis
-from ppo_jax.cli_shared import Assignments, Switch, experiment_name, flat, how_to_go_on, output, print_json, warn
+from ppo_jax.cli_shared import (
+    Assignments,
+    Switch,
+    experiment_name,
+    flat,
+    how_to_go_on,
+    output,
+    print_json,
+    use_caches,
+    warn,
+)
 from ppo_jax.config import load_config
 from ppo_jax.grid import make_plan
 from ppo_jax.types import PPOJaxError
@@ -48,10 +58,10 @@ class Sweep:
         plan = make_plan(load_config(self.config, flat(self.assignments)), self.seeds, flat(self.grid))
         name = f"sweep-{experiment_name(self.config)}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = self.run_dir or Path("runs") / name
-        from ppo_jax import processor, runner, sweep
+        use_caches()
+        from ppo_jax import processor, sweep
 
         processor.prepare(plan.members[0].config, self.devices, len(plan.members))
-        runner.use_compilation_cache()
         with how_to_go_on(folder):
             progress = not (self.json or self.quiet)
             sweep.run(plan, folder, chunk=self.chunk, devices=self.devices, progress=progress, warn=warn)
@@ -126,10 +136,10 @@ class Tune:
         for name, value in (("--trials", self.trials), ("--seeds", self.seeds)):
             if value < 1:
                 raise PPOJaxError(f"{name} {value}: expected at least 1")
-        from ppo_jax import processor, runner
+        use_caches()
+        from ppo_jax import processor
 
         processor.prepare(config, 1, self.seeds)
-        runner.use_compilation_cache()
         study = tuning.tune(
             config,
             space,
@@ -152,11 +162,11 @@ class Tune:
 
 def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
     """Go on with a sweep that was stopped."""
-    from ppo_jax import processor, runner, sweep
+    use_caches()
+    from ppo_jax import processor, sweep
 
     plan = sweep.read_plan(folder)
     processor.prepare(plan.members[0].config, sweep.recorded_devices(folder), len(plan.members))
-    runner.use_compilation_cache()
     with how_to_go_on(folder):
         sweep.run(plan, folder, progress=not (as_json or quiet), warn=warn)
     return _show(folder, as_json)

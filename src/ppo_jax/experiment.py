@@ -324,6 +324,7 @@ def _imported(path: str, place: str) -> Any:
     module_name, _, attribute = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
         raise PPOJaxError(f"{place} = {path!r}: expected an import path such as my_package.module:Name")
+    programs.keep_in(None)  # what it imports may change anything
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:

@@ -6,16 +6,18 @@ there, and that was a quarter of the time of a second run on Countries S3. A pro
 and the values that the program was made from. It computes the same bits as if it were traced.
 
 Code that is none of this package's cannot be told apart by that, so whatever holds some (an environment, a network, an
-optimizer of one's own) is traced as ever. So is everything where functions may have been replaced, as in a notebook or
-a test: only the command line keeps programs.
+optimizer of one's own) is traced as ever. So is everything where functions may have been replaced: in a notebook, a
+test or a script, for only the command line keeps programs, and where a configuration names a module of one's own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import pickle
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -34,9 +36,12 @@ _folder: Path | None = None
 
 
 def keep_in(folder: Path | None) -> None:
-    """Keep programs in `folder`, which should be the user's own (they can execute code), from now on; None: do not."""
+    """Keep programs in `folder`, which should be the user's own (they can execute code), from now on; None: do not.
+
+    JAX's own switches hold: nothing is kept without ``jax_enable_compilation_cache``.
+    """
     global _folder
-    _folder = folder
+    _folder = folder if jax.config.jax_enable_compilation_cache else None  # type: ignore[attr-defined]
 
 
 def kept(name: str, function: Callable[..., Any], *static: Any) -> Callable[..., Any]:
@@ -49,7 +54,7 @@ def kept(name: str, function: Callable[..., Any], *static: Any) -> Callable[...,
             this package or plain; fields that do not count where instances are compared do not count here either.
     """
     value = _value(static)
-    if _folder is None or value is None:
+    if _folder is None or value is None or jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
         return function
     return _Kept(name, function, value, _folder)
 
@@ -62,10 +67,13 @@ class _Kept:
     folder: Path
 
     def __call__(self, *arguments: Any) -> Any:
-        leaves, structure = jax.tree.flatten(arguments)
-        shapes = [jax.typeof(x) for x in leaves]
-        text = repr((_code(), _settings(), self.name, self.static, [(str(x), x.weak_type) for x in shapes]))
-        file = self.folder / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()}"
+        if not CODE or _code() != CODE:
+            return self.function(*arguments)  # no source to go by, or not that of the functions that are in memory
+        paths, structure = jax.tree_util.tree_flatten_with_path(arguments)
+        leaves, shapes = [x for _, x in paths], [jax.typeof(x) for _, x in paths]
+        seen = [(jax.tree_util.keystr(path), str(x), x.weak_type) for (path, _), x in zip(paths, shapes, strict=True)]
+        decisive = repr((CODE, _settings(), self.name, self.static, seen))
+        file = self.folder / f"{self.name}-{hashlib.sha256(decisive.encode()).hexdigest()}"
         program = _read(file)
         if program is None:
             like = [jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=x.weak_type) for x in shapes]
@@ -94,27 +102,28 @@ def _export(function: Callable[..., Any], structure: Any, like: list[Any]) -> tu
 
 def _read(file: Path) -> tuple[export.Exported, Any] | None:
     try:
-        blob, places = pickle.loads(file.read_bytes())
+        digest, content = (raw := file.read_bytes())[:32], raw[32:]
+    except OSError:
+        return None
+    if hashlib.sha256(content).digest() != digest:
+        return None  # damaged: it is written anew
+    with contextlib.suppress(OSError):
         os.utime(file)
-        return export.deserialize(bytearray(blob)), places
-    except FileNotFoundError:
-        return None
-    except Exception:  # whatever a damaged file makes pickle raise: it is written anew
-        return None
+    blob, places = pickle.loads(content)
+    return export.deserialize(bytearray(blob)), places
 
 
 def _write(file: Path, program: tuple[export.Exported, Any]) -> None:
     exported, places = program
-    try:
+    content = pickle.dumps((bytes(exported.serialize()), places))
+    with contextlib.suppress(OSError):  # a full or read-only disk costs time, nothing else
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         others = sorted(file.parent.iterdir(), key=lambda path: path.stat().st_mtime)
         for old in others[: max(0, len(others) + 1 - MOST)]:
             old.unlink(missing_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        temporary.write_bytes(pickle.dumps((bytes(exported.serialize()), places)))
-        os.replace(temporary, file)
-    except OSError:
-        pass  # a full or read-only disk costs time, nothing else
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
+            temporary.write(hashlib.sha256(content).digest() + content)
+        os.replace(temporary.name, file)
 
 
 def _value(x: Any) -> Any:
@@ -128,17 +137,28 @@ def _value(x: Any) -> Any:
         ours = type(x).__module__.partition(".")[0] == "ppo_jax"
     else:
         return None
-    return (type(x).__qualname__, *parts) if ours and None not in parts else None
+    return (type(x).__module__, type(x).__qualname__, *parts) if ours and None not in parts else None
 
 
-@cache
 def _code() -> str:
-    """A digest of this package's code and of the libraries' versions."""
-    digest = hashlib.sha256(repr([(name, version(name)) for name in LIBRARIES]).encode())
-    for path in sorted(PACKAGE.rglob("*.py")):
+    """A digest of this package's code as it lies on disk; the empty string where it does not."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    digest = hashlib.sha256()
+    for path in files:
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return digest.hexdigest() if files else ""
 
 
 def _settings() -> list[tuple[str, Any]]:
-    return [("backend", jax.default_backend()), *sorted(jax.config.values.items())]
+    """Versions, platform, and what else the libraries look at while they trace."""
+    flax = [(name, value) for name, value in os.environ.items() if name.startswith("FLAX_")]
+    platform = ("platform", export.default_export_platform())
+    return [platform, *_versions(), *sorted(flax), *sorted(jax.config.values.items())]
+
+
+@cache
+def _versions() -> list[tuple[str, str]]:
+    return [(name, version(name)) for name in LIBRARIES]
+
+
+CODE = _code()  # before what it describes is imported: the command line sees to that

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import checkpoint, distributed, interrupts, journal, metrics, programs, run_folder, training
+from ppo_jax import checkpoint, distributed, interrupts, journal, metrics, run_folder, training
 from ppo_jax.config import Config, load_config
 from ppo_jax.envs.proof import ProofEnv
 from ppo_jax.evaluation import protocol, ranking
@@ -46,17 +46,22 @@ LIVE = (
 _WARN = partial(warnings.warn, stacklevel=2)
 
 
-def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, in a folder of the user's own (entries can execute code)."""
+def use_compilation_cache() -> Path | None:
+    """Keep compiled programs between processes, in a folder of the user's own (entries can execute code).
+
+    Returns:
+        The folder that holds that one; None where JAX was told of another.
+    """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo_jax" / "xla"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError:
-            return  # a read-only home costs compile time, nothing else
+            return None  # a read-only home costs compile time, nothing else
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-        programs.keep_in(folder.parent / "programs")
+        return folder.parent
+    return None
 
 
 def train(
