@@ -144,8 +144,11 @@ def _code() -> str:
     """A digest of this package's code as it lies on disk; the empty string where it does not."""
     files = sorted(PACKAGE.rglob("*.py"))
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    try:
+        for path in files:
+            digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    except OSError:  # it is being replaced
+        return ""
     return digest.hexdigest() if files else ""
 
 
