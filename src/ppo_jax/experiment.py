@@ -87,12 +87,8 @@ class Experiment:
 
     def shapes(self) -> tuple[ppo.TrainState, PolicyParams]:
         """Shapes of a training state and of what a policy needs of it; nothing is computed."""
-
-        def fresh() -> tuple[ppo.TrainState, PolicyParams]:
-            state = ppo.init(self.trainer, jax.random.key(0), self.config.hyperparams)
-            return state, policy_params(self.trainer, state)
-
-        return jax.eval_shape(fresh)
+        state = jax.eval_shape(_init(), self.trainer, jax.random.key(0), self.config.hyperparams)
+        return state, jax.eval_shape(partial(policy_params, self.trainer), state)
 
     @cached_property
     def judge(self) -> protocol.ProofJudge:
