@@ -440,3 +440,14 @@ def test_metrics_of_episodes_are_null_where_none_ended() -> None:
     assert metrics["episodes"] == 0 and np.isnan(metrics["episode_return_mean"])
     # A time limit that is part of the task is not bootstrapped.
     assert x.truncated.any() and not x.final_value.any()
+
+
+def test_rows_are_standardized_each_by_itself_on_any_number_of_devices():
+    rows = jax.random.normal(jax.random.key(0), (3, 2048)) * jnp.array([[1.0], [5.0], [0.1]]) + 2.0
+    one = jax.jit(reductions.standardize_rows)(rows)
+    for row, found in zip(rows, one, strict=True):
+        np.testing.assert_array_equal(found, jax.jit(reductions.standardize)(row))
+    parts = rows.reshape(3, 4, 512).swapaxes(0, 1)  # of four devices
+    standardize = jax.vmap(lambda x: reductions.standardize_rows(x, "devices"), axis_name="devices")
+    np.testing.assert_allclose(standardize(parts).swapaxes(0, 1).reshape(3, 2048), one, rtol=1e-5, atol=1e-5)
+    assert reductions.standardize_rows(jnp.array([[3.0], [4.0]])).tolist() == [[3.0], [4.0]]

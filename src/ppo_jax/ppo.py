@@ -23,7 +23,7 @@ from ppo_jax.distributions import Distribution
 from ppo_jax.groups import minibatch_order
 from ppo_jax.normalization import Moments
 from ppo_jax.optimizer import adam, gradient_step
-from ppo_jax.reductions import mean_of_devices, mean_over_parts, standardize
+from ppo_jax.reductions import mean_of_devices, mean_over_parts, standardize, standardize_rows
 from ppo_jax.types import Environment, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
@@ -254,10 +254,9 @@ def update_epochs(
     coefficients = (scheduled["clip_range"], hp.clip_range_vf, scheduled["ent_coef"], hp.vf_coef)
     rates = (hp.max_grad_norm, scheduled["learning_rate"], scheduled["critic_learning_rate"])
 
-    def minibatch_step(carry: _Epochs, indices: jax.Array) -> tuple[_Epochs, None]:
-        minibatch = jax.tree.map(lambda x: x[indices], batch)
-        if settings.normalize_advantage:
-            minibatch = minibatch._replace(advantages=standardize(minibatch.advantages, settings.axis))
+    def minibatch_step(carry: _Epochs, chosen: tuple[jax.Array, jax.Array]) -> tuple[_Epochs, None]:
+        indices, advantages = chosen
+        minibatch = jax.tree.map(lambda x: x[indices], batch)._replace(advantages=advantages)
         gradient = lambda part: jax.grad(loss, has_aux=True)(carry.params, trainer.forward, part, *coefficients, False)  # noqa: E731
         grads, metrics = mean_of_devices(mean_over_parts(gradient, minibatch, settings.axis), settings.axis)
         stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hp.target_kl)
@@ -269,15 +268,16 @@ def update_epochs(
 
     def epoch(carry: _Epochs) -> _Epochs:
         indices = order(key, carry.begun, batch.log_prob.shape[0], settings.batch_size)
-        carry, _ = jax.lax.scan(minibatch_step, carry, indices)
+        advantages = batch.advantages[indices]
+        advantages = standardize_rows(advantages, settings.axis) if settings.normalize_advantage else advantages
+        carry, _ = jax.lax.scan(minibatch_step, carry, (indices, advantages))
         return carry._replace(begun=carry.begun + 1, completed=carry.completed + ~carry.stopped)
 
     zero = jnp.zeros((), jnp.int32)
-    sums = dict.fromkeys(MINIBATCH_METRICS, jnp.zeros(()))
     end = jax.lax.while_loop(
         lambda carry: (carry.begun < settings.n_epochs) & ~carry.stopped,
         epoch,
-        _Epochs(params, opt_state, jnp.zeros((), bool), zero, zero, zero, sums),
+        _Epochs(params, opt_state, jnp.array(False), zero, zero, zero, dict.fromkeys(MINIBATCH_METRICS, jnp.zeros(()))),
     )
     counts = {"epochs_completed": end.completed, "minibatches_applied": end.applied, "early_stopped": end.stopped}
     metrics = {name: total / end.applied for name, total in end.sums.items()}
