@@ -13,11 +13,11 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "ppo_jax"
 # Lower rows first. A module imports rows above its own and, within its row, only what stands before it here. A package
 # stands for its modules, which the second table orders, and at last its __init__.py.
 ROWS = (
-    ("types", "parsing", "sections", "config", "schedules", "programs"),
+    ("types", "parsing", "sections", "config", "schedules", "metrics", "programs"),
     ("distributions", "networks", "logic", "envs"),
     ("reductions", "permutation", "groups", "normalization", "diagnostics", "optimizer", "ppo"),
     ("evaluation",),
-    ("checkpoint", "metrics", "processor"),
+    ("checkpoint", "processor"),
     (
         *("experiment", "run_folder", "distributed", "interrupts", "journal", "training", "runner"),
         *("grid", "members", "sweep", "policy", "export", "play", "bench"),

@@ -17,7 +17,6 @@ import dataclasses
 import hashlib
 import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -26,6 +25,9 @@ from typing import Any
 
 import jax
 from jax import export
+
+from ppo_jax.metrics import write_atomically
+from ppo_jax.types import PPOJaxError
 
 __all__ = ["keep_in", "kept"]
 
@@ -53,10 +55,10 @@ def kept(name: str, function: Callable[..., Any], *static: Any) -> Callable[...,
         static: the values that decide, beside the shapes of its arguments, what it computes. It is kept if they are of
             this package or plain; fields that do not count where instances are compared do not count here either.
     """
-    value = _value(static)
-    if _folder is None or value is None or jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
+    if _folder is None or jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
         return function
-    return _Kept(name, function, value, _folder)
+    value = _value(static)
+    return function if value is None else _Kept(name, function, value, _folder)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,14 +118,12 @@ def _read(file: Path) -> tuple[export.Exported, Any] | None:
 def _write(file: Path, program: tuple[export.Exported, Any]) -> None:
     exported, places = program
     content = pickle.dumps((bytes(exported.serialize()), places))
-    with contextlib.suppress(OSError):  # a full or read-only disk costs time, nothing else
+    with contextlib.suppress(OSError, PPOJaxError):  # a full or read-only disk costs time, nothing else
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         others = sorted(file.parent.iterdir(), key=lambda path: path.stat().st_mtime)
         for old in others[: max(0, len(others) + 1 - MOST)]:
             old.unlink(missing_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
-            temporary.write(hashlib.sha256(content).digest() + content)
-        os.replace(temporary.name, file)
+        write_atomically(file, hashlib.sha256(content).digest() + content)
 
 
 def _value(x: Any) -> Any:
