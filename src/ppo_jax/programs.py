@@ -29,7 +29,7 @@ from jax import export
 from ppo_jax.metrics import write_atomically
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["keep_in", "kept"]
+__all__ = ["keep_in", "keeping", "kept"]
 
 PACKAGE = Path(__file__).parent
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy")
@@ -44,6 +44,11 @@ def keep_in(folder: Path | None) -> None:
     """
     global _folder
     _folder = folder if jax.config.jax_enable_compilation_cache else None  # type: ignore[attr-defined]
+
+
+def keeping() -> bool:
+    """Whether programs are kept."""
+    return _folder is not None
 
 
 def kept(name: str, function: Callable[..., Any], *static: Any) -> Callable[..., Any]:

@@ -59,7 +59,7 @@ def use_compilation_cache() -> Path | None:
         except OSError:
             return None  # a read-only home costs compile time, nothing else
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         return folder.parent
     return None
 
@@ -186,8 +186,9 @@ def _run(
             writers.append(metrics.WandB(folder.name, run_id, config.to_dict()))
         total = settings.n_updates * settings.rollout_size
         with interrupts.sigterm_interrupts(), metrics.Progress(total, LIVE, enabled=progress) as bar:
+            begun = training.begin(experiment)
             standing = standing or Standing(experiment.initial_state(config.run.seed))
-            training.fit(experiment, standing, folder, summary, writers, bar)
+            training.fit(experiment, standing, folder, summary, writers, bar, begun)
             bar.say("testing …")
             summary |= test_context(experiment)
             test(experiment, folder, summary, standing)
