@@ -73,6 +73,10 @@ class _Kept:
     static: Any
     folder: Path
 
+    @property
+    def __name__(self) -> str:  # what profiles and logs call it
+        return self.name
+
     def __call__(self, *arguments: Any) -> Any:
         if not CODE or _code() != CODE:
             return self.function(*arguments)  # no source to go by, or not that of the functions that are in memory
