@@ -83,9 +83,10 @@ def test_a_study_goes_on_where_it_was_and_never_looks_at_test(experiment, tmp_pa
     assert config.ppo.learning_rate.init == best["setting"]["learning_rate.init"]
 
 
-def test_the_table_fits(experiment, capsys, monkeypatch):
+@pytest.mark.parametrize("storage", [[], ["--storage", "sqlite:///:memory:"]], ids=["", "sqlite"])
+def test_the_table_fits(experiment, capsys, monkeypatch, storage):
     monkeypatch.setenv("COLUMNS", "80")
-    assert main(["tune", str(experiment), "--trials", "2", "--seeds", "1", "--pruner", "none"]) == 0
+    assert main(["tune", str(experiment), "--trials", "2", "--seeds", "1", "--pruner", "none", *storage]) == 0
     captured = capsys.readouterr()
     assert max(map(len, captured.out.splitlines())) <= 80
     assert "study toy: 2 complete" in captured.out

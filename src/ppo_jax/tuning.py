@@ -198,14 +198,18 @@ def conclude(study: optuna.Study) -> dict[str, Any]:
 
 def _open(storage: str | None, name: str, sampler: str, pruner: str, seed: int) -> optuna.Study:
     import optuna
+    import sqlalchemy
     from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
+    if storage in ("sqlite://", "sqlite:///:memory:"):
+        storage = None  # Optuna's own memory; one of SQLite's is a connection's alone
     own_seed = {} if sampler == "gp" else {"seed": None if storage else seed}  # shared: each worker draws its own
     try:
         return optuna.create_study(
             storage=storage
             and RDBStorage(
                 storage,
+                engine_kwargs={"poolclass": sqlalchemy.NullPool},  # no connection is held while a trial trains
                 heartbeat_interval=HEARTBEAT,
                 grace_period=3 * HEARTBEAT,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
