@@ -186,7 +186,7 @@ def _run(
             writers.append(metrics.WandB(folder.name, run_id, config.to_dict()))
         total = settings.n_updates * settings.rollout_size
         with interrupts.sigterm_interrupts(), metrics.Progress(total, LIVE, enabled=progress) as bar:
-            begun = training.begin(experiment)
+            begun = None if standing else training.begin(experiment)
             standing = standing or Standing(experiment.initial_state(config.run.seed))
             training.fit(experiment, standing, folder, summary, writers, bar, begun)
             bar.say("testing …")
