@@ -6,6 +6,8 @@ JAX are imported where a command needs them, so help and mistakes answer at once
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import os
 import sys
@@ -224,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
     cli_shared.own_process = arguments is None
+    if cli_shared.own_process:
+        atexit.register(gc.freeze)  # Python would look through all that JAX made for cycles: 0.3 s of 8 on Countries S3
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:2] == ["sweep", "extract"]:  # a command of two words beside `sweep CONFIG`
         arguments[:2] = ["sweep extract"]
