@@ -1,8 +1,11 @@
-"""The full benchmark: `ppo-jax bench`, how time grows with each size, then other trainers on the same tasks.
+"""The full benchmark: `ppo-jax bench`, whole runs, how time grows with each size, other trainers on the same tasks.
 
     python scripts/benchmark.py                      # docs/performance.json
     python scripts/benchmark.py --data PATH/family PATH/wn18rr
     python scripts/benchmark.py --only peers --out FILE
+
+A whole run is `ppo-jax train` as one starts it, evaluations and test included: first with empty caches, then with what
+that left there, in turns.
 
 Each other trainer gets a virtual environment of its own under .cache/peers, made on first use. In a case all trainers
 are running processes that take turns (A B C A B C …), so that what else the machine does hits all of them; a ratio is
@@ -14,9 +17,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 import venv
 from pathlib import Path
 from typing import Any
@@ -29,6 +35,8 @@ from ppo_jax import bench, present_bench
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".cache" / "peers"
 TURNS = 15  # of each trainer: on a shared machine a turn can be half as fast as the next
+RUN_TURNS = 5  # of each whole run, cold and warm
+RUNS = ("cartpole", "countries_s3")  # experiments that are timed whole
 GROWTH = ("envs", "seeds", "network", "data", "atoms", "successors")
 # Trainer -> what pip installs, in this order.
 PACKAGES: dict[str, list[list[str]]] = {
@@ -97,6 +105,32 @@ def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def time_runs(name: str) -> dict[str, Any]:
+    """Whole runs of an experiment, `RUN_TURNS` times with empty caches and as often with what that left there."""
+    experiment = ROOT / "experiments" / f"{name}.toml"
+    found: dict[str, list[tuple[float, float]]] = {"cold": [], "warm": []}
+    for _ in range(RUN_TURNS):
+        with tempfile.TemporaryDirectory(prefix="ppo_jax-bench-") as folder:
+            environment = os.environ | {"XDG_CACHE_HOME": str(Path(folder) / "cache")}
+            environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would be used in place of that
+            for state, turns in found.items():
+                run = Path(folder) / state
+                command = [sys.executable, "-m", "ppo_jax", "train", experiment, "--run-dir", run]
+                begin = time.perf_counter()
+                subprocess.run(command, check=True, env=environment, capture_output=True)
+                seconds = time.perf_counter() - begin
+                turns.append((seconds, json.loads((run / "summary.json").read_text())["compile_seconds"]))
+    row: dict[str, Any] = {"name": name}
+    for state, turns in found.items():
+        seconds, compiling = zip(*turns, strict=True)
+        row[state] = {
+            "seconds": statistics.median(seconds),
+            "seconds_range": [min(seconds), max(seconds)],
+            "compile_seconds": statistics.median(compiling),
+        }
+    return row
+
+
 def say(text: str) -> None:
     """A line on what is being done."""
     print(text, file=sys.stderr, flush=True)
@@ -106,14 +140,22 @@ def main() -> None:
     """Measure, show and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.json")
-    parser.add_argument("--only", choices=("cases", "growth", "peers"), help="keep the rest of what --out holds")
+    parser.add_argument(
+        "--only", choices=("cases", "runs", "growth", "peers"), help="keep the rest of what --out holds"
+    )
     parser.add_argument("--data", nargs="*", default=[], help="folders of further data sets, to see how time grows")
     arguments = parser.parse_args()
-    wanted = (arguments.only,) if arguments.only else ("cases", "growth", "peers")
+    wanted = (arguments.only,) if arguments.only else ("cases", "runs", "growth", "peers")
     result = json.loads(arguments.out.read_text()) if arguments.only and arguments.out.exists() else {}
     if "cases" in wanted:
         result |= bench.run(list(bench.CASES), lambda name: say(f"measuring {name} …"))
         present_bench.show_bench(result)
+    if "runs" in wanted:
+        result["runs"] = []
+        for name in RUNS:
+            say(f"measuring whole runs: {name} …")
+            result["runs"].append(time_runs(name))
+        present_bench.show_runs(result["runs"])
     if "growth" in wanted:
         result["growth"] = {}
         for name in GROWTH:

@@ -132,3 +132,28 @@ def test_trainers_take_turns_and_a_ratio_is_their_median(monkeypatch, tmp_path, 
         benchmark.measure("cartpole_4", ["other"])
     present_bench.show_peers([row])
     assert "4.00 (2.00 to 6.00)" in capsys.readouterr().out
+
+
+def test_whole_runs_start_with_empty_caches_and_then_with_full_ones(monkeypatch, capsys):
+    """A stand-in for training, which compiles for 8, 9, 10 s where it finds no cache, else for 1 s."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    benchmark = importlib.import_module("benchmark")
+    cold = iter((8.0, 10.0, 9.0))
+
+    def train(command, env, **_):
+        assert command[3:5] == ["train", REPOSITORY / "experiments" / "cartpole.toml"]
+        assert "JAX_COMPILATION_CACHE_DIR" not in env
+        cache, run = Path(env["XDG_CACHE_HOME"]), Path(command[-1])
+        seconds = 1.0 if cache.exists() else next(cold)
+        cache.mkdir(exist_ok=True), run.mkdir()
+        (run / "summary.json").write_text(json.dumps({"compile_seconds": seconds}))
+
+    monkeypatch.setattr(benchmark.subprocess, "run", train)
+    monkeypatch.setattr(benchmark, "RUN_TURNS", 3)
+    row = benchmark.time_runs("cartpole")
+    assert (row["cold"]["compile_seconds"], row["warm"]["compile_seconds"]) == (9.0, 1.0)
+    assert next(cold, None) is None  # every turn began with an empty one
+    low, high = row["cold"]["seconds_range"]
+    assert low <= row["cold"]["seconds"] <= high
+    present_bench.show_runs([row])
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["run", "empty", "full"]

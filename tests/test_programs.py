@@ -208,14 +208,14 @@ def test_a_proof_task_is_computed_to_the_same_bits(folder, proving, monkeypatch)
 
 
 def test_a_program_begun_beside_the_initial_state_trains_alike(folder, proving, monkeypatch):
-    program = training.begin(proving).result()
+    program = training.start_compiling(proving).result()
     expected = training.run_chunk(proving.trainer, proving.initial_state(3), jnp.int32(2))
     found = program.chunk(proving.trainer, proving.initial_state(3), jnp.int32(2))
     plain = lambda tree: (jax.device_get((tree[0].params, tree[1])), jax.random.key_data(tree[0].key))  # noqa: E731
     jax.tree.map(np.testing.assert_array_equal, plain(found), plain(expected))
     assert program.seconds > 0
     monkeypatch.setattr(programs, "_folder", None)
-    assert training.begin(proving) is None
+    assert training.start_compiling(proving) is None
 
 
 def test_the_command_line_keeps_programs_beside_the_compilation_cache(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 
 from ppo_jax.present import make_console, make_pairs, make_table
 
-__all__ = ["show_bench", "show_peers"]
+__all__ = ["show_bench", "show_peers", "show_runs"]
 
 
 def show_bench(result: dict[str, Any]) -> None:
@@ -47,6 +47,17 @@ def show_bench(result: dict[str, Any]) -> None:
     }
     console.print()
     console.print(make_pairs(facts))
+
+
+def show_runs(runs: list[dict[str, Any]]) -> None:
+    """How long whole runs take with empty caches and with full ones, and what of it they compile."""
+    table = make_table("whole run", "caches", ">seconds", ">spread", ">compiling")
+    for row in runs:
+        for state, caches in (("cold", "empty"), ("warm", "full")):
+            found, (low, high) = row[state], row[state]["seconds_range"]
+            seconds = f"{found['seconds']:.1f}"
+            table.add_row(row["name"], caches, seconds, f"{low:.1f} to {high:.1f}", f"{found['compile_seconds']:.1f}")
+    make_console().print(table)
 
 
 def show_peers(peers: list[dict[str, Any]]) -> None:

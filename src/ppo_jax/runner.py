@@ -186,9 +186,9 @@ def _run(
             writers.append(metrics.WandB(folder.name, run_id, config.to_dict()))
         total = settings.n_updates * settings.rollout_size
         with interrupts.sigterm_interrupts(), metrics.Progress(total, LIVE, enabled=progress) as bar:
-            begun = None if standing else training.begin(experiment)
+            compiling = None if standing else training.start_compiling(experiment)
             standing = standing or Standing(experiment.initial_state(config.run.seed))
-            training.fit(experiment, standing, folder, summary, writers, bar, begun)
+            training.fit(experiment, standing, folder, summary, writers, bar, compiling)
             bar.say("testing …")
             summary |= test_context(experiment)
             test(experiment, folder, summary, standing)

@@ -23,7 +23,7 @@ from ppo_jax.experiment import Experiment, static
 from ppo_jax.interrupts import Interrupted, Signals
 from ppo_jax.journal import GUARDED, Journal, Standing
 
-__all__ = ["BUFFER", "Program", "begin", "chunk_length", "compile_chunk", "fit", "follow", "run_chunk"]
+__all__ = ["BUFFER", "Program", "chunk_length", "compile_chunk", "fit", "follow", "run_chunk", "start_compiling"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
@@ -85,8 +85,8 @@ class Program(NamedTuple):
     seconds: float  # that it took to compile
 
 
-def begin(experiment: Experiment) -> Future[Program] | None:
-    """Begin to compile in a thread, beside the initial state, which takes as long; None: `fit` compiles.
+def start_compiling(experiment: Experiment) -> Future[Program] | None:
+    """Compile for a fresh run in a thread, beside the initial state, which takes as long; None: `fit` compiles.
 
     A first run of Countries S3 takes 7% less, a second 4%. On one device, for which shapes are enough; and where
     programs are kept: settings of JAX's context managers, which another caller may use, hold in one thread alone.
@@ -104,11 +104,11 @@ def fit(
     summary: dict[str, Any],
     writers: Sequence[metrics.Writer],
     bar: metrics.Progress,
-    begun: Future[Program] | None = None,
+    compiling: Future[Program] | None = None,
 ) -> None:
     """Train from `standing` to the end, which it then is; metrics, evaluations and checkpoints go to `folder`.
 
-    `begun` is the program, where it was begun with.
+    `compiling` is what `start_compiling` returned for this run.
 
     Raises:
         Interrupted: a signal asked for it; a checkpoint was written.
@@ -118,7 +118,7 @@ def fit(
     standing.state, _ = placement.put(standing.state, standing.update)
     with Journal(experiment, standing, folder, summary, writers) as journal:
         if not journal.finished:
-            program = begun.result() if begun else _compile(experiment, placement, standing.state)
+            program = compiling.result() if compiling else _compile(experiment, placement, standing.state)
             _train(journal, placement, program, bar)
         standing.state = placement.whole(standing.state)
         journal.save_last(standing.state)
