@@ -22,7 +22,7 @@ report: .venv/.installed  ## train before, after and recommended on 3 seeds and 
 	$(BIN)/python scripts/before_after.py
 
 bench: .venv/.installed  ## measure speed in full, other trainers beside it, and write docs/performance.json
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/python benchmarks/benchmark.py
 
 test: .venv/.installed  ## run the test suite without the slow tests
 	$(BIN)/pytest -q
@@ -30,10 +30,11 @@ test: .venv/.installed  ## run the test suite without the slow tests
 test-all: .venv/.installed  ## run every test, the slow learning tests included
 	$(BIN)/pytest -q -m "slow or not slow"
 
-lint: .venv/.installed  ## check formatting, lint and types
+lint: .venv/.installed  ## check formatting, lint, types and the order of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: .venv/.installed  ## format the code and apply the safe lint fixes
 	$(BIN)/ruff check --fix .

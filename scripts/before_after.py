@@ -14,12 +14,13 @@ from pathlib import Path
 
 import jax
 
-from ppo_jax import runner, sweep
 from ppo_jax.analysis import report
 from ppo_jax.analysis.diagnose import diagnose, fix
 from ppo_jax.analysis.logs import RunLog, read_run
 from ppo_jax.config import load_config
-from ppo_jax.grid import make_plan
+from ppo_jax.runs import runner
+from ppo_jax.sweeps import sweep
+from ppo_jax.sweeps.plan import make_plan
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 

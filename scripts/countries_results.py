@@ -16,9 +16,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from ppo_jax import runner, sweep
 from ppo_jax.config import load_config
-from ppo_jax.grid import make_plan
+from ppo_jax.runs import runner
+from ppo_jax.sweeps import sweep
+from ppo_jax.sweeps.plan import make_plan
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "countries_s3.toml"
 Summary = dict[str, Any]

@@ -26,13 +26,14 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from ppo_jax import runner, sweep
 from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
 from ppo_jax.config import load_config
-from ppo_jax.envs import gymnax
-from ppo_jax.grid import make_plan
-from ppo_jax.logic import datasets
+from ppo_jax.proving import datasets
+from ppo_jax.runs import runner
+from ppo_jax.sweeps import sweep
+from ppo_jax.sweeps.plan import make_plan
+from ppo_jax.tasks import gymnax
 from ppo_jax.types import Environment, EnvStep, PPOJaxError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"

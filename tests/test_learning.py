@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ppo_jax import ppo
-from ppo_jax.distributions import Categorical, DiagonalGaussian
+from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
 from tests import toys
 
 GAMMA = 0.8

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax import ppo, reductions, schedules
+from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, ScheduleConfig
-from ppo_jax.diagnostics import rollout_metrics
-from ppo_jax.normalization import Moments
+from ppo_jax.ops import collectives, schedules
+from ppo_jax.ops.normalization import Moments
+from ppo_jax.ops.rollout_metrics import rollout_metrics
 from ppo_jax.types import EnvStep
 from tests import toys
 
@@ -226,7 +227,7 @@ def test_a_minibatch_in_parts_is_the_minibatch(walk: Any, cached: int, parts: in
 
     whole = ppo.loss
     monkeypatch.setattr(ppo, "loss", loss)
-    monkeypatch.setattr(reductions, "CACHED", cached)
+    monkeypatch.setattr(collectives, "CACHED", cached)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     found = jax.jit(lambda state: ppo.update(trainer, state))(state)
     assert set(seen) == {64 // parts}
@@ -234,20 +235,20 @@ def test_a_minibatch_in_parts_is_the_minibatch(walk: Any, cached: int, parts: in
 
 
 def test_parts_are_for_processors_and_for_numbers_that_divide(monkeypatch: Any) -> None:
-    monkeypatch.setattr(reductions, "CACHED", 8)
-    monkeypatch.setattr(reductions, "CACHED_BY_CORE", 4)
+    monkeypatch.setattr(collectives, "CACHED", 8)
+    monkeypatch.setattr(collectives, "CACHED_BY_CORE", 4)
     shapes: list[int] = []
 
     def mean(x: jax.Array) -> jax.Array:
         shapes.append(len(x))
         return x.mean(axis=0)
 
-    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
-    close(reductions.mean_over_parts(mean, jnp.arange(23.0)[:, None]), jnp.array([11.0]))
-    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
+    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
+    close(collectives.mean_over_parts(mean, jnp.arange(23.0)[:, None]), jnp.array([11.0]))
+    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
-    close(reductions.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
+    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
+    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
     assert shapes == [8, 23, 4, 24, 24]
 
 
@@ -444,10 +445,10 @@ def test_metrics_of_episodes_are_null_where_none_ended() -> None:
 
 def test_rows_are_standardized_each_by_itself_on_any_number_of_devices():
     rows = jax.random.normal(jax.random.key(0), (3, 2048)) * jnp.array([[1.0], [5.0], [0.1]]) + 2.0
-    one = jax.jit(reductions.standardize_rows)(rows)
+    one = jax.jit(collectives.standardize_rows)(rows)
     for row, found in zip(rows, one, strict=True):
-        np.testing.assert_array_equal(found, jax.jit(reductions.standardize)(row))
+        np.testing.assert_array_equal(found, jax.jit(collectives.standardize)(row))
     parts = rows.reshape(3, 4, 512).swapaxes(0, 1)  # of four devices
-    standardize = jax.vmap(lambda x: reductions.standardize_rows(x, "devices"), axis_name="devices")
+    standardize = jax.vmap(lambda x: collectives.standardize_rows(x, "devices"), axis_name="devices")
     np.testing.assert_allclose(standardize(parts).swapaxes(0, 1).reshape(3, 2048), one, rtol=1e-5, atol=1e-5)
-    assert reductions.standardize_rows(jnp.array([[3.0], [4.0]])).tolist() == [[3.0], [4.0]]
+    assert collectives.standardize_rows(jnp.array([[3.0], [4.0]])).tolist() == [[3.0], [4.0]]

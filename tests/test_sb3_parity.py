@@ -14,9 +14,9 @@ import pytest
 
 from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, Settings
-from ppo_jax.diagnostics import rollout_metrics
 from ppo_jax.networks.mlp import MLPActorCritic
-from ppo_jax.schedules import constant
+from ppo_jax.ops.rollout_metrics import rollout_metrics
+from ppo_jax.ops.schedules import constant
 from ppo_jax.types import Box, Discrete, Transition
 
 GOLDEN = sorted(Path(__file__).with_name("golden").glob("sb3_*.npz"))

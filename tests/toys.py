@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams, PPOConfig, TaskConfig
-from ppo_jax.envs.wrappers import EpisodeStatistics
 from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.tasks.wrappers import EpisodeStatistics
 from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep
 
 

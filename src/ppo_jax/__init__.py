@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ppo_jax.config import Config, Hyperparams, Schedule, load_config
-    from ppo_jax.distributions import Categorical, DiagonalGaussian
-    from ppo_jax.experiment import build
-    from ppo_jax.export import export_policy
-    from ppo_jax.policy import Policy, load_policy
+    from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
+    from ppo_jax.ops.schedules import constant
+    from ppo_jax.policies.export import export_policy
+    from ppo_jax.policies.policy import Policy, load_policy
     from ppo_jax.ppo import Trainer
-    from ppo_jax.runner import train
-    from ppo_jax.schedules import constant
+    from ppo_jax.runs.experiment import build
+    from ppo_jax.runs.runner import train
     from ppo_jax.types import Box, Discrete, Environment, EnvStep, PPOJaxError
 
     __version__: str
@@ -56,13 +56,13 @@ __all__ = [
 
 _NAMES_OF = {
     "config": ("Config", "Hyperparams", "Schedule", "load_config"),
-    "distributions": ("Categorical", "DiagonalGaussian"),
-    "experiment": ("build",),
-    "export": ("export_policy",),
-    "policy": ("Policy", "load_policy"),
+    "ops.distributions": ("Categorical", "DiagonalGaussian"),
+    "runs.experiment": ("build",),
+    "policies.export": ("export_policy",),
+    "policies.policy": ("Policy", "load_policy"),
     "ppo": ("Trainer",),
-    "runner": ("train",),
-    "schedules": ("constant",),
+    "runs.runner": ("train",),
+    "ops.schedules": ("constant",),
     "types": ("Box", "Discrete", "EnvStep", "Environment", "PPOJaxError"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}

@@ -23,13 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax import distributed, ppo, processor
+from ppo_jax import ppo
 from ppo_jax.config import Config, Settings, from_dict
-from ppo_jax.distributed import Placement
-from ppo_jax.envs import proof
-from ppo_jax.experiment import Experiment, build
-from ppo_jax.reductions import mean_over_parts
-from ppo_jax.training import chunk_length, compile_chunk
+from ppo_jax.devices import cpu, mesh
+from ppo_jax.devices.mesh import Placement
+from ppo_jax.ops.collectives import mean_over_parts
+from ppo_jax.proving import environment as proof
+from ppo_jax.runs.experiment import Experiment, build
+from ppo_jax.runs.loop import chunk_length, compile_chunk
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["CASES", "environment_speed", "import_seconds", "machine", "measure", "ratios", "reference", "run", "worse"]
@@ -166,9 +167,9 @@ class Training:
 def measure(name: str) -> dict[str, Any]:
     """One case: training, its bound and its stages, in turns, in this process."""
     config = CASES[name]()
-    processor.prepare(config)
-    config = distributed.resolve(config)
-    experiment, placement = build(config), distributed.placement(config)
+    cpu.prepare(config)
+    config = mesh.resolve(config)
+    experiment, placement = build(config), mesh.placement(config)
     settings = experiment.config.settings
     state = experiment.initial_state(0)
     jax.block_until_ready(state)
@@ -208,7 +209,7 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
     """The parts of an update, each a program of its own on the data of a real rollout."""
     trainer, settings, hp = experiment.trainer, experiment.config.settings, state.hyperparams
     state = state._replace(key=jax.random.wrap_key_data(state.key))
-    compiled = partial(jax.jit, compiler_options=processor.compiler_options())
+    compiled = partial(jax.jit, compiler_options=cpu.compiler_options())
     after, transitions, _ = jax.jit(ppo.rollout)(trainer, state)
     _, batch, _ = jax.jit(ppo.make_batch)(trainer, after, transitions)
     n_minibatches = settings.rollout_size // settings.batch_size
@@ -289,7 +290,7 @@ def environment_speed(dataset: str = "countries_s3", n_envs: int = 1024, n_steps
     params = env.default_params
     assert params is not None
 
-    @partial(jax.jit, compiler_options=processor.compiler_options())
+    @partial(jax.jit, compiler_options=cpu.compiler_options())
     def walk(states: Any, params: Any) -> Any:
         def step(states: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             pick_key, step_key = jax.random.split(key)

@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ppo_jax import groups, normalization, schedules
 from ppo_jax.config import SCHEDULED, Hyperparams, Settings
-from ppo_jax.diagnostics import rollout_metrics
-from ppo_jax.distributions import Distribution
-from ppo_jax.groups import minibatch_order
-from ppo_jax.normalization import Moments
-from ppo_jax.optimizer import adam, gradient_step
-from ppo_jax.reductions import mean_of_devices, mean_over_parts, standardize, standardize_rows
+from ppo_jax.ops import groups, normalization, schedules
+from ppo_jax.ops.collectives import mean_of_devices, mean_over_parts, standardize, standardize_rows
+from ppo_jax.ops.distributions import Distribution
+from ppo_jax.ops.groups import minibatch_order
+from ppo_jax.ops.normalization import Moments
+from ppo_jax.ops.optimizer import adam, gradient_step
+from ppo_jax.ops.rollout_metrics import rollout_metrics
 from ppo_jax.types import Environment, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]

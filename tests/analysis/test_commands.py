@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ppo_jax import runner
 from ppo_jax.config import Config, PPOConfig, RunConfig, TaskConfig, from_dict
-from tests.console import call, fail
+from ppo_jax.runs import runner
+from tests.cli.console import call, fail
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 N = 30

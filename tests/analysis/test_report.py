@@ -23,7 +23,7 @@ from ppo_jax.analysis import figures, report, trees
 from ppo_jax.analysis.compare import group
 from ppo_jax.analysis.logs import RunLog, read_run
 from ppo_jax.config import Config, TaskConfig
-from ppo_jax.metrics import METRICS
+from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
 U = 12

@@ -17,8 +17,8 @@ from ppo_jax.analysis.rules_critic import returns_degenerate
 from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
 from ppo_jax.analysis.view import View, overflow_allowed, score
 from ppo_jax.config import SECTIONS
-from ppo_jax.metrics import to_json
-from ppo_jax.parsing import write_toml
+from ppo_jax.config.toml import write_toml
+from ppo_jax.runs.files import to_json
 
 __all__ = [
     "RECOMMENDED",

@@ -15,7 +15,7 @@ from ppo_jax.analysis import rules_task as task
 from ppo_jax.analysis.logs import RunLog
 from ppo_jax.analysis.view import View, overflow_allowed
 from ppo_jax.config import SECTIONS, from_dict
-from ppo_jax.parsing import nearest_divisors
+from ppo_jax.config.suggestions import nearest_divisors
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["CAUSES", "EXCLUDES", "RULES", "SEVERITIES", "Diagnosis", "Finding", "Unjudged", "diagnose", "fix"]

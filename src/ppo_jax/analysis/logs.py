@@ -19,7 +19,9 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from ppo_jax.config import SECTIONS, from_dict
-from ppo_jax.parsing import convert, nearest, parse_assignment
+from ppo_jax.config.checks import convert
+from ppo_jax.config.suggestions import nearest
+from ppo_jax.config.toml import parse_assignment
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_tensorboard"]

@@ -20,7 +20,8 @@ from ppo_jax.analysis.logs import RunLog, legible
 from ppo_jax.analysis.reading import EXPECTATIONS, READING, write_number
 from ppo_jax.analysis.statistics import Estimate, interquartile_mean
 from ppo_jax.analysis.view import overflow_allowed
-from ppo_jax.metrics import METRICS, write_atomically
+from ppo_jax.runs.files import write_atomically
+from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["build", "write"]

@@ -11,7 +11,7 @@ from ppo_jax.analysis import figures
 from ppo_jax.analysis.compare import Group, write_setting
 from ppo_jax.analysis.logs import read_run
 from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
-from ppo_jax.metrics import to_json, write_atomically
+from ppo_jax.runs.files import to_json, write_atomically
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["conclude", "describe_setting"]

@@ -12,7 +12,8 @@ import numpy as np
 
 from ppo_jax.analysis.logs import RunLog
 from ppo_jax.analysis.view import View, overflow_allowed, score
-from ppo_jax.parsing import convert, parse_assignment, read_toml
+from ppo_jax.config.checks import convert
+from ppo_jax.config.toml import parse_assignment, read_toml
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["FAIL", "INFORMATION", "NOT_JUDGED", "PASS", "Check", "Thresholds", "passed", "to_dict", "validate"]

@@ -1,1 +1,1 @@
-"""Actor-critic networks: flax.linen modules from observations [n, ...] to (distribution [n], value [n])."""
+"""Actor-critics: flax.linen modules from observations [n, ...] to (distribution [n], value [n])."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ppo_jax.distributions import Categorical, DiagonalGaussian, Distribution
+from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, Distribution
 from ppo_jax.types import ActionSpace, Box
 
 __all__ = ["ACTIVATIONS", "MLP", "Dense", "MLPActorCritic"]

@@ -1,0 +1,205 @@
+"""The commands of the analyst: diagnose, validate, compare, report. `validate` trains; the analysis only reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from ppo_jax.cli import analysis_tables, tables
+from ppo_jax.cli.arguments import Assignments, Switch, flat, other_settings, print_json, use_caches
+from ppo_jax.config import load_config
+from ppo_jax.config.toml import parse_assignment
+from ppo_jax.runs.files import read_summary
+from ppo_jax.types import PPOJaxError
+
+if TYPE_CHECKING:
+    from ppo_jax.analysis.logs import RunLog
+
+__all__ = ["Compare", "Diagnose", "Report", "Validate"]
+
+Runs = Positional[Annotated[tuple[Path, ...], arg(metavar="RUN [RUN …]", help_behavior_hint="")]]
+Limits = Annotated[
+    UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="limit", metavar="KEY=VALUE …", help_behavior_hint="")
+]
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Say what is wrong with a run, why, and what to change. Exits with 1 where a finding is an error."""
+
+    run_folder: Positional[Annotated[Path | None, arg(name="run", metavar="RUN", help_behavior_hint="")]] = None
+    """Folder of the run; or give --sb3 or --tensorboard."""
+    sb3: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """progress.csv of Stable-Baselines3's CSV logger, in place of RUN."""
+    tensorboard: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """TensorBoard files with the tags of Stable-Baselines3, CleanRL or ppo_jax, in place of RUN."""
+    assignments: Assignments = ()
+    """Settings that the log lacks, such as n_steps=2048 n_envs=1 batch_size=64 gamma=0.99."""
+    others: Annotated[tuple[Path, ...], arg(metavar="RUN …", help_behavior_hint="")] = ()
+    """Further seeds of the same experiment, three or more, to see whether this run is an outlier."""
+    fix: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Write the configuration with what the findings ask for, a comment at each change; a new file."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.analysis import diagnose, logs
+        from ppo_jax.runs.files import write_atomically
+
+        if self.fix and self.fix.exists():
+            raise PPOJaxError(f"{self.fix}: exists; choose a new file for --fix")
+        log = self._log()
+        diagnosis = diagnose.diagnose(log, [logs.read_run(folder) for folder in self.others])
+        if self.fix:
+            write_atomically(self.fix, diagnose.fix(log, diagnosis))
+        if self.json:
+            print_json(diagnosis.to_dict())
+        else:
+            _say_notes((log,))
+            analysis_tables.show_diagnosis(log.name, diagnosis)
+        if self.fix:
+            tables.say(f"\nwrote {self.fix}; try it with: ppo-jax train {self.fix}")
+        return int(diagnosis.has_error)
+
+    def _log(self) -> RunLog:
+        from ppo_jax.analysis import logs
+
+        given = [path for path in (self.run_folder, self.sb3, self.tensorboard) if path is not None]
+        if len(given) != 1:
+            raise PPOJaxError("diagnose: give one of RUN, --sb3 FILE and --tensorboard FOLDER")
+        settings = logs.check_settings(dict(map(parse_assignment, flat(self.assignments))))
+        if self.run_folder:
+            log = logs.read_run(self.run_folder)
+            if known := [key for key in settings if key in log.settings]:
+                raise PPOJaxError(
+                    f"diagnose: --set {known[0]}: the run's config.toml says it; --set is for what a log lacks"
+                )
+            return dataclasses.replace(log, settings={**log.settings, **settings})
+        return logs.read_sb3(self.sb3, settings) if self.sb3 else logs.read_tensorboard(given[0], settings)
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Train, then hold the runs against the validation plan: PASS or FAIL. Exits with 1 where a check fails."""
+
+    config: Positional[Annotated[Path, arg(metavar="CONFIG")]] = Path("experiments/countries_s3.toml")
+    """TOML file of a proof experiment."""
+    seeds: Annotated[int, arg(metavar="N")] = 1
+    """Train this many seeds, from the configuration's on."""
+    run_dir: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/validate-<config>)")] = (
+        None
+    )
+    """Where the runs are written, s0, s1, … ; completed runs of the same configuration are not repeated."""
+    assignments: Assignments = ()
+    """Settings other than the file's."""
+    limits: Limits = ()
+    """Limits other than the plan's, such as mrr=0.9, or a file.toml of them; the keys: explained_variance, value_loss,
+    entropy_rise, early_stopped, mrr."""
+    json: Switch = False
+    """Print JSON, and no progress bar."""
+
+    def run(self) -> int:
+        from ppo_jax.analysis import logs, validate
+
+        thresholds = validate.Thresholds.from_assignments(flat(self.limits))
+        if self.seeds < 1:
+            raise PPOJaxError(f"validate: --seeds {self.seeds}: at least 1")
+        folders = [self._train(i) for i in range(self.seeds)]
+        checks = validate.validate([logs.read_run(folder) for folder in folders], thresholds)
+        if self.json:
+            print_json({"runs": list(map(str, folders)), **validate.to_dict(checks)})
+        else:
+            analysis_tables.show_validation([folder.name for folder in folders], checks)
+            tables.say(f"\nruns in {folders[0].parent}; `ppo-jax report` draws them", None)
+        return 0 if validate.passed(checks) else 1
+
+    def _train(self, i: int) -> Path:
+        config = load_config(self.config, flat(self.assignments))
+        config = config.override({"seed": config.run.seed + i})
+        folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
+        status = read_summary(folder).get("status")
+        if status == "completed":
+            if other_settings(config, folder):
+                raise PPOJaxError(f"{folder}: holds a run of another configuration; choose another --run-dir")
+            return folder
+        use_caches()
+        from ppo_jax.devices import cpu
+        from ppo_jax.runs import runner
+
+        cpu.prepare(config)
+        runner.train(
+            config,
+            folder,
+            overwrite=status is not None,
+            progress=not self.json,
+            warn=lambda text: tables.say(f"warning: {text}"),
+        )
+        return folder
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Put runs side by side: metrics first → last, configurations, and what the seeds allow to say."""
+
+    runs: Runs
+    """Run folders, a progress.csv or folders of TensorBoard files; seeds of one configuration are put together."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.analysis import compare
+
+        logs = _read_all(self.runs)
+        groups = compare.group(logs)
+        if self.json:
+            print_json(compare.to_dict(groups))
+        else:
+            _say_notes(logs)
+            analysis_tables.show_comparison(groups)
+        return 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write report.html, one file that needs no network, and report.md with its figures."""
+
+    runs: Runs
+    """Run folders, a progress.csv or folders of TensorBoard files; the first is what the others are compared with."""
+    out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: that of the first run)")] = None
+    """Where the report is written."""
+    limits: Limits = ()
+    """Limits of the validation other than the plan's, as in `ppo-jax validate`."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.analysis import report, validate
+
+        thresholds = validate.Thresholds.from_assignments(flat(self.limits))
+        logs = _read_all(self.runs)
+        _say_notes(logs)
+        first = self.runs[0]
+        written = report.write(logs, self.out or (first if first.is_dir() else first.parent), thresholds)
+        if self.json:
+            print_json({"files": list(map(str, written))})
+        else:
+            tables.say(f"wrote {written[0]} and {written[1]}")
+        return 0
+
+
+def _read_all(paths: tuple[Path, ...]) -> list[Any]:
+    from ppo_jax.analysis import logs
+
+    if not paths:
+        raise PPOJaxError("give one run folder or more")
+    return [logs.read(path) for path in paths]
+
+
+def _say_notes(logs: Any) -> None:
+    for log in logs:
+        for note in log.notes:
+            tables.say(f"note: {log.name}: {note}")

@@ -1,0 +1,185 @@
+"""What the commands of the analyst print: findings, validation, runs side by side. Fits 80 columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ppo_jax.cli.tables import make_console, make_pairs, make_table
+
+if TYPE_CHECKING:
+    from ppo_jax.analysis.compare import Group
+    from ppo_jax.analysis.diagnose import Diagnosis
+    from ppo_jax.analysis.validate import Check
+
+__all__ = ["show_comparison", "show_diagnosis", "show_study", "show_sweep", "show_validation"]
+
+STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan", "PASS": "green", "FAIL": "bold red"}
+LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
+
+
+def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
+    """Each finding with what was seen, why, and what to do; then what could not be judged."""
+    from ppo_jax.analysis.view import NO_UPDATE
+
+    console = make_console()
+    counts = {s: sum(f.severity == s for f in diagnosis.findings) for s in ("error", "warning", "info")}
+    said = [f"{n} {severity}{'s' * (n > 1 and severity != 'info')}" for severity, n in counts.items() if n]
+    if any(one.why == NO_UPDATE for one in diagnosis.unjudged):
+        said.append(f"{NO_UPDATE}, so next to nothing could be judged")
+    console.print(f"{name}: {', '.join(said) or 'nothing found'}", style="bold")
+    for finding in diagnosis.findings:
+        console.print()
+        title = Text(finding.severity, style=STYLES[finding.severity])
+        console.print(
+            title + Text(f"  {finding.id}", style="bold") + Text(f"  (sure: {finding.confidence:.0%})", "dim")
+        )
+        parts = {"seen": finding.evidence}
+        if finding.because_of:
+            parts["because"] = f"of {', '.join(finding.because_of)}"
+        parts |= {"why": finding.cause, "do": finding.advice}
+        if finding.changes:
+            parts["try"] = " ".join(f"{key}={_assigned(value)}" for key, value in finding.changes.items())
+        console.print(make_pairs(parts | {"source ": finding.source}))
+    reasons: dict[str, list[str]] = {}
+    for one in diagnosis.unjudged:
+        reasons.setdefault(one.why, []).append(one.id)
+    if reasons:
+        console.print("\nNot judged", style="bold")
+        console.print(make_pairs({", ".join(ids): why for why, ids in reasons.items()}, style=""))
+
+
+def show_validation(runs: Sequence[str], checks: Sequence[Check]) -> None:
+    """A line for each check: limit, what each run reached, verdict; then what else is worth knowing."""
+    console = make_console()
+    table = make_table("check", "limit", *(f">{run}" for run in runs), "")
+    for check in checks:
+        values = ["–" if value is None else f"{value:.3f}" for value in check.values]
+        verdict = Text(check.verdict, style=STYLES.get(check.verdict, ""))
+        limit = check.limit
+        if check.baseline and any(value is not None for value in check.baseline):
+            known = sorted({f"{value:.3f}" for value in check.baseline if value is not None})
+            limit += f" ({', '.join(known)})"
+        table.add_row(check.name, limit, *values, verdict)
+    console.print(table)
+
+
+def show_comparison(groups: Sequence[Group]) -> None:
+    """Metrics first → last, final numbers with intervals, and the settings in which the runs differ."""
+    from ppo_jax.analysis import compare
+
+    console = make_console()
+    for number, group in enumerate(groups, start=1):
+        seeds = f", {len(group.logs)} seeds" if len(group.logs) > 1 else ""
+        console.print(f"[{number}] {group.name}{seeds}", style="bold")
+        if not (movements := compare.movements(group)):
+            console.print("no metric on record\n")
+            continue
+        table = make_table("", ">first", ">last", "")
+        for moved in movements:
+            first = "–" if moved.first is None else _short(moved.first)
+            spread = f" ± {_short(moved.spread)}" if moved.spread == moved.spread else ""
+            status = Text(moved.status, LEVELS.get(moved.level, ""))
+            table.add_row(moved.name, first, _short(moved.last) + spread, status)
+        console.print(table)
+        console.print()
+    _show_scores(groups)
+    rows = [row for row in compare.configuration(groups) if row.differs or len(groups) == 1]
+    if rows:
+        console.print("\n" + ("Where the configurations differ" if len(groups) > 1 else "Configuration"), style="bold")
+        table = make_table("", *(f"[{i}]" for i in range(1, len(groups) + 1)), "SB3", "ours")
+        for row in rows:
+            table.add_row(row.key, *(value or "–" for value in (*row.values, row.sb3, row.recommended)))
+        console.print(table)
+
+
+def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
+    """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
+    from ppo_jax.analysis.sweeps import describe_setting
+
+    console = make_console()
+    members = record["members"]
+    counts = Counter(str(member.get("status", "not trained")) for member in members)
+    said = ", ".join(f"{n} {status}" for status, n in counts.items())
+    console.print(f"{len(record['groups'])} settings × {len(record['seeds'])} seeds: {said}\n", style="bold")
+    names = next((list(group["scores"]) for group in record["groups"] if group["scores"]), [])
+    for name in names:
+        table = make_table(name, ">IQM", ">95% interval", ">seeds", ">P(better than first)")
+        for group in record["groups"]:
+            one = group["scores"].get(name)
+            if one is None:
+                table.add_row(describe_setting(group["setting"]), "–", "", str(group["members"]), "failed")
+                continue
+            interval = "–" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+            better = f"{one['improvement']['value']:.2f}" if "improvement" in one else "first"
+            table.add_row(describe_setting(group["setting"]), f"{one['iqm']:.3f}", interval, str(one["n"]), better)
+        console.print(table)
+        console.print()
+    console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
+    programs = record["programs"]
+    ways = sorted({str(program["way"]) for program in programs if "way" in program})
+    compiling = sum(program.get("compile_seconds", 0.0) for program in programs)
+    facts = {
+        "sweep": str(folder),
+        "figures": f"{folder / 'sweep.svg'}, curves.svg",
+        "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {' and '.join(ways)}",
+        "time": f"{record['seconds']:.1f} s in all",
+        "a member": f"ppo-jax sweep extract {folder} {members[0]['name']} --out runs/mine",
+    }
+    console.print()
+    console.print(make_pairs(facts))
+
+
+def show_study(found: Mapping[str, Any], shown: int = 10) -> None:
+    """The best trials of a study, and how much each setting mattered."""
+    console = make_console()
+    states = ", ".join(f"{n} {state}" for state, n in found["states"].items())
+    console.print(f"study {found['study']}: {states}\n", style="bold")
+    keys = list(found["best"]["setting"])
+    table = make_table(">trial", ">score", *(f">{key}" for key in keys))
+    for trial in found["trials"][:shown]:
+        values = [_assigned(trial["setting"].get(key)) for key in keys]
+        table.add_row(str(trial["number"]), f"{trial['score']:.4f}", *values)
+    console.print(table)
+    if found["importance"]:
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in found["importance"].items())
+        console.print(f"\nWhat mattered: {shares}")
+    console.print("\nScores are on valid; confirm the best on fresh seeds before believing it.")
+
+
+def _show_scores(groups: Sequence[Group]) -> None:
+    from ppo_jax.analysis import compare
+
+    console, rows = make_console(), compare.scores(groups)
+    if not rows:
+        return
+    several = any(len(group.logs) > 1 for group in groups)
+    console.print("At the end" + (": interquartile mean (95% interval)" if several else ""), style="bold")
+    table: Table = make_table("", *(f">[{i}]" for i in range(1, len(groups) + 1)))
+    for row in rows:
+        table.add_row(row.name, *("–" if one is None else _estimate(one) for one in row.iqm))
+        if any(one is not None for one in row.improvement):
+            better = [f"P(better than [1]) {_estimate(one, '.2f')}" if one else "" for one in row.improvement]
+            table.add_row("", *(Text(text, style="dim") for text in better))
+    console.print(table)
+
+
+def _estimate(one: Any, form: str = ".3f") -> str:
+    return f"{one.value:{form}}" + (f" ({one.low:{form}}–{one.high:{form}})" if one.low == one.low else "")
+
+
+def _short(x: float) -> str:
+    return f"{x:.3g}" if abs(x) < 1000 else f"{x:,.0f}"
+
+
+def _assigned(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "'{" + ", ".join(f"{key} = {_assigned(one)}" for key, one in value.items()) + "}'"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,144 @@
+"""The commands that use a trained policy: prove a query, watch it play, export it."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from ppo_jax.cli import tables
+from ppo_jax.cli.arguments import RunFolder, Switch, output, use_caches
+from ppo_jax.runs import files
+from ppo_jax.types import PPOJaxError
+
+if TYPE_CHECKING:
+    from ppo_jax.runs.experiment import Experiment, PolicyParams
+
+__all__ = ["Export", "Play", "Prove"]
+
+
+@dataclass(frozen=True)
+class Prove:
+    """Let the agent of a run prove a query, step by step. Exits with 1 where it does not."""
+
+    folder: RunFolder
+    """Folder of the run."""
+    query: Positional[Annotated[str, arg(metavar="QUERY", help_behavior_hint="")]]
+    """A ground atom, quoted: "locatedInCR(bulgaria,europe)"."""
+    mask_end: Switch = False
+    """Never give up while another action is open."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        use_caches()
+        from ppo_jax.policies import play
+        from ppo_jax.runs import runner
+
+        experiment, params = runner.load(self.folder, assignments={"mask_end": True} if self.mask_end else {})
+        proof = play.proof(experiment, params, self.query)
+        output(proof, self.json, tables.show_proof)
+        return 0 if proof["proved"] else 1
+
+
+@dataclass(frozen=True)
+class Play:
+    """Watch the policy of a run, its most likely actions: a GIF, or the proofs of test queries."""
+
+    folder: RunFolder
+    """Folder of the run."""
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: RUN/play.gif; proofs: none)")] = None
+    """Where the GIF, or the text of the proofs, is written."""
+    episodes: Annotated[int, arg(metavar="N", help_behavior_hint="(default: 1; proofs: of so many queries)")] = 1
+    """Episodes to play, or queries to prove."""
+    seed: Annotated[int, arg(metavar="N", help_behavior_hint="(default: 0)")] = 0
+    """Of the episodes; decides which queries."""
+    max_steps: Annotated[int, arg(metavar="N", help_behavior_hint="(default: 500)")] = 500
+    """Steps after which an episode is cut, one frame each."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        for name, value, least in (
+            ("episodes", self.episodes, 1),
+            ("seed", self.seed, 0),
+            ("max-steps", self.max_steps, 1),
+        ):
+            if value < least:
+                raise PPOJaxError(f"--{name} = {value}: expected at least {least}")
+        if self.out is not None:
+            _check_writable(self.out)
+        use_caches()
+        from ppo_jax.runs import runner
+
+        experiment, params = runner.load(self.folder)
+        play = self._proofs if experiment.is_proof else self._episodes
+        return play(experiment, params)
+
+    def _episodes(self, experiment: Experiment, params: PolicyParams) -> int:
+        from ppo_jax.policies import play
+        from ppo_jax.policies.policy import Policy
+        from ppo_jax.tasks import drawing
+
+        task, out = experiment.config.task, self.out or self.folder / "play.gif"
+        env = drawing.check_drawable(experiment.env, task.env_id or "")
+        policy = Policy(experiment, params, deterministic=True)
+        episodes = play.play(policy, self.seed, self.episodes, self.max_steps)
+        files.write_atomically(out, play.animate(env, episodes))
+        played = [
+            {"return": float(e.rewards.sum()), "length": len(e.rewards), "finished": e.finished} for e in episodes
+        ]
+        output({"run": str(self.folder), "out": str(out), "episodes": played}, self.json, tables.show_episodes)
+        return 0
+
+    def _proofs(self, experiment: Experiment, params: PolicyParams) -> int:
+        from ppo_jax.policies import play
+
+        found = play.proofs(experiment, params, self.seed, self.episodes)
+        if self.out is not None:
+            with redirect_stdout(io.StringIO()) as text:
+                tables.show_proofs(found)
+            files.write_atomically(self.out, text.getvalue())
+        out = {"out": str(self.out)} if self.out else {}
+        output({"run": str(self.folder), **out, "proofs": found}, self.json, lambda x: tables.show_proofs(x["proofs"]))
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the policy of a run as a program that plain JAX runs on CPU, CUDA or TPU, without ppo_jax."""
+
+    folder: RunFolder
+    """Folder of the run."""
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: RUN/policy.jaxexport)")] = None
+    """Where it is written; a JSON file of that name beside it says how to call it."""
+    deterministic: Switch = False
+    """Always the most likely action; otherwise the program takes a random key and draws one."""
+    last: Switch = False
+    """Export the last parameters; otherwise those best on valid."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        out = self.out or self.folder / "policy.jaxexport"
+        if self.out is not None:
+            _check_writable(out)
+        from ppo_jax.policies.export import export_policy
+        from ppo_jax.policies.policy import load_policy
+
+        policy = load_policy(self.folder, "last" if self.last else "best", deterministic=self.deterministic)
+        found: dict[str, Any] = {"run": str(self.folder), "out": str(out), **export_policy(policy, out)}
+        output(found, self.json, tables.show_export)
+        return 0
+
+
+def _check_writable(file: Path) -> None:
+    """Find out before the work is done."""
+    if not file.parent.is_dir():
+        raise PPOJaxError(f"{file}: cannot be written: there is no folder {file.parent}; make it first")
+    if file.is_dir():
+        raise PPOJaxError(f"{file}: is a folder; name a file in it")

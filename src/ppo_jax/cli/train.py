@@ -1,0 +1,151 @@
+"""The commands that train: a run, and the rest of one that was stopped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ppo_jax.cli import tables
+from ppo_jax.cli.arguments import (
+    Assignments,
+    Devices,
+    RunFolder,
+    Switch,
+    experiment_name,
+    flat,
+    how_to_go_on,
+    other_settings,
+    print_json,
+    use_caches,
+    warn,
+)
+from ppo_jax.cli.sweep import resume_sweep
+from ppo_jax.config import Config, load_config
+from ppo_jax.runs.files import read_summary
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["Resume", "Train"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy, evaluate it beside its baselines, and write a run folder."""
+
+    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
+    """TOML file of the experiment, such as experiments/cartpole.toml; the config.toml of a run repeats that run."""
+    run_dir: Annotated[
+        Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/<experiment>-s<seed>-<time>)")
+    ] = None
+    """Where the run is written."""
+    seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Short for --set seed=N."""
+    assignments: Assignments = ()
+    """Settings other than the file's, such as n_envs=32 ent_coef.final=0; `ppo-jax config` explains every key."""
+    overwrite: Switch = False
+    """Replace the run that the folder holds."""
+    reuse: Switch = False
+    """Where --run-dir holds a completed run, print its results again instead; go on with one that was stopped."""
+    on_nan: Annotated[Literal["stop", "skip"] | None, arg(help_behavior_hint="")] = None
+    """Short for --set on_nan=…: stop at a loss that is not finite, or drop that update and go on."""
+    placement: Devices = field(default_factory=Devices)
+    json: Switch = False
+    """Print summary.json instead of tables, and no progress bar."""
+    quiet: Switch = False
+    """Show no progress bar."""
+
+    def run(self) -> int:
+        short = {"seed": self.seed, "on_nan": self.on_nan}
+        config = load_config(self.config, flat(self.assignments)).with_absolute_dataset()
+        config = config.override(
+            {key: value for key, value in short.items() if value is not None} | self.placement.settings
+        )
+        if self.reuse and self.run_dir is None:
+            raise PPOJaxError("--reuse needs --run-dir, the folder of the run to look at")
+        folder = self.run_dir or Path("runs") / f"{experiment_name(self.config)}-s{config.run.seed}-{_now()}"
+        status = read_summary(folder).get("status")
+        if self.reuse and status == "completed" and not self.overwrite:
+            _show_run(read_summary(folder), folder, self.json)
+            tables.say(_how_to_train_anew(config, folder))
+            return 0
+        use_caches()
+        from ppo_jax.devices import cpu, mesh
+        from ppo_jax.runs import runner
+
+        progress = not (self.json or self.quiet)
+        with self.placement.joined(), how_to_go_on(folder):
+            cpu.prepare(config)
+            if self.reuse and not self.overwrite and _stopped(folder, mesh.resolve(config)):
+                summary = runner.resume(folder, progress=progress, warn=warn)
+            else:
+                overwrite = self.overwrite or self.reuse
+                summary = runner.train(config, folder, overwrite=overwrite, progress=progress, warn=warn)
+        _show_run(summary, folder, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run or a sweep that was stopped or killed, as if it had not been."""
+
+    folder: RunFolder
+    """Folder of the run or of the sweep."""
+    assignments: Assignments = ()
+    """total_timesteps=N makes the run longer; settings of [run], such as on_nan=skip, may change as well."""
+    placement: Devices = field(default_factory=Devices)
+    json: Switch = False
+    """Print summary.json instead of tables, and no progress bar."""
+    quiet: Switch = False
+    """Show no progress bar."""
+
+    def run(self) -> int:
+        use_caches()
+        from ppo_jax.devices import cpu
+        from ppo_jax.runs import run_folder, runner
+        from ppo_jax.sweeps import sweep
+
+        if sweep.holds_sweep(self.folder):
+            if self.assignments:
+                raise PPOJaxError(f"{self.folder}: settings cannot change in the middle of a sweep; sweep anew")
+            return resume_sweep(self.folder, self.json, self.quiet)
+        summary = read_summary(self.folder)
+        if summary.get("status") == "completed" and not self.assignments:
+            _show_run(summary, self.folder, self.json)
+            tables.say("This run is complete; to make it longer: --set total_timesteps=N")
+            return 0
+        progress = not (self.json or self.quiet)
+        assignments = [*flat(self.assignments), *(f"{key}={value}" for key, value in self.placement.settings.items())]
+        config = run_folder.read_config(self.folder).override(assignments)
+        with self.placement.joined(), how_to_go_on(self.folder):
+            cpu.prepare(config, config.run.devices or 1)
+            summary = runner.resume(self.folder, assignments, progress=progress, warn=warn)
+        _show_run(summary, self.folder, self.json)
+        return 0
+
+
+def _show_run(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
+    if not summary:
+        return  # another process has it
+    if as_json:
+        print_json({"run": str(folder), **summary})
+    else:
+        tables.show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
+
+
+def _stopped(folder: Path, config: Config) -> bool:
+    """Whether `folder` holds a run of `config` that did not come to its end."""
+    recorded = folder / "config.toml"
+    return recorded.is_file() and not config.differences(load_config(recorded))
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def _how_to_train_anew(config: Config, folder: Path) -> str:
+    changed = other_settings(config, folder)
+    difference = f", with other settings than now asked for ({', '.join(changed)})" if changed else ""
+    return f"This run was completed before{difference}. To train anew, remove {folder} or pass --overwrite."

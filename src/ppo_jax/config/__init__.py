@@ -1,0 +1,24 @@
+"""The settings of a run: their schema, TOML in and out, and what is said of mistakes."""
+
+from ppo_jax.config.config import SCHEDULED, SEARCH, SECTIONS, Config, from_dict, load_config
+from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, Schedule, Settings
+from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
+
+__all__ = [
+    "SCHEDULED",
+    "SCHEDULE_SHAPES",
+    "SEARCH",
+    "SECTIONS",
+    "Config",
+    "EvaluationConfig",
+    "Hyperparams",
+    "NetworkConfig",
+    "PPOConfig",
+    "RunConfig",
+    "Schedule",
+    "ScheduleConfig",
+    "Settings",
+    "TaskConfig",
+    "from_dict",
+    "load_config",
+]

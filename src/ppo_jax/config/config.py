@@ -1,0 +1,219 @@
+"""The configuration: TOML in, frozen data classes, TOML out.
+
+A `Config` is what the user writes. Two views are derived from it: `Settings`, the static part of the training program
+(shapes, counts, switches), and `Hyperparams`, the traced part (changing one never recompiles).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ppo_jax.config.checks import convert
+from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, Schedule, Settings
+from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
+from ppo_jax.config.suggestions import nearest, nearest_divisors
+from ppo_jax.config.toml import parse_assignment, read_toml, write_toml
+from ppo_jax.types import PPOJaxError
+
+__all__ = [
+    "SCHEDULED",
+    "SEARCH",
+    "SECTIONS",
+    "Config",
+    "from_dict",
+    "load_config",
+]
+
+SEARCH = "search"  # a table of an experiment that `ppo-jax tune` reads
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment; every key is unique across the sections."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if (self.task.env_id is None) == (self.task.dataset is None):
+            raise PPOJaxError("task: give env_id or dataset, one of the two (`--set env_id=none` drops one)")
+        ppo = self.ppo
+        rollout = ppo.n_envs * ppo.n_steps
+        if ppo.batch_size < rollout and rollout % ppo.batch_size:
+            near = ", ".join(map(str, nearest_divisors((ppo.n_envs, ppo.n_steps), ppo.batch_size)))
+            raise PPOJaxError(
+                f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
+                f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
+            )
+        _check_groups(ppo.n_envs, ppo.n_steps, min(ppo.batch_size, rollout), ppo.shuffle_groups)
+        for name in SCHEDULED:
+            schedule = getattr(ppo, name)
+            if isinstance(schedule, ScheduleConfig) and schedule.end <= schedule.start:
+                raise PPOJaxError(f"ppo.{name}: end = {schedule.end} must lie after start = {schedule.start}")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is legal but probably not meant, a line each."""
+        rollout = self.ppo.n_envs * self.ppo.n_steps
+        if self.ppo.batch_size > rollout:
+            return (
+                f"ppo.batch_size = {self.ppo.batch_size} is larger than the rollout of {rollout}: "
+                "each epoch is one minibatch of the whole rollout",
+            )
+        return ()
+
+    @property
+    def settings(self) -> Settings:
+        """The static settings of the training program."""
+        ppo = self.ppo
+        rollout = ppo.n_envs * ppo.n_steps
+        names = {f.name for f in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(PPOConfig)}
+        values = {name: getattr(ppo, name) for name in names}
+        values["batch_size"] = min(ppo.batch_size, rollout)
+        return Settings(**values, n_updates=math.ceil(ppo.total_timesteps / rollout))
+
+    @property
+    def hyperparams(self) -> Hyperparams:
+        """The traced settings, as Python numbers."""
+        ppo = self.ppo
+        critic = ppo.learning_rate if ppo.critic_learning_rate is None else ppo.critic_learning_rate
+        return Hyperparams(
+            learning_rate=_schedule(ppo.learning_rate),
+            critic_learning_rate=_schedule(critic),
+            ent_coef=_schedule(ppo.ent_coef),
+            clip_range=_schedule(ppo.clip_range),
+            clip_range_vf=math.inf if ppo.clip_range_vf is None else ppo.clip_range_vf,
+            gamma=ppo.gamma,
+            gae_lambda=ppo.gae_lambda,
+            vf_coef=ppo.vf_coef,
+            max_grad_norm=ppo.max_grad_norm,
+            target_kl=math.inf if ppo.target_kl is None else ppo.target_kl,
+            total_timesteps=float(self.settings.n_updates * self.settings.rollout_size),
+        )
+
+    def override(self, assignments: Iterable[str] | Mapping[str, Any], place: str = "--set") -> Config:
+        """Return a config with settings replaced.
+
+        Args:
+            assignments: strings such as ``"n_envs=32"``, ``"learning_rate.final=1e-6"`` or ``"target_kl=none"``
+                (values in TOML, a bare word is a string), or a mapping from keys to values.
+            place: begins every error.
+
+        Raises:
+            PPOJaxError: unknown key (names the nearest), or a value of the wrong type or range.
+        """
+        pairs = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
+        tables = self.to_dict()
+        for key, new in pairs:
+            section, dot, rest = key.partition(".")
+            name, *inner = (rest if dot and section in SECTIONS else key).split(".")
+            table = tables[_section_of(name, f"{place} {key}")]
+            if not inner:
+                table[name] = new
+            elif name in SCHEDULED and len(inner) == 1:
+                old = table.get(name, {})
+                table[name] = (old if isinstance(old, dict) else {"init": old, "final": old}) | {inner[0]: new}
+            else:
+                raise PPOJaxError(f"{place} {key}: {name} has no such part; write {name}=value")
+        return from_dict(tables, place=place)
+
+    def with_absolute_dataset(self) -> Config:
+        """The same, saying where its data lie, so that a run can be read from another working directory."""
+        if self.task.dataset and Path(self.task.dataset).is_dir():
+            return self.override({"dataset": str(Path(self.task.dataset).absolute())})
+        return self
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Nested plain dicts without unset (None) values."""
+        return {
+            section: {name: value for name, value in values.items() if value is not None}
+            for section, values in dataclasses.asdict(self).items()
+        }
+
+    def differences(self, other: Config) -> list[str]:
+        """The keys in which two configurations differ, as ``section.key``."""
+        ours, theirs = self.to_dict(), other.to_dict()
+        keys = [(section, key) for section in ours for key in sorted(ours[section].keys() | theirs[section].keys())]
+        return [f"{section}.{key}" for section, key in keys if ours[section].get(key) != theirs[section].get(key)]
+
+    def to_toml(self) -> str:
+        """The whole configuration as TOML that `load_config` reads back to an equal `Config`."""
+        return write_toml(self.to_dict())
+
+
+SECTIONS: dict[str, type] = {
+    "task": TaskConfig,
+    "ppo": PPOConfig,
+    "network": NetworkConfig,
+    "evaluation": EvaluationConfig,
+    "run": RunConfig,
+}
+SCHEDULED = ("learning_rate", "critic_learning_rate", "clip_range", "ent_coef")
+_FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in SECTIONS.items()}
+_OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
+
+
+def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any] = ()) -> Config:
+    """Read a TOML experiment and apply ``key=value`` overrides.
+
+    Raises:
+        PPOJaxError: the file is missing or no TOML, a key is unknown, a value has the wrong type or range.
+    """
+    tables = {name: table for name, table in read_toml(Path(path)).items() if name != SEARCH}
+    config = from_dict(tables, place=str(path))
+    return config.override(assignments) if assignments else config
+
+
+def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:
+    """Build a `Config` from nested dicts, checking names, types and ranges; `place` begins every error."""
+    sections: dict[str, Any] = {}
+    for section, values in tables.items():
+        if section not in SECTIONS:
+            hint = f"write it under [{_OWNER[section]}]" if section in _OWNER else nearest(section, SECTIONS)
+            raise PPOJaxError(f"{place}: unknown section [{section}]; {hint}")
+        if not isinstance(values, Mapping):
+            raise PPOJaxError(f"{place}: {section} must be a table: [{section}]")
+        types = _FIELD_TYPES[section]
+        for name in values:
+            if (owner := _section_of(name, f"{place}: [{section}]")) != section:
+                raise PPOJaxError(f"{place}: [{section}] has no key {name!r}; it belongs under [{owner}]")
+        converted = {name: convert(value, types[name], f"{place}: {section}.{name}") for name, value in values.items()}
+        sections[section] = SECTIONS[section](**converted)
+    return Config(**sections)
+
+
+def _section_of(name: str, place: str) -> str:
+    if name not in _OWNER:
+        raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, _OWNER)}")
+    return _OWNER[name]
+
+
+def _check_groups(n_envs: int, n_steps: int, batch_size: int, groups: int) -> None:
+    if n_envs % groups:
+        below = n_envs // groups * groups
+        near = " or ".join(str(n) for n in (below, below + groups) if n)
+        raise PPOJaxError(
+            f"ppo.n_envs = {n_envs} cannot be split into shuffle_groups = {groups} groups; the nearest that can: {near}"
+        )
+    if batch_size % groups:
+        sizes = nearest_divisors((n_envs // groups, n_steps), round(batch_size / groups))
+        raise PPOJaxError(
+            f"ppo.batch_size = {batch_size} cannot take equal parts of shuffle_groups = {groups} groups; "
+            f"the nearest sizes that can: {', '.join(str(size * groups) for size in sizes)}"
+        )
+
+
+def _schedule(value: float | ScheduleConfig) -> Schedule:
+    if isinstance(value, ScheduleConfig):
+        shape = SCHEDULE_SHAPES.index(value.shape)
+        return Schedule(value.init, value.final, shape, value.start, value.end, value.warmup)
+    return Schedule(init=value, final=value)

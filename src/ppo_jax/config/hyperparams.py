@@ -1,0 +1,64 @@
+"""What the algorithm is told: `Settings`, static, and `Hyperparams`, traced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+__all__ = ["SCHEDULE_SHAPES", "Hyperparams", "Schedule", "Settings"]
+
+SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential", "logarithmic")
+
+
+class Schedule(NamedTuple):
+    """A schedule as traced numbers, read by `ppo_jax.ops.schedules.value`. Each field is a number or an array [...]."""
+
+    init: Any
+    final: Any
+    shape: Any = 0  # index into SCHEDULE_SHAPES
+    start: Any = 0.0
+    end: Any = 1.0
+    warmup: Any = 0.0
+
+
+class Hyperparams(NamedTuple):
+    """The traced settings: any may be an array under `jax.vmap`. Infinity switches a limit off."""
+
+    learning_rate: Schedule
+    critic_learning_rate: Schedule
+    ent_coef: Schedule
+    clip_range: Schedule
+    clip_range_vf: Any
+    gamma: Any
+    gae_lambda: Any
+    vf_coef: Any
+    max_grad_norm: Any
+    target_kl: Any
+    total_timesteps: Any  # environment steps over which the schedules run
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The static settings of the training program; another value means another compilation."""
+
+    n_envs: int
+    n_steps: int
+    n_epochs: int
+    batch_size: int
+    n_updates: int
+    normalize_advantage: bool = True
+    bootstrap_truncation: bool = True
+    normalize_observations: bool = False
+    normalize_rewards: bool = False
+    normalize_values: bool = False
+    shuffle_groups: int = 1
+    axis: str | None = None  # mesh axis of `jax.shard_map` that the environments are split over; the counts are of all
+
+    @property
+    def rollout_size(self) -> int:
+        """Environment steps of one update."""
+        return self.n_envs * self.n_steps
+
+    @property
+    def n_minibatches(self) -> int:
+        return self.rollout_size // self.batch_size

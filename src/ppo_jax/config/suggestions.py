@@ -1,0 +1,24 @@
+"""The nearest thing that is right, for errors."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+from collections.abc import Iterable
+
+__all__ = ["nearest", "nearest_divisors"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known names most like `name`, as a hint that ends an error message."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def nearest_divisors(factors: Iterable[int], wanted: int) -> list[int]:
+    """The three divisors of the product of `factors` that lie closest to `wanted`, ascending."""
+    each = [[d for i in range(1, math.isqrt(n) + 1) if n % i == 0 for d in (i, n // i)] for n in factors]
+    divisors = {math.prod(parts) for parts in itertools.product(*each)}
+    return sorted(sorted(divisors, key=lambda d: (abs(d - wanted), d))[:3])

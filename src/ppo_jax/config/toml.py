@@ -1,0 +1,78 @@
+"""Values that a user wrote, in a TOML file or as ``key=value``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["parse_assignment", "parse_values", "read_toml", "write_toml"]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        PPOJaxError: the file is missing, cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PPOJaxError(f"{path}: no such file; experiments/ holds examples") from None
+    except OSError as error:
+        raise PPOJaxError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise PPOJaxError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PPOJaxError(f"{path}: not valid TOML: {error}") from None
+
+
+def write_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """TOML that `read_toml` reads back to equal tables; a dict within a table is written inline."""
+    document = tomlkit.document()
+    for name, values in tables.items():
+        document[name] = table = tomlkit.table()
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                table[key] = tomlkit.inline_table()
+                table[key].update(value)
+            else:
+                table[key] = list(value) if isinstance(value, tuple) else value
+    return tomlkit.dumps(document)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split ``"key=value"``; the value is TOML, the bare word ``none``, or else a string.
+
+    Raises:
+        PPOJaxError: no key, or no equals sign.
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key:
+        raise PPOJaxError(f"--set {text}: expected key=value")
+    if value.lower() == "none":
+        return key, None
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def parse_values(text: str) -> tuple[str, list[Any]]:
+    """Split ``"key=value,value,…"``; the values are TOML, the bare word ``none``, or else strings.
+
+    Raises:
+        PPOJaxError: no key, no equals sign, or no value.
+    """
+    key, equals, values = (part.strip() for part in text.partition("="))
+    if not (key and equals and values):
+        raise PPOJaxError(f"--grid {text}: expected key=value,value,…")
+    try:
+        return key, tomllib.loads(f"values = [{values}]")["values"]
+    except tomllib.TOMLDecodeError:
+        return key, [parse_assignment(f"{key}={value}")[1] for value in values.split(",")]

@@ -1,0 +1,1 @@
+"""Several devices and processes, and what a CPU offers."""

@@ -1,1 +1,0 @@
-"""Evaluation: returns of episodes, ranking metrics, and the proofs behind a score."""

@@ -1,1 +1,0 @@
-"""Logic programs as arrays: text to knowledge base to padded integers, resolution steps, queries and data sets."""

@@ -1,0 +1,1 @@
+"""What `ppo_jax.ppo` is made of: distributions, schedules, the optimizer, statistics, shuffling."""

@@ -1,0 +1,118 @@
+"""Running statistics and what they normalise: observations, rewards, value targets.
+
+The statistics live in the training state and are frozen in evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ppo_jax.ops import collectives
+
+__all__ = [
+    "Moments",
+    "denormalize",
+    "initial_moments",
+    "normalize",
+    "normalize_observation",
+    "observation_moments",
+    "scale_rewards",
+    "update_moments",
+    "update_observation_moments",
+]
+
+PyTree = Any
+
+
+class Moments(NamedTuple):
+    """Running mean and variance of everything seen (Chan et al. 1979, parallel form)."""
+
+    mean: jax.Array  # [...]
+    var: jax.Array  # [...] biased
+    seen: jax.Array  # [] number of samples
+
+
+def initial_moments(shape: tuple[int, ...] = ()) -> Moments:
+    """Mean 0 and variance 1 of nothing seen yet: normalising with them changes nothing."""
+    return Moments(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
+
+
+def update_moments(moments: Moments, batch: jax.Array, axis: str | None = None) -> Moments:
+    """Merge `batch` [n..., *shape of the moments], all devices' parts of it, into the running moments."""
+    dims = tuple(range(batch.ndim - moments.mean.ndim))
+    n = float(collectives.size(batch, axis) // max(moments.mean.size, 1))
+    mean, var = collectives.mean_and_var(batch, dims, axis=axis)
+    total = moments.seen + n
+    delta = mean - moments.mean
+    merged = moments.var * moments.seen + var * n + delta**2 * moments.seen * n / total
+    # The floor keeps a constant signal from being divided by zero.
+    return Moments(moments.mean + delta * n / total, jnp.maximum(merged / total, 1e-8), total)
+
+
+def normalize_observation(moments: PyTree, observation: PyTree) -> PyTree:
+    """Standardise and clip to ±10, as SB3's VecNormalize does; moments `()` leave a leaf, or all of it, as it is."""
+
+    def normalize(x: jax.Array, m: PyTree) -> jax.Array:
+        if m == ():
+            return x
+        mean, std = jnp.broadcast_to(m.mean, x.shape), jnp.broadcast_to(jnp.sqrt(m.var + 1e-8), x.shape)
+        return jnp.clip((x - mean) / std, -10.0, 10.0)
+
+    return observation if moments == () else jax.tree.map(normalize, observation, moments)
+
+
+def observation_moments(observation: PyTree) -> PyTree:
+    """Initial moments for each leaf [B, ...] of a batch of observations; `()` for masks and indices, no quantities."""
+    return jax.tree.map(
+        lambda x: initial_moments(x.shape[1:]) if jnp.issubdtype(x.dtype, jnp.floating) else (), observation
+    )
+
+
+def update_observation_moments(moments: PyTree, observations: PyTree, axis: str | None = None) -> PyTree:
+    """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
+    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x, axis), observations, moments)
+
+
+def normalize(moments: Moments, value: jax.Array) -> jax.Array:
+    """Returns [...] to the units of the network's output."""
+    return (value - moments.mean) / jnp.sqrt(moments.var)
+
+
+def denormalize(moments: Moments, value: jax.Array) -> jax.Array:
+    """Network output [...] to return units."""
+    return value * jnp.sqrt(moments.var) + moments.mean
+
+
+def scale_rewards(
+    moments: Moments,
+    discounted_return: jax.Array,
+    rewards: jax.Array,
+    done: jax.Array,
+    gamma: jax.Array,
+    axis: str | None = None,
+) -> tuple[Moments, jax.Array, jax.Array, jax.Array]:
+    """Divide rewards by the running std of their discounted sums, clipped to ±10 (SB3's VecNormalize).
+
+    Args:
+        moments: of the discounted sums so far.
+        discounted_return: [B], each environment's running sum.
+        rewards, done: [T, B].
+        gamma: [].
+        axis: mesh axis, where each device has its part of the environments.
+
+    Returns:
+        New moments, new running sums [B], scaled rewards [T, B], and the divisor [].
+    """
+
+    def forward(total: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        reward, ended = step
+        total = total * gamma + reward
+        return jnp.where(ended, 0.0, total), total
+
+    discounted_return, totals = jax.lax.scan(forward, discounted_return, (rewards, done))
+    moments = update_moments(moments, totals, axis)
+    scale = jnp.sqrt(moments.var + 1e-8)
+    return moments, discounted_return, jnp.clip(rewards / scale, -10.0, 10.0), scale

@@ -1,0 +1,70 @@
+"""Write a trained policy as a program of its own, which plain JAX loads and runs where ppo_jax is not installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax import export
+
+from ppo_jax.policies.policy import Policy
+from ppo_jax.runs import files
+from ppo_jax.types import Discrete, PPOJaxError, PyTree
+
+__all__ = ["PLATFORMS", "export_policy"]
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def export_policy(policy: Policy, file: str | Path) -> dict[str, Any]:
+    """Write `policy` as a ``jax.export`` artifact, and beside it a JSON file that says how to call it.
+
+    The artifact holds the parameters and maps observations [n, ...], and random keys [n] unless the policy is
+    deterministic, to actions [n, ...], those of ``jax.vmap(policy)``; n is free. It is compiled where it is loaded, for
+    any of `PLATFORMS`, and calls nothing on the host. JAX promises to read it for six months of releases.
+
+    Returns:
+        The content of the JSON file, which is named as the artifact with the suffix ``.json``.
+
+    Raises:
+        PPOJaxError: `file` cannot be written.
+    """
+    file = Path(file)
+    description = file.with_suffix(".json")
+    if description == file:
+        raise PPOJaxError(f"{file}: its description is written to the file of that name; choose another suffix")
+    (n,) = export.symbolic_shape("n")
+    shapes = [policy.observation] if policy.deterministic else [policy.observation, jax.random.key(0)]
+    inputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), shapes)
+    exported = export.export(jax.jit(jax.vmap(policy)), platforms=PLATFORMS)(*inputs)
+    described = _describe(policy, inputs, exported)
+    artifact = bytes(exported.serialize())
+    files.write_atomically(description, json.dumps(described, indent=2, allow_nan=False) + "\n")
+    files.write_atomically(file, artifact)  # last: an artifact that is there has its description
+    return described
+
+
+def _describe(policy: Policy, inputs: list[PyTree], exported: export.Exported) -> dict[str, Any]:
+    task, space = policy.experiment.config.task, policy.action_space
+    action = _array(exported.out_avals[0])
+    if isinstance(space, Discrete):
+        action |= {"type": "discrete", "n": space.n}
+    else:
+        action |= {"type": "box", "low": list(space.low), "high": list(space.high)}
+    if policy.experiment.is_proof:
+        action["meaning"] = "index into action_mask: the successor to move to, the last one to give up"
+    return {
+        "env_id": task.env_id or task.dataset,
+        "deterministic": policy.deterministic,
+        "inputs": dict(zip(("observation", "key"), (jax.tree.map(_array, x) for x in inputs), strict=False)),
+        "action": action,
+        "platforms": list(exported.platforms),
+        "jax": jax.__version__,
+    }
+
+
+def _array(x: Any) -> dict[str, Any]:
+    """Shape, with "n" for the free batch size, and dtype: "key<fry>" is that of `jax.random.key`."""
+    return {"shape": [size if isinstance(size, int) else str(size) for size in x.shape], "dtype": str(x.dtype)}

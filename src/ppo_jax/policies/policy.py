@@ -1,0 +1,104 @@
+"""A trained policy as a pure function: `load_policy` reads it from a run, ``jax.jit`` and ``jax.vmap`` apply to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from ppo_jax.runs import runner
+from ppo_jax.runs.experiment import Experiment, PolicyParams
+from ppo_jax.types import ActionSpace, Box, PPOJaxError, PyTree
+
+__all__ = ["Policy", "load_policy", "shapes_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """What to do in one observation: ``policy(observation, key) -> action``, pure and without a batch.
+
+    Its parameters are constants of whatever compiles it. A policy just trained, without a run folder, is
+    ``Policy(experiment, policy_params(experiment.trainer, state))`` with `ppo_jax.runs.experiment.policy_params`.
+    """
+
+    experiment: Experiment
+    params: PolicyParams
+    deterministic: bool = False
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """The environment's."""
+        return self.experiment.env.action_space
+
+    @cached_property
+    def observation(self) -> PyTree:
+        """Shape and dtype of what the environment returns, as ``jax.ShapeDtypeStruct``."""
+        env = self.experiment.env
+        return jax.eval_shape(env.reset, jax.random.key(0), env.default_params)[0]
+
+    def __call__(self, observation: PyTree, key: jax.Array | None = None) -> jax.Array:
+        """The action to take.
+
+        Args:
+            observation: one observation as the environment returns it, raw: the run's normalisation is applied here. A
+                dictionary with ``action_mask`` never gets an action that the mask forbids. `observation` of the class
+                has its shapes.
+            key: draws the action; a deterministic policy ignores it.
+
+        Returns:
+            [] int32, or [size] float32 within the bounds of the Box.
+
+        Raises:
+            PPOJaxError: an observation of another shape, or a key missing; under jit while it is traced.
+        """
+        self._check(observation, key)
+        batch = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype)[None], observation, self.observation)
+        distribution, _ = self.experiment.policy(self.params, batch)
+        action = (distribution.mode() if self.deterministic else distribution.sample(key))[0]
+        if isinstance(self.action_space, Box):
+            return jnp.clip(
+                action, *(jnp.asarray(x, action.dtype) for x in (self.action_space.low, self.action_space.high))
+            )
+        return action
+
+    def _check(self, observation: PyTree, key: jax.Array | None) -> None:
+        if key is None and not self.deterministic:
+            raise PPOJaxError(
+                "policy: needs a key to draw an action, policy(observation, key); or load it deterministic"
+            )
+        given, expected = shapes_of(observation), shapes_of(self.observation)
+        if given != expected:
+            raise PPOJaxError(
+                f"policy: the observation has the shape {given}, the environment's has {expected}; "
+                "jax.vmap(policy) takes batches"
+            )
+
+
+def load_policy(run: str | Path, which: Literal["best", "last"] = "best", *, deterministic: bool = False) -> Policy:
+    """The trained policy of a run, a pure function ``policy(observation, key) -> action``.
+
+    For example, for eight observations at once::
+
+        policy = jax.jit(jax.vmap(ppo_jax.load_policy("runs/mine")))
+        actions = policy(observations, jax.random.split(key, 8))
+
+    Args:
+        run: folder of a run; environments and networks named by an import path are imported again.
+        which: the parameters best on valid, or the last ones.
+        deterministic: take the most likely action (of a Gaussian, its mean) and need no key, instead of drawing one.
+
+    Raises:
+        PPOJaxError: no run there, or parameters that do not fit its configuration.
+    """
+    if which not in ("best", "last"):
+        raise PPOJaxError(f"load_policy: which = {which!r}; expected 'best' or 'last'")
+    return Policy(*runner.load(run, which), deterministic=deterministic)
+
+
+def shapes_of(tree: PyTree) -> Any:
+    """The shape of every leaf, as a list, in the structure of `tree`."""
+    return jax.tree.map(lambda x: list(jnp.shape(x)), tree)

@@ -1,0 +1,1 @@
+"""The proof task: knowledge base, resolution, environment, networks, search and ranking."""

@@ -1,0 +1,63 @@
+"""Breadth-first search for shortest proofs: what is provable at all, and the baseline without learning."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppo_jax.proving.derivations import Derivations, in_blocks
+from ppo_jax.proving.environment import ProofEnv, ProofParams
+
+__all__ = ["BUDGET", "UNPROVED", "shortest_proofs"]
+
+UNPROVED = -1  # no proof within the depth limit
+BUDGET = -2  # search gave up: more states than allowed
+AT_ONCE = 256  # queries searched side by side
+
+
+def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max_states: int = 500) -> np.ndarray:
+    """Number of steps of the shortest proof of each of `queries` [M, 3].
+
+    Args:
+        env: gives the sizes and the depth limit.
+        params: the knowledge base.
+        queries: ground atoms, [M, 3] int32.
+        max_states: states at which the search for a single proof may look before it is given up.
+
+    Returns:
+        [M] int32: steps, `UNPROVED`, or `BUDGET` where the search was given up without an answer.
+    """
+    if len(queries) == 0:
+        return np.zeros(0, np.int32)
+    derivations = Derivations(env, params)
+    atoms, inverse = np.unique(queries, axis=0, return_inverse=True)
+    depth: np.ndarray = in_blocks(lambda block: _search(derivations, block, max_states), atoms, AT_ONCE)[inverse]
+    return depth
+
+
+def _search(derivations: Derivations, queries: np.ndarray, max_states: int) -> np.ndarray:
+    """`shortest_proofs` of different queries, level by level, of all of them side by side."""
+    depth, looked_at = np.full(len(queries), UNPROVED, np.int32), np.ones(len(queries), np.int64)
+    nodes, owner = derivations.begin(queries)[:, 0], np.arange(len(queries))
+    seen = np.zeros(0, bool)
+    for step in range(1, derivations.env.max_depth + 1):
+        after, owners = [], []
+        for begin in range(0, len(nodes), derivations.room):
+            rows = slice(begin, begin + derivations.room)
+            found, searched = derivations.open(nodes[rows, None]), owner[rows]
+            depth[searched[found.proofs.any(axis=1)]] = step
+            row, action = np.nonzero(found.mask[:, :-1] & (depth[searched] == UNPROVED)[:, None])
+            after.append(found.leads_to[row, action])
+            owners.append(searched[row])
+        # A node that any branch reached is not looked at again; nodes of different queries differ.
+        nodes, first = np.unique(np.concatenate(after), return_index=True)
+        seen = np.pad(seen, (0, max(0, nodes.max(initial=0) + 1 - len(seen))))
+        fresh = ~seen[nodes]
+        seen[nodes] = True
+        nodes, owner = nodes[fresh], np.concatenate(owners)[first][fresh]
+        looked_at += np.bincount(owner, minlength=len(queries))
+        depth[(looked_at > max_states) & (depth == UNPROVED)] = BUDGET
+        going_on = depth[owner] == UNPROVED
+        nodes, owner = nodes[going_on], owner[going_on]
+        if len(nodes) == 0:
+            break
+    return depth

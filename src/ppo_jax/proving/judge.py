@@ -1,0 +1,127 @@
+"""The evaluation protocol of a proof task: both ways of scoring, the baselines, and what the data allows."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ppo_jax.proving import ranking, search
+from ppo_jax.proving.breadth_first import BUDGET, shortest_proofs
+from ppo_jax.proving.candidates import Candidates, candidates
+from ppo_jax.proving.derivations import Explorer, Policy, in_blocks
+from ppo_jax.proving.environment import ProofEnv, ProofParams
+
+__all__ = ["ProofJudge", "data_summary", "shortest_proof_baseline"]
+
+PyTree = Any
+
+
+class ProofJudge:
+    """Scores candidates with a policy, under both protocols."""
+
+    def __init__(
+        self,
+        env: ProofEnv,
+        params: ProofParams,
+        policy: Policy,
+        beam_width: int,
+        mask_end: bool,
+    ) -> None:
+        self.beam_width, self.mask_end = beam_width, mask_end
+        self._explorer = Explorer(env, params, policy)
+        self._derivations = self._explorer.derivations
+
+    def greedy(self, policy_params: PyTree, queries: Candidates) -> tuple[dict[str, Any], search.Attempts]:
+        """Summary under the greedy protocol, and the attempts themselves ([R * N] in row order)."""
+        visit = partial(self._explorer.visit, policy_params, 1.0)
+        choose = partial(search.greediest, mask_end=self.mask_end)
+        prove = lambda atoms: search.attempt(self._derivations, visit, atoms, choose)  # noqa: E731
+        found = in_blocks(prove, queries.atoms.reshape(-1, 3), self._derivations.room)
+        summary = ranking.summarize(found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query)
+        end = "end masked" if self.mask_end else "end allowed"
+        return summary | {"protocol": f"greedy, {end}, expected rank of ties"}, found
+
+    def marginal(
+        self, policy_params: PyTree, queries: Candidates, sharpness: float = 1.0
+    ) -> tuple[dict[str, Any], search.MarginalProofs]:
+        """Summary under the marginal protocol, and each candidate's probability of a proof ([R * N]).
+
+        `sharpness` multiplies the policy's logits: 0 makes any policy the uniform one.
+        """
+        visit = partial(self._explorer.visit, policy_params, sharpness)
+        prove = lambda atoms: search.prove_marginally(self._derivations, visit, atoms, self.beam_width)  # noqa: E731
+        found = in_blocks(prove, queries.atoms.reshape(-1, 3), max(1, self._derivations.room // self.beam_width))
+        summary = ranking.summarize(
+            found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query, auc_pr=True
+        )
+        unexplored = found.unexplored.reshape(queries.valid.shape)[queries.valid]
+        summary["unexplored_mass"] = float(unexplored.mean()) if unexplored.size else None
+        return summary | {"protocol": f"marginal, beam {self.beam_width}, expected rank of ties"}, found
+
+    def value_error(
+        self, policy_params: PyTree, queries: Candidates, gamma: float, seed: int, n_episodes: int = 512
+    ) -> float:
+        """Root mean square of V(first state) - discounted return over sampled episodes, in raw return units.
+
+        Half the episodes start from queries, half from their corruptions.
+        """
+        rng, env = np.random.default_rng(seed), self._derivations.env
+        positives = queries.atoms[:, 0]
+        negatives = queries.atoms[:, 1:][queries.valid[:, 1:]]
+        if len(positives) == 0 or len(negatives) == 0:
+            return float("nan")
+        half, room = n_episodes // 2, self._derivations.room
+        starts = np.concatenate([part[rng.integers(len(part), size=half)] for part in (positives, negatives)])
+        visit = partial(self._explorer.visit, policy_params, 1.0)
+        # The largest of log-probabilities with Gumbel noise is a sample of them.
+        sample = lambda log_probs: np.argmax(log_probs + rng.gumbel(size=log_probs.shape), axis=1)  # noqa: E731
+        found = in_blocks(lambda atoms: search.attempt(self._derivations, visit, atoms, sample), starts, room)
+        rows, last = np.arange(len(starts)), np.sum(found.choices > 0, axis=1) - 1
+        chose_end = (found.kinds[rows, last] == env.sizes.end_kind) & (found.choices[rows, last] > 1)
+        returns = gamma**last * env.reward(rows < half, found.proved, chose_end, np)
+        values = self._explorer.values(policy_params, self._derivations.begin(starts))
+        return float(np.sqrt(np.mean((values - returns) ** 2)))
+
+
+def shortest_proof_baseline(env: ProofEnv, params: ProofParams, queries: Candidates) -> dict[str, Any]:
+    """Rank candidates by the length of their shortest proof, unprovable ones last: search without learning."""
+    depth = shortest_proofs(env, params, queries.atoms.reshape(-1, 3)).reshape(queries.valid.shape)
+    scores = np.where(depth > 0, -depth.astype(float), -np.inf)
+    summary = ranking.summarize(scores, queries.valid, queries.query)
+    summary["searches_given_up"] = int((depth[queries.valid] == BUDGET).sum())
+    return summary | {"protocol": "shortest proof, expected rank of ties"}
+
+
+def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_corruptions: int = 1000) -> dict[str, Any]:
+    """Counts of facts, rules and queries, and how much of the training data is provable at all.
+
+    Larger sets are sampled: the first `n_queries` training queries and equally many corruptions of each side of each,
+    about `n_corruptions` in all; the counts of what was searched stand beside those of what was proved.
+    """
+    assert env.dataset is not None
+    dataset = env.dataset
+    rows = len(dataset.queries["train"][:n_queries]) * (2 if env.corrupt == "both" else 1)
+    queries = candidates(dataset, "train", env.corrupt, max(1, n_corruptions // rows), n_queries)
+    depth = shortest_proofs(env, params, queries.atoms.reshape(-1, 3)).reshape(queries.valid.shape)
+    # A query has a row for each corrupted side; its own depth is the same in both.
+    own = depth[:, 0][np.unique(queries.query, return_index=True)[1]]
+    corrupted = depth[:, 1:][queries.valid[:, 1:]]
+    return {
+        "name": dataset.name,
+        "facts": len(dataset.kb.facts),
+        "rules": len(dataset.kb.rules),
+        "predicates": len(dataset.kb.predicates),
+        "constants": len(dataset.kb.constants),
+        "queries": {split: len(rows) for split, rows in dataset.queries.items()},
+        "overlaps": dataset.overlaps,
+        "max_successors": env.sizes.max_successors,
+        "widest_row_cut": env.widest_cut,
+        "train_positives_searched": len(own),
+        "train_positives_provable": int((own > 0).sum()),
+        "train_negatives_searched": len(corrupted),
+        "train_negatives_provable": int((corrupted > 0).sum()),
+        "searches_given_up": int((own == BUDGET).sum() + (corrupted == BUDGET).sum()),
+        "sha256": dataset.sha256,
+    }

@@ -1,0 +1,232 @@
+"""What a run writes while it trains, where it stands, and how that is read again to go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from ppo_jax import ppo
+from ppo_jax.runs import checkpoint, files, loggers
+from ppo_jax.runs.experiment import Experiment, PolicyParams, policy_params
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["GUARDED", "Best", "Journal", "NotFinite", "Standing", "restore"]
+
+# What a chunk adds to the summary.
+PROGRESS = ("env_steps", "updates", "train_seconds", "steps_per_second", "updates_skipped", "final")
+# Must be finite; a parameter is not finite only after a gradient that was not.
+GUARDED = ("policy_loss", "value_loss", "grad_norm")
+
+
+class NotFinite(PPOJaxError):
+    """A loss or a parameter is not finite, and the run is set to stop at that."""
+
+
+@dataclass
+class Best:
+    """Parameters best on valid so far; of equals the latest."""
+
+    score: tuple[float, ...] = (-np.inf,)
+    params: PolicyParams | None = None
+    update: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def offer(self, params: PolicyParams, update: int, result: dict[str, Any]) -> bool:
+        """Take these parameters if they are no worse; says whether they were taken."""
+        if (score := _score(result)) < self.score:
+            return False
+        self.score, self.params, self.update, self.result = score, params, update, result
+        return True
+
+
+@dataclass
+class Standing:
+    """Where training stands: all that the rest of it depends on, and how long it took so far."""
+
+    state: ppo.TrainState
+    best: Best = field(default_factory=Best)
+    update: int = 0
+    seconds: float = 0.0
+
+
+class Journal:
+    """What one run writes while it trains: metrics, evaluations, the best parameters, checkpoints to resume from."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        standing: Standing,
+        folder: Path,
+        summary: dict[str, Any],
+        writers: Sequence[loggers.Writer] = (),
+    ) -> None:
+        """`summary` is kept up to date; `writers` receive every row of metrics besides ``metrics.jsonl``."""
+        self.experiment, self.standing, self.folder, self.summary = experiment, standing, folder, summary
+        self._writers = (loggers.JSONLines(folder / "metrics.jsonl"), *writers)
+        self._evaluations = loggers.JSONLines(folder / "eval.jsonl")
+        self._timing = loggers.JSONLines(folder / "timing.jsonl")
+        self._n_updates = experiment.config.settings.n_updates
+        self._interval = experiment.config.evaluation.eval_interval or self._n_updates
+        self._checkpoints: checkpoint.Checkpoints | None = None
+        self._checkpointed_at, self._checkpoint = time.monotonic(), standing.update
+
+    @property
+    def finished(self) -> bool:
+        return self.standing.update >= self._n_updates
+
+    @property
+    def updates_to_evaluation(self) -> int:
+        """Updates until the next evaluation or the end."""
+        done = self.standing.update
+        return min(self._interval - done % self._interval, self._n_updates - done)
+
+    @property
+    def evaluation_due(self) -> bool:
+        return self.standing.update % self._interval == 0 or self.finished
+
+    def record(self, rows: dict[str, np.ndarray], n: int, seconds: float) -> dict[str, Any]:
+        """Write the metrics of the next `n` updates, `rows` [n or more] each; returns the last row.
+
+        Raises:
+            NotFinite: one is not, and the run is set to stop at that.
+            PPOJaxError: a file cannot be written.
+        """
+        standing, settings, run = self.standing, self.experiment.config.settings, self.experiment.config.run
+        standing.seconds += seconds
+        for i in range(n):
+            standing.update += 1
+            row = {name: float(column[i]) for name, column in rows.items()}
+            for writer in self._writers:
+                writer.write(self._position | row)
+            if run.on_nan == "stop" and (broken := [name for name in GUARDED if not np.isfinite(row[name])]):
+                raise NotFinite(_not_finite(broken[0], standing.update, self._checkpoint))
+        self._timing.write({"update": standing.update, "updates": n, "seconds": seconds})
+        env_steps = standing.update * settings.rollout_size
+        self.summary |= {
+            "env_steps": env_steps,
+            "updates": standing.update,
+            "train_seconds": standing.seconds,
+            "steps_per_second": env_steps / standing.seconds,
+            "final": row,
+        }
+        if run.on_nan == "skip":
+            skipped = int(rows["update_skipped"][:n].sum())
+            self.summary["updates_skipped"] = self.summary.get("updates_skipped", 0) + skipped
+        return dict(row)
+
+    def evaluate(self, state: ppo.TrainState) -> float:
+        """Judge the parameters on valid and keep them if they are the best; returns the best score so far."""
+        params = policy_params(self.experiment.trainer, state)
+        result = self.experiment.evaluate(params, "valid")
+        self._evaluations.write(self._position | result | self.experiment.value_errors(params))
+        if self.standing.best.offer(params, self.standing.update, result):
+            checkpoint.save(self.folder / "checkpoints" / "best", params)
+        return self.standing.best.score[0]
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether an interval has passed since the last checkpoint, or the run has come to its end."""
+        run, done = self.experiment.config.run, self.standing.update
+        by_updates = run.checkpoint_interval and done - self._checkpoint >= run.checkpoint_interval
+        minutes = (time.monotonic() - self._checkpointed_at) / 60.0
+        by_time = run.checkpoint_minutes and minutes >= run.checkpoint_minutes
+        return bool(self.finished or by_updates or by_time) and done > self._checkpoint
+
+    def save_checkpoint(self, state: ppo.TrainState) -> None:
+        """Begin to write a checkpoint to resume from; `state` is the standing's, whole and on this process."""
+        run, best = self.experiment.config.run, self.standing.best
+        if self._checkpoints is None:
+            self._checkpoints = checkpoint.Checkpoints(self.folder / "checkpoints" / "resume", run.checkpoint_keep)
+        trees = {"state": _plain(state)} | ({"best": best.params} if best.params is not None else {})
+        record = {
+            "config": self.experiment.config.to_dict(),
+            "summary": files.to_json({name: self.summary[name] for name in PROGRESS if name in self.summary}),
+            "best_score": files.to_json(best.score),
+            "best_update": best.update,
+            "best_result": files.to_json(best.result),
+        }
+        self._checkpoints.save(self.standing.update, trees, record)
+        self._checkpointed_at, self._checkpoint = time.monotonic(), self.standing.update
+
+    def save_last(self, state: ppo.TrainState) -> None:
+        """Write the parameters as they are at the end."""
+        params = policy_params(self.experiment.trainer, state)
+        checkpoint.save(self.folder / "checkpoints" / "last", params)
+
+    @property
+    def _position(self) -> dict[str, int]:
+        done = self.standing.update
+        return {"update": done, "env_steps": done * self.experiment.config.settings.rollout_size}
+
+    def close(self) -> None:
+        """Wait until every checkpoint is on disk."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+            self._checkpoints = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def restore(
+    experiment: Experiment,
+    folder: Path,
+    check: Callable[[dict[str, Any]], None] = lambda record: None,
+    until: int | None = None,
+) -> tuple[Standing | None, dict[str, Any], list[str]]:
+    """The newest standing of a run that can be read, what was recorded beside it, and a line on each that could not.
+
+    Args:
+        experiment: of the run.
+        folder: of the run.
+        check: raises where the record of a checkpoint does not fit.
+        until: checkpoints of later updates are passed over.
+    """
+    resume, run = folder / "checkpoints" / "resume", experiment.config.run
+    if not resume.is_dir():
+        return None, {}, []
+    state, params = experiment.shapes()
+    like = {"state": jax.eval_shape(_plain, state), "best": params}
+    with checkpoint.Checkpoints(resume, run.checkpoint_keep) as checkpoints:
+        stored, problems = checkpoints.newest(like, check, until)
+    if stored is None:
+        return None, {}, problems
+    record, best = stored.record, Best()
+    if "best" in stored.trees:
+        score = tuple(-np.inf if x is None else x for x in record["best_score"])
+        best = Best(score, stored.trees["best"], record["best_update"], record["best_result"])
+    train_state: ppo.TrainState = stored.trees["state"]
+    train_state = train_state._replace(key=jax.random.wrap_key_data(train_state.key))
+    return Standing(train_state, best, stored.update, record["summary"]["train_seconds"]), record, problems
+
+
+def _plain(state: ppo.TrainState) -> ppo.TrainState:
+    """With the data of its random key, which can be written."""
+    return state._replace(key=jax.random.key_data(state.key))
+
+
+def _not_finite(name: str, update: int, latest: int) -> str:
+    kept = f"the checkpoint of update {latest} is kept" if latest else "no checkpoint was written yet"
+    advice = "Lower learning_rate, or go on without such updates: on_nan=skip"
+    return f"update {update}: {name} is not finite; {kept}. {advice}"
+
+
+def _score(result: dict[str, Any]) -> tuple[float, ...]:
+    """Greedy MRR, then marginal AUC-PR; mean return for episodes. None counts as worst."""
+    keys = [("greedy", "mrr"), ("marginal", "auc_pr")] if "greedy" in result else [("return_mean",)]
+    values = []
+    for key in keys:
+        value: Any = result
+        for part in key:
+            value = value[part]
+        values.append(-np.inf if value is None or np.isnan(value) else float(value))
+    return tuple(values)

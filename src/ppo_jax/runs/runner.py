@@ -1,0 +1,339 @@
+"""A run from configuration to folder: train or resume, test beside the baselines, and read it again."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ppo_jax.config import Config, load_config
+from ppo_jax.devices import mesh, processes
+from ppo_jax.proving import judge, ranking
+from ppo_jax.proving.candidates import Candidates
+from ppo_jax.proving.environment import ProofEnv
+from ppo_jax.proving.explanation import Step, explain
+from ppo_jax.proving.search import Attempts, MarginalProofs
+from ppo_jax.runs import checkpoint, files, loggers, loop, recorder, run_folder, signals
+from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
+from ppo_jax.runs.recorder import Standing
+from ppo_jax.types import PPOJaxError
+
+__all__ = [
+    "baselines",
+    "beginning",
+    "load",
+    "prove",
+    "resume",
+    "test",
+    "test_context",
+    "train",
+    "use_compilation_cache",
+]
+
+UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
+UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
+LIVE = (
+    ("episode_return_mean", "return", ".4g"),
+    ("explained_variance", "expl.var", ".2f"),
+    ("entropy_normalized", "entropy", ".2f"),
+    ("valid", "valid", ".3g"),
+)
+_WARN = partial(warnings.warn, stacklevel=2)
+
+
+def use_compilation_cache() -> Path | None:
+    """Keep compiled programs between processes, in a folder of the user's own (entries can execute code).
+
+    Returns:
+        The folder that holds that one; None where JAX was told of another.
+    """
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo_jax" / "xla"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            return None  # a read-only home costs compile time, nothing else
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        return folder.parent
+    return None
+
+
+def train(
+    config: Config,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+    warn: Callable[[str], None] = _WARN,
+) -> dict[str, Any]:
+    """Train, evaluate and write a complete run folder; returns its summary, {} in a process that follows another.
+
+    Args:
+        config: what to train.
+        folder: where the run is written: new or empty, or with `overwrite` an earlier run.
+        overwrite: replace the run that `folder` holds.
+        progress: show a progress bar.
+        warn: receives what is odd about configuration and data, a line each, before training.
+
+    Raises:
+        PPOJaxError: the folder holds a run already, cannot be written, or the configuration cannot be built.
+        KeyboardInterrupt: after the summary was written with status ``interrupted``.
+    """
+    folder = Path(folder)
+    if not processes.leads():
+        loop.follow(build(mesh.resolve(config)))
+        return {}
+    run_folder.check_folder(folder, overwrite)
+    loggers.check_extras(config.run.tensorboard, config.run.wandb)
+    config = mesh.resolve(config).with_absolute_dataset()
+    experiment = build(config)
+    experiment.require_queries()
+    for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
+        warn(text)
+    summary = beginning(config)
+    run_folder.make_folder(folder)
+    run_folder.write_summary(folder, summary)
+    return _run(experiment, folder, None, summary, progress)
+
+
+def resume(
+    folder: str | Path,
+    assignments: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    progress: bool = True,
+    warn: Callable[[str], None] = _WARN,
+) -> dict[str, Any]:
+    """Go on with a run that was stopped, as if it had not been; returns its summary.
+
+    Metrics, evaluations and parameters become those of a run that was never stopped, bit for bit on the same machine
+    with the same versions: lines written after the checkpoint are replayed.
+
+    Args:
+        folder: the run.
+        assignments: ``total_timesteps`` to make it longer (schedules then run over the new total from here on), and
+            settings of ``[run]``.
+        progress: show a progress bar.
+        warn: receives a line on a damaged checkpoint, other library versions, and what else is odd.
+
+    Raises:
+        PPOJaxError: no run there, it is complete, or its checkpoint is of another configuration.
+    """
+    folder = Path(folder)
+    recorded = run_folder.read_config(folder)
+    config = mesh.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
+    run_folder.check_resumable(recorded, config)
+    summary = files.read_summary(folder)
+    if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
+        raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
+    if not processes.leads():
+        loop.follow(build(config))
+        return {}
+    loggers.check_extras(config.run.tensorboard, config.run.wandb)
+    for text in run_folder.other_versions(folder):
+        warn(text)
+    experiment = build(config)
+    standing, record, problems = recorder.restore(
+        experiment, folder, lambda record: run_folder.check_same(folder, record["config"], config)
+    )
+    for text in problems:
+        warn(f"{text}; trying the one before it")
+    if standing is None:
+        warn(f"{folder}: no checkpoint to go on from; starting from the beginning")
+    else:
+        if standing.state.hyperparams.total_timesteps < config.hyperparams.total_timesteps:
+            hyperparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), config.hyperparams)
+            standing.state = standing.state._replace(hyperparams=hyperparams)
+            warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")
+    run_folder.cut_back(folder, standing.update if standing else 0)
+    if config != recorded:
+        files.write_atomically(folder / "config.toml", config.to_toml())
+    summary = beginning(config) | record.get("summary", {})
+    run_folder.write_summary(folder, summary)
+    return _run(experiment, folder, standing, summary, progress)
+
+
+def beginning(config: Config) -> dict[str, Any]:
+    """The summary of a run that begins."""
+    return {
+        "status": "running",
+        "env_id": config.task.env_id or config.task.dataset,
+        "seed": config.run.seed,
+        "env_steps": 0,
+        "updates": 0,
+    }
+
+
+def _run(
+    experiment: Experiment, folder: Path, standing: Standing | None, summary: dict[str, Any], progress: bool
+) -> dict[str, Any]:
+    """Train from `standing`, by default the beginning, and judge; the summary is written whatever happens."""
+    config, settings = experiment.config, experiment.config.settings
+    writers: list[loggers.Writer] = []
+    try:
+        if standing is None:
+            run_folder.prepare(folder, experiment)
+        env_steps = standing.update * settings.rollout_size if standing else 0
+        if config.run.tensorboard:
+            writers.append(loggers.TensorBoard(folder / "tensorboard", after=env_steps))
+        if config.run.wandb:
+            run_id = run_folder.read_environment(folder).get("run_id")
+            writers.append(loggers.WandB(folder.name, run_id, config.to_dict()))
+        total = settings.n_updates * settings.rollout_size
+        with signals.sigterm_interrupts(), loggers.Progress(total, LIVE, enabled=progress) as bar:
+            standing = standing or Standing(experiment.initial_state(config.run.seed))
+            loop.fit(experiment, standing, folder, summary, writers, bar)
+            bar.say("testing …")
+            summary |= test_context(experiment)
+            test(experiment, folder, summary, standing)
+        summary["status"] = "completed"
+    except BaseException as error:
+        summary["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        if summary["status"] == "failed":
+            summary["error"] = str(error) or type(error).__name__
+        raise
+    finally:
+        for writer in writers:
+            writer.close()
+        run_folder.write_summary(folder, summary)
+    return summary
+
+
+def test_context(experiment: Experiment) -> dict[str, Any]:
+    """What the results of a proof task on test stand beside: what the data allows, and what no learning reaches."""
+    if not experiment.is_proof:
+        return {}
+    data = judge.data_summary(experiment.env, experiment.trainer.env_params)  # type: ignore[arg-type]
+    return {"data": data, "baselines": baselines(experiment, "test")}
+
+
+def test(experiment: Experiment, folder: Path, summary: dict[str, Any], standing: Standing) -> None:
+    """Test, once: results of the parameters best on valid and of the last ones go into `summary`.
+
+    For proof tasks the proofs go into ``queries.jsonl`` of `folder`.
+    """
+    best, last = standing.best, policy_params(experiment.trainer, standing.state)
+    assert best.params is not None
+    summary["best_update"] = best.update
+    summary["valid"] = best.result
+    if experiment.is_proof:
+        judged = experiment.judge_proofs(best.params, "test")
+        summary["test"] = {name: result for name, (result, _) in judged.items()}
+        (folder / "queries.jsonl").unlink(missing_ok=True)  # a run killed here before has left some
+        lines = loggers.JSONLines(folder / "queries.jsonl")
+        for row in judged_queries(experiment, "test", judged["greedy"][1], judged["marginal"][1]):
+            lines.write(row)
+    else:
+        summary["test"] = experiment.evaluate(best.params, "test")
+    # The best parameters are often the last ones; they need no second test.
+    summary["test_last"] = summary["test"] if best.update == standing.update else experiment.evaluate(last, "test")
+
+
+def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
+    """What no learning reaches on a split: untrained networks, the uniform policy, the shortest proof."""
+    env, params = experiment.env, experiment.trainer.env_params
+    queries = experiment.candidates(split)
+    seeds = range(UNTRAINED_SEED, UNTRAINED_SEED + experiment.config.evaluation.untrained_networks)
+    networks = [experiment.untrained(seed) for seed in seeds]
+    anyone = networks[0] if networks else experiment.untrained(UNTRAINED_SEED)
+    greedy = [experiment.judge.greedy(network, queries)[0] for network in networks]
+    marginal = [experiment.judge.marginal(network, queries)[0] for network in networks[:UNTRAINED_MARGINAL]]
+    return {
+        "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},
+        "uniform": {"marginal": experiment.judge.marginal(anyone, queries, sharpness=0.0)[0]},
+        "shortest_proof": {"greedy": judge.shortest_proof_baseline(env, params, queries)},  # type: ignore[arg-type]
+    }
+
+
+def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over networks of every number, with `mrr` of each; intervals over queries have no mean and go."""
+    first = summaries[0]
+    mean = {
+        key: float(np.mean([s[key] for s in summaries])) if isinstance(value, float) else value
+        for key, value in first.items()
+        if key != "mrr_interval"
+    }
+    return mean | {"mrr_each": [s["mrr"] for s in summaries]}
+
+
+def judged_queries(
+    experiment: Experiment, split: str, greedy: Attempts, marginal: MarginalProofs, shown: int = 10
+) -> list[dict[str, Any]]:
+    """Each query of a split with its best `shown` candidates, scores, expected reciprocal rank and greedy proof."""
+    dataset = experiment.env.dataset  # type: ignore[attr-defined]
+    queries, kb = experiment.candidates(split), dataset.kb
+    shape = queries.valid.shape
+    scores, masses = greedy.log_prob.reshape(shape), np.exp(marginal.log_prob.reshape(shape))
+    reciprocal = ranking.expected_reciprocal_rank(*ranking.ranks(scores, queries.valid))
+    rows = []
+    for r in range(shape[0]):
+        order = [0, *(1 + np.argsort(-masses[r, 1:] - (scores[r, 1:] > -np.inf), kind="stable"))]
+        candidates = []
+        for c in [c for c in order if queries.valid[r, c]][: shown + 1]:
+            m = r * shape[1] + c
+            steps = explain(kb, queries.atoms[r, c], greedy.kinds[m], greedy.constants[m], greedy.log_probs[m])
+            candidates.append(
+                {
+                    "query": kb.format_atom(queries.atoms[r, c]),
+                    "label": c == 0,
+                    "greedy_log_prob": float(scores[r, c]),
+                    "marginal_probability": float(masses[r, c]),
+                    "proved": bool(greedy.proved[m]),
+                    "steps": [step.to_dict() for step in steps],
+                }
+            )
+        rows.append({"query": candidates[0]["query"], "reciprocal_rank": reciprocal[r], "candidates": candidates})
+    return rows
+
+
+def load(
+    folder: str | Path, which: str = "best", assignments: Iterable[str] | Mapping[str, Any] = ()
+) -> tuple[Experiment, PolicyParams]:
+    """The experiment of a run and its parameters, ``"best"`` on valid or ``"last"``.
+
+    Args:
+        folder: the run.
+        which: name of the checkpoint.
+        assignments: settings other than the run's, as for `Config.override`; those of the evaluation make sense.
+
+    Raises:
+        PPOJaxError: no run there, or a checkpoint that does not fit the configuration.
+    """
+    folder = Path(folder)
+    if not (folder / "config.toml").is_file():
+        raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    experiment = build(load_config(folder / "config.toml", assignments))
+    _, like = experiment.shapes()
+    return experiment, checkpoint.restore(folder / "checkpoints" / which, like)
+
+
+def prove(experiment: Experiment, params: PolicyParams, query: str) -> tuple[list[Step], bool, str]:
+    """Let a policy prove `query`, greedily.
+
+    Returns:
+        The steps, whether they prove it, and what stopped them otherwise.
+
+    Raises:
+        PPOJaxError: no proof task, or a query the knowledge base cannot read.
+    """
+    env = experiment.env
+    if not isinstance(env, ProofEnv) or env.dataset is None:
+        raise PPOJaxError(f"{experiment.config.task.env_id}: no proof task, there is nothing to prove")
+    kb = env.dataset.kb
+    atom = np.array(kb.parse_atom(query), np.int32)
+    queries = Candidates(atom[None, None], np.ones((1, 1), bool), np.zeros(1, np.int32))
+    _, found = experiment.judge.greedy(params, queries)
+    steps = explain(kb, atom, found.kinds[0], found.constants[0], found.log_probs[0])
+    if found.proved[0]:
+        return steps, True, ""
+    if len(steps) >= env.max_depth and steps[-1].action != "end":
+        return steps, False, f"the depth limit of {env.max_depth} steps"
+    forced = found.choices[0][len(steps) - 1] == 1
+    return steps, False, "no action but `end` was left" if forced else "the agent chose to give up"

@@ -1,0 +1,359 @@
+"""A sweep: many members trained side by side by one compiled program, each into a run folder of its own.
+
+A member's folder is that of an ordinary run, checkpoints included, so everything that reads or resumes a run works on
+it; ``sweep.json`` beside them says what was trained and how it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ppo_jax import ppo
+from ppo_jax.config.suggestions import nearest
+from ppo_jax.devices import cpu, mesh
+from ppo_jax.runs import files, loggers, loop, run_folder, runner
+from ppo_jax.runs.experiment import Experiment
+from ppo_jax.runs.recorder import Journal, NotFinite, Standing, restore
+from ppo_jax.runs.signals import Signals, sigterm_interrupts
+from ppo_jax.sweeps.plan import Member, Plan, groups, shared_part, traced
+from ppo_jax.sweeps.side_by_side import WAYS, Shared, chunk_width, pick, run_members, share
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["holds_sweep", "member_folder", "read_plan", "recorded_devices", "run", "run_members"]
+
+PyTree = Any
+ENDED = ("completed", "failed")
+# Called after each evaluation with the update and the best score so far of every member that goes on.
+Watch = Callable[[int, dict[str, float]], None]
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Whether a sweep was written to `folder`."""
+    return (folder / "sweep.json").is_file()
+
+
+def read_plan(folder: Path) -> Plan:
+    """What the sweep in `folder` trains.
+
+    Raises:
+        PPOJaxError: there is none.
+    """
+    try:
+        return Plan.from_dict(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError):
+        raise PPOJaxError(f"{folder}: no sweep there (no sweep.json); `ppo-jax sweep` makes one") from None
+
+
+def recorded_devices(folder: Path) -> int:
+    """Devices that the sweep in `folder` spreads its members over."""
+    programs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["programs"]
+    return max((program["devices"] for program in programs), default=1)
+
+
+def member_folder(folder: Path, name: str) -> Path:
+    """The run folder of a member.
+
+    Raises:
+        PPOJaxError: no such member; names the nearest.
+    """
+    found = folder / "members" / name
+    if not run_folder.holds_run(found):
+        names = [member.name for member in read_plan(folder).members]
+        hint = "it was not trained yet" if name in names else nearest(name, names)
+        raise PPOJaxError(f"{folder}: no member {name!r}; {hint}")
+    return found
+
+
+def run(
+    plan: Plan,
+    folder: Path,
+    *,
+    chunk: int | None = None,
+    devices: int = 1,
+    progress: bool = True,
+    warn: Callable[[str], None] = lambda text: None,
+    watch: Watch | None = None,
+    test: bool = True,
+) -> dict[str, Any]:
+    """Train and test what `folder` does not hold yet of a plan; returns the content of ``sweep.json``.
+
+    Args:
+        plan: what to train.
+        folder: new, empty, or of the same plan, which then goes on.
+        chunk: members side by side in one vmapped program; by default as many as memory allows, side by side or one
+            after another, as is faster by measurement.
+        devices: spread the members of a chunk over so many devices; more than one train side by side.
+        progress: show a progress bar.
+        warn: receives a line on each damaged checkpoint.
+        watch: called after each evaluation.
+        test: judge the members on test at the end.
+
+    Raises:
+        PPOJaxError: the folder holds something else, or a configuration cannot be built.
+        KeyboardInterrupt: after everything needed to go on was written.
+    """
+    mesh.require_devices(devices)
+    record = _claim(plan, folder, chunk, devices)
+    began, before = time.perf_counter(), record["seconds"]
+
+    def write(status: str) -> None:
+        record.update(status=status, seconds=before + time.perf_counter() - began)
+        record["compiles"] = sum("compile_seconds" in program for program in record["programs"])
+        record["members"] = [_describe(member, folder) for member in plan.members]
+        text = json.dumps(files.to_json(record), indent=2) + "\n"
+        files.write_atomically(folder / "sweep.json", text)
+
+    write("running")
+    total = sum(m.config.settings.n_updates * m.config.settings.rollout_size for m in plan.members)
+    try:
+        with sigterm_interrupts(), loggers.Progress(total, runner.LIVE, enabled=progress) as bar:
+            for members, program in zip(groups(plan.members), record["programs"], strict=True):
+                _Group(members, folder, program, bar, warn, watch, test).run()
+                write("running")
+    except BaseException as error:
+        write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    write("completed")
+    return record
+
+
+def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int) -> dict[str, Any]:
+    """Make sure that `folder` is of this plan or free; returns what ``sweep.json`` records so far."""
+    if chunk is not None and chunk < 1:
+        raise PPOJaxError(f"--chunk {chunk}: at least one member is trained at a time")
+    if holds_sweep(folder):
+        if read_plan(folder) != plan:
+            raise PPOJaxError(f"{folder}: holds another sweep; choose another --run-dir")
+        record: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        return record
+    run_folder.check_folder(folder, overwrite=False)
+    run_folder.make_folder(folder)
+    programs = [{"members": len(members), "chunk": chunk, "devices": devices} for members in groups(plan.members)]
+    return {"status": "running", **plan.to_dict(), "seconds": 0.0, "programs": programs}
+
+
+def _describe(member: Member, folder: Path) -> dict[str, Any]:
+    summary = files.read_summary(folder / "members" / member.name)
+    kept = ("status", "error", "updates", "env_steps", "updates_skipped", "final", "valid", "test", "test_last")
+    return {
+        "name": member.name,
+        "seed": member.config.run.seed,
+        "setting": member.setting,
+        "hyperparameters": traced(member.config),
+        **{key: summary[key] for key in kept if key in summary},
+    }
+
+
+class _Group:
+    """Members that share a program, a chunk of them at a time."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        folder: Path,
+        program: dict[str, Any],
+        bar: loggers.Progress,
+        warn: Callable[[str], None],
+        watch: Watch | None,
+        test: bool,
+    ) -> None:
+        """`program` is the group's part of ``sweep.json`` and is kept up to date."""
+        self.members, self.folder, self.program, self.bar = members, folder, program, bar
+        self.warn, self.watch, self.test, self.config = warn, watch, test, members[0].config
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the members share."""
+        return self._shared.experiment
+
+    @cached_property
+    def _shared(self) -> Shared:
+        return share(shared_part(self.config.with_absolute_dataset()))
+
+    def run(self) -> None:
+        """Train and test the members that have not ended."""
+        if all(self._ended(member) for member in self.members):
+            self._pass(len(self.members))
+            return
+        if "width" not in self.program:
+            self.program["width"] = chunk_width(
+                self.experiment, len(self.members), self.program["chunk"], self.program["devices"]
+            )
+        width = self.program["width"]
+        for begin in range(0, len(self.members), width):
+            chunk = self.members[begin : begin + width]
+            going = [member for member in chunk if not self._ended(member)]
+            self._pass(len(chunk) - len(going))
+            if going:
+                self._run_chunk(going)
+
+    def _pass(self, n: int) -> None:
+        settings = self.config.settings
+        self.bar.advance(n * settings.n_updates * settings.rollout_size)
+
+    def _ended(self, member: Member) -> bool:
+        return files.read_summary(self._folder(member)).get("status") in ENDED
+
+    def _folder(self, member: Member) -> Path:
+        return self.folder / "members" / member.name
+
+    def _run_chunk(self, members: Sequence[Member]) -> None:
+        journals = self._journals(members)
+        try:
+            self._train(journals)
+            for journal in journals:
+                self._test(journal)
+        except BaseException:
+            for journal in journals:
+                if journal.summary["status"] == "running":
+                    journal.summary["status"] = "interrupted"
+            raise
+        finally:
+            for journal in journals:
+                journal.close()
+                run_folder.write_summary(journal.folder, journal.summary)
+
+    def _journals(self, members: Sequence[Member]) -> list[Journal]:
+        """Where each member stands: all at one update, the newest of which every one has a checkpoint."""
+        experiments = [self.experiment.variant(member.config.with_absolute_dataset()) for member in members]
+        folders = [self._folder(member) for member in members]
+        found = [restore(*pair) for pair in zip(experiments, folders, strict=True)]
+        for problem in (problem for *_, problems in found for problem in problems):
+            self.warn(f"{problem}; trying the one before it")
+        until = min(0 if standing is None else standing.update for standing, *_ in found)
+        found = [
+            restore(experiment, folder, until=until) if standing and standing.update > until else one
+            for experiment, folder, (standing, *_), one in zip(experiments, folders, found, found, strict=True)
+        ]
+        fresh = until == 0 or any(standing is None or standing.update != until for standing, *_ in found)
+        journals = []
+        for experiment, folder, (standing, record, _) in zip(experiments, folders, found, strict=True):
+            if fresh or standing is None:
+                run_folder.make_folder(folder)
+                run_folder.prepare(folder, experiment)
+                standing, record = Standing(experiment.initial_state(experiment.config.run.seed)), {}
+            run_folder.cut_back(folder, standing.update)
+            summary = runner.beginning(experiment.config) | record.get("summary", {})
+            run_folder.write_summary(folder, summary)
+            journals.append(Journal(experiment, standing, folder, summary))
+        return journals
+
+    def _train(self, journals: Sequence[Journal]) -> None:
+        """Train the members from where they stand, all at the same update, to their end."""
+        if journals[0].finished:
+            return self._pass(len(journals))
+        rollout = self.config.settings.rollout_size
+        self.bar.advance(len(journals) * journals[0].standing.update * rollout)
+        padding = [journals[-1]] * (self.program["width"] - len(journals))
+        states = jax.tree.map(lambda *x: jnp.stack(x), *(j.standing.state for j in (*journals, *padding)))
+        if self.program["devices"] > 1:
+            states = mesh.shard_seeds(states, self.program["devices"])
+        for journal in journals:
+            journal.summary["compile_seconds"] = self._compile(states)
+        active, n = list(enumerate(journals)), 1
+        with Signals() as signals:
+            while active and not active[0][1].finished:
+                n = min(n, active[0][1].updates_to_evaluation)
+                states, rows, seconds = self._advance(states, n)
+                each = [{name: column[i] for name, column in rows.items()} for i in range(len(journals))]
+                active = [(i, j) for i, j in active if _record(j, each[i], n, seconds / len(journals))]
+                shown = {name: _mean(column[[i for i, _ in active], n - 1]) for name, column in rows.items()}
+                scores = self._write(active, states, stop=signals.received > 0)
+                shown |= {"valid": _mean(np.array(list(scores.values())))}
+                self.bar.advance(len(journals) * n * rollout, shown)
+                signals.check()
+                if scores and self.watch is not None:
+                    self.watch(active[0][1].standing.update, scores)
+                n = loop.chunk_length(seconds / n)
+        for i, journal in active:
+            journal.standing.state = pick(states, i)
+            journal.save_last(journal.standing.state)
+        return None
+
+    def _write(self, active: list[tuple[int, Journal]], states: ppo.TrainState, stop: bool) -> dict[str, float]:
+        """Evaluations and checkpoints of the members where they are due; returns the scores by member."""
+        scores: dict[str, float] = {}
+        if not active:
+            return scores
+        evaluate, keep = active[0][1].evaluation_due, active[0][1].checkpoint_due or stop
+        for i, journal in active if evaluate or keep else ():
+            state = pick(states, i)
+            if evaluate:
+                scores[journal.folder.name] = journal.evaluate(state)
+            if keep:
+                journal.save_checkpoint(state)
+        return scores
+
+    def _compile(self, states: ppo.TrainState) -> float:
+        """Seconds it took; a program is compiled once."""
+        width, devices = self.program["width"], self.program["devices"]
+        fixed = self.program["chunk"] or devices > 1
+        way = "one by one" if width == 1 else "side by side" if fixed else "either"
+        kind = (width, devices, way)
+        if kind not in self._shared.compiled:
+            begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
+            arguments = (self.experiment.trainer, states, jnp.int32(1), jnp.bool_(True))
+            lowered = run_members.lower(*arguments, way=way, skip=skip)
+            self._shared.compiled[kind] = lowered.compile(cpu.compiler_options())
+            self.program |= {"compile_seconds": time.perf_counter() - begin}
+        self._compiled = self._shared.compiled[kind]
+        if way != "either":
+            self.program["way"] = way
+        return float(self.program.get("compile_seconds", 0.0))
+
+    def _advance(self, states: ppo.TrainState, n: int) -> tuple[ppo.TrainState, dict[str, np.ndarray], float]:
+        """`n` updates of every member, their metrics [M, BUFFER] and the seconds they took.
+
+        Until it is known which way is faster both are tried in turn; the first call of each does not count.
+        """
+        measured: dict[str, list[float]] = self.program.setdefault("seconds_per_update", {})
+        way = self.program.get("way")
+        if way is None:
+            way = WAYS[0] if len(measured.get(WAYS[0], ())) <= len(measured.get(WAYS[1], ())) else WAYS[1]
+        begin = time.perf_counter()
+        one_by_one = jnp.bool_(way == "one by one")
+        states, rows = self._compiled(self.experiment.trainer, states, jnp.int32(n), one_by_one)
+        rows = jax.device_get(rows)
+        seconds = time.perf_counter() - begin
+        if "way" not in self.program:
+            measured.setdefault(way, []).append(seconds / n)
+            if all(len(measured.get(one, ())) == 2 for one in WAYS):
+                self.program["way"] = min(WAYS, key=lambda one: measured[one][-1])
+        return states, rows, seconds
+
+    def _test(self, journal: Journal) -> None:
+        if journal.summary["status"] in ENDED:
+            return
+        self.bar.say(f"testing {journal.folder.name} …")
+        journal.summary |= {"best_update": journal.standing.best.update, "valid": journal.standing.best.result}
+        if self.test:
+            journal.summary |= self._shared.context
+            runner.test(journal.experiment, journal.folder, journal.summary, journal.standing)
+        journal.summary["status"] = "completed"
+        run_folder.write_summary(journal.folder, journal.summary)
+
+
+def _record(journal: Journal, rows: dict[str, np.ndarray], n: int, seconds: float) -> bool:
+    """Write a member's metrics; false where it cannot go on because a loss is not finite."""
+    try:
+        journal.record(rows, n, seconds)
+    except NotFinite as error:
+        journal.summary |= {"status": "failed", "error": str(error)}
+        return False
+    return True
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of those that are known."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan

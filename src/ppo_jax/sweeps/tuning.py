@@ -1,0 +1,247 @@
+"""Tuning with Optuna: a trial is a sweep over seeds with one setting, scored on valid; test is never looked at.
+
+Optuna owns the search: its storage is shared by as many processes and machines as are started, its samplers choose the
+settings and its pruners stop those that fall behind.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import socket
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ppo_jax.analysis.statistics import interquartile_mean
+from ppo_jax.config import SEARCH, Config
+from ppo_jax.config.toml import read_toml
+from ppo_jax.sweeps.plan import make_plan
+from ppo_jax.types import PPOJaxError
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["PRUNERS", "SAMPLERS", "Choice", "Range", "conclude", "read_search_space", "tune"]
+
+SAMPLERS = {"tpe": "TPESampler", "gp": "GPSampler", "random": "RandomSampler", "cmaes": "CmaEsSampler"}
+PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "halving": "SuccessiveHalvingPruner"}
+HEARTBEAT = 30  # seconds; a worker that is silent for three of them counts as killed and its trial is tried again
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, whole ones where both are; `log`: uniform in their logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def suggest(self, trial: optuna.Trial, key: str) -> Any:
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(key, self.low, self.high, log=self.log)
+        return trial.suggest_float(key, float(self.low), float(self.high), log=self.log)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    choices: tuple[Any, ...]
+
+    def suggest(self, trial: optuna.Trial, key: str) -> Any:
+        return trial.suggest_categorical(key, self.choices)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return self.choices
+
+
+Space = dict[str, Range | Choice]
+
+
+def read_search_space(path: Path, config: Config) -> Space:
+    """The table ``[search]`` of an experiment: a key is ``{ low, high, log }`` or ``{ choices }``.
+
+    Raises:
+        PPOJaxError: there is none, a key is unknown, or a value that could be tried is not one it can have.
+    """
+    place = f"{path}: [{SEARCH}]"
+    found = _flatten(read_toml(path).get(SEARCH, {}))
+    if not found:
+        example = "learning_rate = { low = 1e-4, high = 1e-2, log = true }"
+        raise PPOJaxError(f"{place}: nothing to search; write for example {example}")
+    space: Space = {}
+    for key, table in found.items():
+        try:
+            space[key] = Choice(tuple(table["choices"])) if "choices" in table else Range(**table)
+        except TypeError:
+            raise PPOJaxError(f"{place} {key}: expected {{ low, high, log }} or {{ choices }}") from None
+        one = space[key]
+        numbers = [x for x in one.ends if isinstance(x, int | float)]
+        if isinstance(one, Range) and (len(numbers) < 2 or one.low >= one.high or (one.log and one.low <= 0)):
+            raise PPOJaxError(f"{place} {key}: low must be under high, and above 0 where log is set")
+        if not one.ends:
+            raise PPOJaxError(f"{place} {key}: choices is empty")
+        for value in one.ends:
+            config.override({key: value}, place=place)
+    return space
+
+
+def tune(
+    config: Config,
+    space: Space,
+    *,
+    n_trials: int,
+    n_seeds: int,
+    storage: str | None,
+    study_name: str,
+    sampler: str = "tpe",
+    pruner: str = "median",
+    report: Callable[[str], None] = lambda text: None,
+) -> optuna.Study:
+    """Run trials until the study holds `n_trials` that were completed or pruned, whoever ran them.
+
+    Args:
+        config: the base; a trial overrides what `space` names.
+        space: what is searched.
+        n_trials: of the study, over all of its workers.
+        n_seeds: of a trial; its score is their interquartile mean of the best evaluation on valid.
+        storage: Optuna's URL, such as ``sqlite:///tune.db``; None: in memory, for this process alone.
+        study_name: workers of one name share the study.
+        sampler: name in `SAMPLERS`.
+        pruner: name in `PRUNERS`; needs ``eval_interval`` to see anything before the end.
+        report: receives a line on each trial that ended.
+
+    Raises:
+        PPOJaxError: Optuna is missing, or the storage cannot be reached.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise PPOJaxError("tuning needs the library optuna: pip install 'ppo-jax[tune]'")
+    import optuna
+    from optuna.study import MaxTrialsCallback
+    from optuna.trial import TrialState
+
+    from ppo_jax.sweeps import sweep
+
+    logging.getLogger("optuna").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are old, and marked so
+    study = _open(storage, study_name, sampler, pruner, config.run.seed)
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+
+    def objective(trial: optuna.Trial) -> float:
+        setting = {key: one.suggest(trial, key) for key, one in space.items()}
+        trial.set_user_attr("worker", socket.gethostname())
+        plan = make_plan(config.override(setting, place=SEARCH), n_seeds)
+
+        def watch(update: int, scores: Mapping[str, float]) -> None:
+            trial.report(interquartile_mean(list(scores.values())), update)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        with tempfile.TemporaryDirectory(prefix="ppo_jax-trial-") as folder:
+            record = sweep.run(plan, Path(folder) / "sweep", progress=False, watch=watch, test=False)
+        scores = [_score(member["valid"]) for member in record["members"] if member["status"] == "completed"]
+        if len(scores) < n_seeds:
+            raise optuna.TrialPruned  # a seed diverged: no setting to recommend
+        return interquartile_mean(scores)
+
+    def say(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        value = "" if trial.value is None else f" {trial.value:.4f}"
+        setting = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+        report(f"trial {trial.number} {trial.state.name.lower()}{value}  {setting}")
+
+    if len(study.get_trials(deepcopy=False, states=ended)) < n_trials:
+        study.optimize(objective, callbacks=[MaxTrialsCallback(n_trials, states=ended), say])
+    return study
+
+
+def conclude(study: optuna.Study) -> dict[str, Any]:
+    """The study as JSON data: trials by score, the best first, and how much each setting mattered (PED-ANOVA)."""
+    import optuna
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    done = sorted((t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: -(t.value or 0.0))
+    rows = [
+        {
+            "number": trial.number,
+            "score": trial.value,
+            "setting": dict(trial.params),
+            "seconds": trial.duration.total_seconds() if trial.duration else None,
+            "worker": trial.user_attrs.get("worker"),
+        }
+        for trial in done
+    ]
+    importance: dict[str, float] = {}
+    if len({trial.value for trial in done}) > 1:
+        importance = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+        )
+    states = Counter(trial.state.name.lower() for trial in trials)
+    return {
+        "study": study.study_name,
+        "states": dict(states),
+        "best": rows[0] if rows else None,
+        "importance": importance,
+        "trials": rows,
+    }
+
+
+def _open(storage: str | None, name: str, sampler: str, pruner: str, seed: int) -> optuna.Study:
+    import optuna
+    import sqlalchemy
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+
+    if storage in ("sqlite://", "sqlite:///:memory:"):
+        storage = None  # Optuna's own memory; one of SQLite's is a connection's alone
+    own_seed = {} if sampler == "gp" else {"seed": None if storage else seed}  # shared: each worker draws its own
+    try:
+        return optuna.create_study(
+            storage=storage
+            and RDBStorage(
+                storage,
+                engine_kwargs={"poolclass": sqlalchemy.NullPool},  # no connection is held while a trial trains
+                heartbeat_interval=HEARTBEAT,
+                grace_period=3 * HEARTBEAT,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            ),
+            study_name=name,
+            sampler=getattr(optuna.samplers, SAMPLERS[sampler])(**own_seed),
+            pruner=getattr(optuna.pruners, PRUNERS[pruner])(),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except Exception as error:  # SQLAlchemy and its drivers raise many kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise PPOJaxError(f"--storage {storage}: cannot be reached: {reason[0]}") from None
+
+
+def _score(result: Mapping[str, Any]) -> float:
+    value = result["greedy"]["mrr"] if "greedy" in result else result["return_mean"]
+    return float("-inf") if value is None else float(value)
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, Any]]:
+    """``learning_rate.init = { low, … }`` as one key; a leaf is a table of plain values."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in table.items():
+        if not isinstance(value, Mapping):
+            raise PPOJaxError(f"[{SEARCH}] {prefix}{key}: expected {{ low, high, log }} or {{ choices }}")
+        if {"low", "high", "choices"} & value.keys() or not any(isinstance(x, Mapping) for x in value.values()):
+            found[prefix + key] = dict(value)
+        else:
+            found |= _flatten(value, f"{prefix}{key}.")
+    return found
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,93 @@
+"""Pictures of gymnax environments: classic control as Gymnasium draws it, grids and points as gymnax does."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ppo_jax.tasks.gymnax import GymnaxEnvironment
+from ppo_jax.types import Environment, PPOJaxError, PyTree
+
+__all__ = ["DRAWABLE", "check_drawable", "draw", "frames_per_second"]
+
+# By the name that an environment gives itself, which one of your own keeps if it extends one of these.
+_CLASSIC_CONTROL = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
+_GRIDS_AND_POINTS = (
+    *("Asterix-MinAtar", "Breakout-MinAtar", "Freeway-MinAtar", "Seaquest-MinAtar", "SpaceInvaders-MinAtar"),
+    *("Catch-bsuite", "FourRooms-misc", "MetaMaze-misc", "PointRobot-misc", "Pong-misc"),
+)
+DRAWABLE = (*_CLASSIC_CONTROL, *_GRIDS_AND_POINTS)
+DOTS_PER_INCH = 60
+
+
+def check_drawable(env: Environment, env_id: str) -> GymnaxEnvironment:
+    """Return `env` if `draw` can draw it.
+
+    Raises:
+        PPOJaxError: it cannot (names those that can be drawn), or needs a library that is not installed.
+    """
+    if not isinstance(env, GymnaxEnvironment) or env.environment.name not in DRAWABLE:
+        raise PPOJaxError(f"{env_id} cannot be drawn; gymnax draws {', '.join(DRAWABLE)}")
+    if env.environment.name in _CLASSIC_CONTROL and importlib.util.find_spec("pygame") is None:
+        raise PPOJaxError(f"drawing {env.environment.name} needs the library pygame: pip install 'ppo-jax[play]'")
+    return env
+
+
+def frames_per_second(env: GymnaxEnvironment) -> int:
+    """As gymnax animates it."""
+    return 20 if env.environment.name in _CLASSIC_CONTROL else 10
+
+
+def draw(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+    """A picture [height, width, 3] uint8 of each of `states`, which are NumPy's, not JAX's, to be quick."""
+    return (_draw_classic_control if env.environment.name in _CLASSIC_CONTROL else _draw_others)(env, states)
+
+
+def _draw_classic_control(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+    # pygame reads these when it is imported: no window, no sound, no greeting.
+    for name, value in {
+        "SDL_VIDEODRIVER": "dummy",
+        "SDL_AUDIODRIVER": "dummy",
+        "PYGAME_HIDE_SUPPORT_PROMPT": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pygame 2.6 uses what setuptools deprecates
+        import pygame  # noqa: F401
+    import gymnasium
+    from gymnax.visualize import vis_gym
+
+    name = env.environment.name
+    drawn: Any = gymnasium.make(name, render_mode="rgb_array").unwrapped
+    try:
+        drawn.reset()
+        vis_gym.set_gym_params(drawn, name, env.default_params)
+        for state in states:
+            drawn.state = vis_gym.get_gym_state(state, name)
+            if name == "Pendulum-v1":
+                drawn.last_u = np.asarray(state.last_u, np.float64)  # the torque, drawn as an arrow
+            yield drawn.render()
+    finally:
+        drawn.close()
+
+
+def _draw_others(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+    from gymnax.visualize import Visualizer
+    from matplotlib import pyplot
+
+    picture = Visualizer(env.environment, env.default_params, states)
+    try:
+        picture.fig.set_dpi(DOTS_PER_INCH)
+        picture.init()
+        for t in range(len(states)):
+            picture.update(t)
+            picture.ax.set_title("")
+            picture.fig.canvas.draw()
+            yield np.asarray(picture.fig.canvas.buffer_rgba())[..., :3].copy()
+    finally:
+        pyplot.close(picture.fig)

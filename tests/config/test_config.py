@@ -1,0 +1,269 @@
+"""Configurations: TOML in and out, overrides, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+import pytest
+
+from ppo_jax.config import (
+    SECTIONS,
+    Config,
+    Schedule,
+    ScheduleConfig,
+    TaskConfig,
+    checks,
+    from_dict,
+    load_config,
+    suggestions,
+)
+from ppo_jax.types import PPOJaxError
+
+CARTPOLE = {"task": {"env_id": "CartPole-v1"}}
+
+
+def write(tmp_path, text):
+    path = tmp_path / "experiment.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def changed(**settings):
+    return from_dict(CARTPOLE).override(settings)
+
+
+def test_a_small_file_is_read_with_the_defaults_of_the_rest(tmp_path):
+    path = write(
+        tmp_path,
+        """
+        [task]
+        env_id = "Proof-countries_s3"
+        [ppo]
+        n_envs = 8
+        learning_rate = { init = 1e-3, final = 1e-4, shape = "cosine" }
+        [network]
+        hidden_sizes = [32]
+        """,
+    )
+    config = load_config(path)
+    assert config.task == TaskConfig(env_id="Proof-countries_s3")
+    assert config.ppo.n_envs == 8
+    assert config.ppo.learning_rate == ScheduleConfig(1e-3, 1e-4, "cosine")
+    assert config.network.hidden_sizes == (32,)
+    assert config.ppo.gamma == 0.99
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        from_dict(CARTPOLE),
+        Config(task=TaskConfig(dataset='päth/with "quotes" and \\ in it')),
+        changed(
+            learning_rate={
+                "init": 1e-3,
+                "final": 0.0,
+                "shape": "exponential",
+                "start": 0.25,
+                "end": 0.5,
+                "warmup": 0.1,
+            },
+            clip_range_vf=0.2,
+            max_grad_norm=math.inf,
+            target_kl=0.02,
+            hidden_sizes=(3, 5),
+            separate_critic=False,
+            seed=2**31 - 1,
+        ),
+    ],
+)
+def test_toml_out_and_in_again_is_the_same(tmp_path, config):
+    path = write(tmp_path, config.to_toml())
+    assert load_config(path) == config
+    assert load_config(path).to_toml() == config.to_toml()
+
+
+def test_every_key_is_unique_and_explained():
+    keys = [field.name for cls in SECTIONS.values() for field in dataclasses.fields(cls)]
+    assert len(keys) == len(set(keys))
+    for cls in SECTIONS.values():
+        assert set(checks.field_docs(cls)) == {field.name for field in dataclasses.fields(cls)}, cls
+
+
+@pytest.mark.parametrize(
+    ("assignment", "key", "value"),
+    [
+        ("n_envs=32", "n_envs", 32),
+        ("ppo.n_envs = 32", "n_envs", 32),
+        ("total_timesteps=1e6", "total_timesteps", 1_000_000),
+        ("gamma=1", "gamma", 1.0),
+        ("env_id=Acrobot-v1", "env_id", "Acrobot-v1"),
+        ('env_id="Acrobot-v1"', "env_id", "Acrobot-v1"),
+        ("hidden_sizes=[8, 4]", "hidden_sizes", (8, 4)),
+        ("network.network=mlp", "network", "mlp"),
+        ("max_grad_norm=inf", "max_grad_norm", math.inf),
+        ("normalize_rewards=true", "normalize_rewards", True),
+        ("target_kl=none", "target_kl", None),
+        ("learning_rate.final=1e-6", "learning_rate", ScheduleConfig(3e-4, 1e-6)),
+        ("ppo.learning_rate.shape=cosine", "learning_rate", ScheduleConfig(3e-4, 3e-4, "cosine")),
+        ("ent_coef={ init = 0.1, final = 0 }", "ent_coef", ScheduleConfig(0.1, 0.0)),
+    ],
+)
+def test_overrides(assignment, key, value):
+    config = from_dict(CARTPOLE).override([assignment])
+    values = {name: x for section in SECTIONS for name, x in vars(getattr(config, section)).items()}
+    assert values[key] == value
+    assert type(values[key]) is type(value)
+
+
+def test_overrides_act_together_and_in_order(tmp_path):
+    path = write(tmp_path, from_dict(CARTPOLE).to_toml())
+    # Alone either would leave a batch that does not divide the rollout.
+    config = load_config(
+        path, ["n_envs=10", "n_steps=3", "batch_size=15", "learning_rate.final=0", "learning_rate.end=0.5"]
+    )
+    assert config.settings.n_minibatches == 2
+    assert config.ppo.learning_rate == ScheduleConfig(3e-4, 0.0, end=0.5)
+    assert load_config(path, ["env_id=none", "dataset=somewhere"]).task == TaskConfig(dataset="somewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[ppo]\nn_env = 3", r"\[ppo\]: unknown key 'n_env'; did you mean n_envs"),
+        ("[ppo]\nenv_id = 'x'", r"\[ppo\] has no key 'env_id'; it belongs under \[task\]"),
+        ("[pop]\nn_envs = 3", r"unknown section \[pop\]; did you mean ppo"),
+        ("[ppo]\nn_envs = 'three'", r"ppo.n_envs = 'three': expected int, got str"),
+        ("[ppo]\nn_envs = true", r"ppo.n_envs = True: expected int, got bool"),
+        ("[ppo]\nn_envs = 2.5", r"ppo.n_envs = 2.5: expected int, got float"),
+        ("[ppo]\nn_envs = 0", r"ppo.n_envs = 0: expected int >= 1"),
+        ("[ppo]\nn_envs = { init = 1 }", r"ppo.n_envs = {'init': 1}: expected int, got table"),
+        ("[ppo]\ngamma = 1.5", r"ppo.gamma = 1.5: expected float <= 1.0"),
+        ("[ppo]\ngamma = nan", r"ppo.gamma = nan: expected a number"),
+        ("[ppo]\nlearning_rate = inf", r"ppo.learning_rate = inf: expected float <= 1e\+30"),
+        ("[ppo]\nlearning_rate = 'fast'", r"ppo.learning_rate = 'fast': expected float \| table, got str"),
+        (
+            "[ppo]\nlearning_rate = { init = 1, finale = 0 }",
+            r"ppo.learning_rate: unknown key 'finale'; did you mean final",
+        ),
+        ("[ppo]\nlearning_rate = { init = 1 }", r"ppo.learning_rate = .*: table missing required field final"),
+        ("[ppo]\nlearning_rate = { init = 1, final = -1 }", r"ppo.learning_rate.final: expected float >= 0.0"),
+        (
+            "[ppo]\nent_coef = { init = 1, final = 0, shape = 'flat' }",
+            r"ppo.ent_coef.shape: expected constant or linear",
+        ),
+        (
+            "[ppo]\nent_coef = { init = 1, final = 0, start = 0.5, end = 0.5 }",
+            r"ppo.ent_coef: end = 0.5 must lie after",
+        ),
+        ("[ppo]\ntarget_kl = 'x'", r"ppo.target_kl = 'x': expected float, got str"),
+        ("[network]\nactivation = 'selu'", r"network.activation = 'selu': expected tanh or relu or gelu"),
+        ("[network]\nhidden_sizes = [8, 0]", r"network.hidden_sizes\[1\]: expected int >= 1"),
+        ("[network]\nhidden_sizes = 8", r"network.hidden_sizes = 8: expected list, got int"),
+        ("reward_type = 6", r"task.reward_type = 6: expected int <= 5"),
+        ("corrupt = 'all'", r"task.corrupt = 'all': expected tail or head or both"),
+        ("[run]\nseed = -1", r"run.seed = -1: expected int >= 0"),
+        ("[ppo]\nbatch_size = 5000", r"does not divide .* n_envs \* n_steps = 64 \* 128 = 8192; .*: 2048, 4096, 8192"),
+        ("[ppo", r"experiment.toml: not valid TOML: Expected ']'"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line_that_says_where(tmp_path, text, complaint):
+    path = write(tmp_path, f"[task]\nenv_id = 'CartPole-v1'\n{text}")
+    with pytest.raises(PPOJaxError, match=complaint) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("n_envs = 3", r"unknown section \[n_envs\]; write it under \[ppo\]"),
+        ("ppo = 3", r"ppo must be a table: \[ppo\]"),
+        ("", r"task: give env_id or dataset, one of the two"),
+        ("[task]\nenv_id = 'a'\ndataset = 'b'", r"task: give env_id or dataset, one of the two"),
+    ],
+)
+def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
+    with pytest.raises(PPOJaxError, match=complaint):
+        load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "complaint"),
+    [
+        ("n_env=3", "--set n_env: unknown key 'n_env'; did you mean n_envs"),
+        ("n_envs", "--set n_envs: expected key=value"),
+        ("=3", "--set =3: expected key=value"),
+        ("n_envs=", "--set: ppo.n_envs = '': expected int, got str"),
+        ("n_envs=none", "--set: ppo.n_envs = none: expected int, got none"),
+        ("n_envs.final=3", "--set n_envs.final: n_envs has no such part"),
+        ("learning_rate.final.x=3", "learning_rate has no such part"),
+        ("learning_rate.last=3", "ppo.learning_rate: unknown key 'last'"),
+        ("critic_learning_rate.final=3", "missing required field init"),
+        ("zzz=3", "unknown key 'zzz'; known: env_id, dataset"),
+        ("env_id=none", "task: give env_id or dataset"),
+        ("dataset=x", "task: give env_id or dataset"),
+        ("batch_size=7", "ppo.batch_size = 7 does not divide"),
+    ],
+)
+def test_a_mistake_in_an_override(assignment, complaint):
+    with pytest.raises(PPOJaxError, match=re.escape(complaint)):
+        from_dict(CARTPOLE).override([assignment])
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(PPOJaxError, match="no such file"):
+        load_config(tmp_path / "nothing.toml")
+    with pytest.raises(PPOJaxError, match="cannot be read: Is a directory"):
+        load_config(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b"[task]\nenv_id = '\xe9'")
+    with pytest.raises(PPOJaxError, match="not UTF-8 text"):
+        load_config(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(
+    ("factors", "wanted", "nearest"),
+    [
+        ((4, 8), 15, [4, 8, 16]),
+        ((4, 8), 33, [8, 16, 32]),
+        ((1, 13), 6, [1, 13]),
+        ((3, 7), 5, [1, 3, 7]),
+        ((65_536, 1_048_576), 3_000_000, [1_048_576, 2_097_152, 4_194_304]),
+    ],
+)
+def test_nearest_divisors(factors, wanted, nearest):
+    assert suggestions.nearest_divisors(factors, wanted) == nearest
+    assert all(math.prod(factors) % divisor == 0 for divisor in nearest)
+
+
+def test_a_batch_larger_than_the_rollout_is_the_rollout_and_a_warning():
+    config = changed(n_envs=4, n_steps=8, batch_size=33)
+    assert config.settings.batch_size == 32
+    assert config.settings.n_minibatches == 1
+    assert [warning.split(":")[0] for warning in config.warnings] == [
+        "ppo.batch_size = 33 is larger than the rollout of 32"
+    ]
+    assert changed(n_envs=4, n_steps=8, batch_size=32).warnings == ()
+
+
+def test_updates_are_rounded_up_and_the_schedules_run_over_them():
+    config = changed(n_envs=4, n_steps=8, batch_size=32, total_timesteps=65)
+    assert config.settings.n_updates == 3
+    assert config.hyperparams.total_timesteps == 96.0
+
+
+def test_hyperparams_follow_the_file():
+    hyperparams = changed(ent_coef={"init": 0.1, "final": 0.0, "shape": "cosine", "warmup": 0.5}).hyperparams
+    assert hyperparams.ent_coef == Schedule(0.1, 0.0, 2, 0.0, 1.0, 0.5)
+    assert hyperparams.critic_learning_rate == hyperparams.learning_rate == Schedule(3e-4, 3e-4)
+    assert hyperparams.target_kl == hyperparams.clip_range_vf == math.inf
+    assert changed(critic_learning_rate=1.0).hyperparams.critic_learning_rate == Schedule(1.0, 1.0)
+
+
+def test_a_configuration_does_not_change():
+    config = from_dict(CARTPOLE)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.ppo.n_envs = 3
+    assert config.override({"n_envs": 32}).ppo.n_envs == 32
+    assert config.ppo.n_envs == 64

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ppo_jax.config import SCHEDULE_SHAPES, Schedule
+from ppo_jax.ops import schedules
+
+INIT, FINAL = 3e-4, 1e-5
+# At a quarter of the way, by hand: what the formulas of `schedules.value` say with u = 1/4.
+QUARTER = {
+    "constant": INIT,
+    "linear": FINAL + (INIT - FINAL) * 0.75,
+    "cosine": FINAL + (INIT - FINAL) * (1 + math.sqrt(0.5)) / 2,
+    "exponential": INIT * (FINAL / INIT) ** 0.25,
+    "logarithmic": FINAL + (INIT - FINAL) * (1 - math.log10(3.25)),
+}
+
+
+def schedule(shape: str, **changes: float) -> Schedule:
+    return Schedule(**{"init": INIT, "final": FINAL, "shape": SCHEDULE_SHAPES.index(shape)} | changes)
+
+
+def value(of: Schedule, progress: float) -> float:
+    return float(jax.jit(schedules.value)(of, jnp.asarray(progress, jnp.float32)))
+
+
+@pytest.mark.parametrize("shape", SCHEDULE_SHAPES)
+def test_formulas(shape: str) -> None:
+    assert value(schedule(shape), 0.0) == np.float32(INIT)  # exactly
+    assert value(schedule(shape), 0.25) == pytest.approx(QUARTER[shape], rel=1e-5)
+    assert value(schedule(shape), 1.0) == pytest.approx(INIT if shape == "constant" else FINAL, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", SCHEDULE_SHAPES)
+def test_the_change_lies_between_start_and_end(shape: str) -> None:
+    window = schedule(shape, start=0.4, end=0.8)
+    assert value(window, 0.0) == value(window, 0.4) == np.float32(INIT)
+    assert value(window, 0.5) == pytest.approx(QUARTER[shape], rel=1e-5)
+    assert value(window, 0.8) == value(window, 1.0) == pytest.approx(value(schedule(shape), 1.0), rel=1e-6)
+
+
+def test_warmup_rises_linearly_from_zero_and_multiplies() -> None:
+    warm = schedule("linear", warmup=0.2)
+    assert value(warm, 0.0) == 0.0
+    assert value(warm, 0.05) == pytest.approx(value(schedule("linear"), 0.05) / 4, rel=1e-5)
+    assert value(warm, 0.2) == value(schedule("linear"), 0.2)
+
+
+def test_warmup_counts_the_update_at_hand() -> None:
+    warm = schedule("constant", warmup=0.2)
+    levels = [float(schedules.value(warm, jnp.float32(done), jnp.float32(0.05))) for done in (0.0, 0.05, 0.15, 0.2)]
+    np.testing.assert_allclose(levels, [INIT / 4, INIT / 2, INIT, INIT], rtol=1e-5)
+
+
+@given(st.sampled_from(SCHEDULE_SHAPES), st.floats(0, 1, width=32), st.floats(0, 1, width=32))
+def test_monotone_within_its_ends(shape: str, earlier: float, later: float) -> None:
+    earlier, later = sorted((earlier, later))
+    tolerance = 1e-9
+    assert FINAL - tolerance <= value(schedule(shape), later) <= value(schedule(shape), earlier) + tolerance
+    assert value(schedule(shape), earlier) <= INIT + tolerance
+
+
+@pytest.mark.parametrize("shape", SCHEDULE_SHAPES)
+def test_zero_ends_are_finite(shape: str) -> None:
+    for ends in ({"final": 0.0}, {"init": 0.0}, {"init": 0.0, "final": 0.0}):
+        for progress in (0.0, 0.5, 1.0):
+            assert math.isfinite(value(schedule(shape, **ends), progress))
+
+
+def test_a_constant_stays() -> None:
+    assert value(schedules.constant(0.2), 0.7) == np.float32(0.2)
+
+
+def test_the_shape_is_traced_too() -> None:
+    every = Schedule(INIT, FINAL, jnp.arange(len(SCHEDULE_SHAPES), dtype=jnp.float32))
+    axes = Schedule(None, None, 0, None, None, None)
+    values = jax.vmap(schedules.value, (axes, None))(every, jnp.asarray(0.25))
+    np.testing.assert_allclose(values, [QUARTER[shape] for shape in SCHEDULE_SHAPES], rtol=1e-5)

@@ -1,0 +1,279 @@
+"""Sweeps: what is planned, that members are the runs they would be alone, and that nothing is lost by a stop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from ppo_jax import ppo
+from ppo_jax.analysis import sweeps
+from ppo_jax.analysis.logs import read_run
+from ppo_jax.cli import main
+from ppo_jax.config import Config, load_config
+from ppo_jax.runs import files, loggers, loop, runner
+from ppo_jax.runs.experiment import build
+from ppo_jax.sweeps import side_by_side, sweep
+from ppo_jax.sweeps.plan import groups, make_plan
+from ppo_jax.types import PPOJaxError
+from tests.runs.test_resume import REPOSITORY, TOY, Killed, damage, lines
+
+GRID = ("learning_rate=0.01,0.02", "ent_coef=0,0.1")
+QUICK = TOY.override({"total_timesteps": 128, "eval_interval": 2})  # 4 updates
+
+
+def run(folder: Path, config: Config = QUICK, seeds: int = 2, grid=GRID, **options) -> dict:
+    return sweep.run(make_plan(config, seeds, grid), folder, progress=False, **options)
+
+
+# ------------------------------------------------------------------------------------------------------ the plan
+
+
+def test_a_plan_crosses_seeds_and_values():
+    plan = make_plan(QUICK.override({"seed": 5}), 2, ["learning_rate=1e-3,2e-3", "target_kl=none,0.02"])
+    assert [member.name for member in plan.members] == [
+        f"learning_rate={rate}-target_kl={limit}-s{seed}"
+        for rate in ("0.001", "0.002")
+        for limit in ("none", "0.02")
+        for seed in (5, 6)
+    ]
+    config = plan.members[3].config
+    assert (config.ppo.learning_rate, config.ppo.target_kl, config.run.seed) == (1e-3, 0.02, 6)
+    assert len(groups(plan.members)) == 1
+    assert type(plan).from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
+    plan = make_plan(QUICK, 2, ["gamma=0.9,0.99", "hidden_sizes=[8],[8,8]", "learning_rate.final=0,1e-5"])
+    assert [len(group) for group in groups(plan.members)] == [8, 8]
+    assert [len(group) for group in groups(make_plan(QUICK, 3, ["n_epochs=1,2"]).members)] == [3, 3]
+    assert [len(group) for group in groups(make_plan(QUICK, 2, ["normalize_advantage=true,false"]).members)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "seeds, grid, message",
+    [
+        (2, ["learnin_rate=1,2"], "--grid learnin_rate: unknown key 'learnin_rate'; did you mean learning_rate"),
+        (2, ["learning_rate"], "--grid learning_rate: expected key=value,value"),
+        (2, ["gamma=0.9,2.0"], "--grid: ppo.gamma = 2.0: expected"),
+        (2, ["gamma=0.9,0.9"], "--grid gamma=0.9,0.9: given twice"),
+        (2, ["gamma=0.9", "gamma=0.8"], "--grid gamma=0.8: given twice"),
+        (2, ["seed=1,2"], "--seeds says how many"),
+        (2, ["batch_size=16,17"], "does not divide the rollout"),
+        (0, [], "--seeds 0: a sweep needs at least one seed"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(seeds, grid, message, tmp_path, capsys):
+    with pytest.raises(PPOJaxError) as caught:
+        make_plan(QUICK, seeds, grid)
+    assert message in str(caught.value)
+    (tmp_path / "toy.toml").write_text(QUICK.to_toml())
+    command = ["sweep", str(tmp_path / "toy.toml"), "--seeds", str(seeds), "--run-dir", str(tmp_path / "sweep")]
+    assert main([*command, *(part for text in grid for part in ("--grid", text))]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "sweep").exists()
+
+
+# --------------------------------------------------------------------------------------------- members are runs
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps") / "sweep"
+    run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, swept) -> Path:
+    """One of the members, trained by itself."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    member = load_config(swept / "members" / "learning_rate=0.02-ent_coef=0.1-s1" / "config.toml")
+    runner.train(member, folder, progress=False)
+    return folder
+
+
+def test_one_compilation_for_every_seed_and_traced_setting(swept):
+    record = json.loads((swept / "sweep.json").read_text())
+    assert (record["status"], record["compiles"], len(record["members"])) == ("completed", 1, 8)
+    assert {member["status"] for member in record["members"]} == {"completed"}
+    member = record["members"][5]
+    assert (member["name"], member["seed"]) == ("learning_rate=0.02-ent_coef=0-s1", 1)
+    assert member["setting"] == {"learning_rate": 0.02, "ent_coef": 0}
+    assert (member["hyperparameters"]["learning_rate"], member["hyperparameters"]["gamma"]) == (0.02, 0.99)
+    assert set(member["test"]) == {"return_mean", "return_std", "length_mean", "episodes"}
+    assert member["final"]["learning_rate"] == pytest.approx(0.02)
+
+
+def test_a_member_is_the_run_it_would_be_alone(swept, alone):
+    member = swept / "members" / "learning_rate=0.02-ent_coef=0.1-s1"
+    assert {path.name for path in member.iterdir()} == {path.name for path in alone.iterdir()}
+    mine, its = lines(member / "metrics.jsonl"), lines(alone / "metrics.jsonl")
+    assert [row["update"] for row in mine] == [1, 2, 3, 4]
+    for a, b in zip(mine, its, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert a[name] == pytest.approx(b[name], rel=1e-3, abs=1e-4), name
+    _, params = runner.load(member)
+    _, others = runner.load(alone)
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(others), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", ["one by one", "side by side"])
+def test_environments_are_bit_equal_and_floats_agree_after_an_update(way):
+    plan = make_plan(QUICK, 3)
+    experiment = build(QUICK)
+    single = [experiment.initial_state(member.config.run.seed) for member in plan.members]
+    states = jax.tree.map(lambda *x: jax.numpy.stack(x), *single)
+    after, _ = side_by_side.run_members(experiment.trainer, states, jax.numpy.int32(1), jax.numpy.bool_(True), way=way)
+    for i, state in enumerate(single):
+        want, _ = jax.jit(ppo.update)(experiment.trainer, state)
+        got = jax.tree.map(lambda x, i=i: x[i], after)
+        for a, b in zip(jax.tree.leaves(got.env_state), jax.tree.leaves(want.env_state), strict=True):
+            np.testing.assert_array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(got.params), jax.tree.leaves(want.params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+def test_chunks_do_not_change_what_is_learnt(swept, tmp_path):
+    record = run(tmp_path / "sweep", chunk=3)
+    assert (record["programs"][0]["width"], record["compiles"]) == (3, 1)  # 8 members: 3, 3 and 2 of one width
+    for member in json.loads((swept / "sweep.json").read_text())["members"]:
+        mine = read_run(tmp_path / "sweep" / "members" / member["name"])
+        its = read_run(swept / "members" / member["name"])
+        np.testing.assert_allclose(mine.columns["value_loss"], its.columns["value_loss"], rtol=1e-3, atol=1e-5)
+
+
+def test_a_member_can_be_taken_out_and_used(swept, tmp_path, capsys):
+    name = "learning_rate=0.01-ent_coef=0-s0"
+    assert main(["sweep", "extract", str(swept), name, "--out", str(tmp_path / "run")]) == 0
+    assert main(["eval", str(tmp_path / "run"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    summary = json.loads((swept / "members" / name / "summary.json").read_text())
+    assert result["return_mean"] == summary["valid"]["return_mean"]
+    longer = runner.resume(tmp_path / "run", ["total_timesteps=192"], progress=False, warn=lambda text: None)
+    assert longer["updates"] == 6
+    assert main(["sweep", "extract", str(swept), name, "--out", str(tmp_path / "run")]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert main(["sweep", "extract", str(swept), "learning_rate=0.01-ent_coef=0-s9", "--out", str(tmp_path / "x")]) == 2
+    assert "no member 'learning_rate=0.01-ent_coef=0-s9'; did you mean" in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------------- stopping and faults
+
+
+def test_a_killed_sweep_goes_on_and_loses_nothing(swept, tmp_path, monkeypatch):
+    config = QUICK.override({"checkpoint_interval": 1})
+    write, count = loggers.JSONLines.write, 0
+
+    def deadly(self, row):
+        nonlocal count
+        count += self._path.name == "eval.jsonl"
+        if count == 7:  # the third member at the second evaluation of the first chunk of four
+            raise Killed
+        write(self, row)
+
+    monkeypatch.setattr(loggers.JSONLines, "write", deadly)
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 0.0)
+    with pytest.raises(Killed):
+        run(tmp_path / "sweep", config, chunk=4)
+    monkeypatch.setattr(loggers.JSONLines, "write", write)
+    record = run(tmp_path / "sweep", config, chunk=4)
+    assert record["status"] == "completed"
+    for member in record["members"]:
+        folder = tmp_path / "sweep" / "members" / member["name"]
+        for name in ("metrics.jsonl", "eval.jsonl"):
+            mine, its = lines(folder / name), lines(swept / "members" / member["name"] / name)
+            assert [row["update"] for row in mine] == [row["update"] for row in its]
+    before = {path: path.read_bytes() for path in (tmp_path / "sweep" / "members").rglob("*") if path.is_file()}
+    monkeypatch.setattr(side_by_side, "build", None)  # nothing is left to do
+    run(tmp_path / "sweep", config, chunk=4)
+    assert {path: path.read_bytes() for path in before} == before
+    with pytest.raises(PPOJaxError, match="holds another sweep"):
+        run(tmp_path / "sweep", config, seeds=3)
+
+
+def test_a_member_that_diverges_fails_alone(tmp_path):
+    config = QUICK.override({"normalize_rewards": False, "normalize_values": False, "max_grad_norm": 1e30})
+    record = run(tmp_path / "sweep", config, seeds=1, grid=["learning_rate=0.01,1e30"])
+    good, bad = record["members"]
+    assert (good["status"], bad["status"]) == ("completed", "failed")
+    assert "is not finite" in bad["error"]
+    found = sweeps.conclude(tmp_path / "sweep")
+    assert [group["failed"] for group in found["groups"]] == [0, 1]
+
+
+def test_a_full_disk_is_no_fault_of_a_member(tmp_path, monkeypatch):
+    def full(self, row):
+        raise PPOJaxError("metrics.jsonl: cannot be written: No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(PPOJaxError, match="No space left"):
+        patch.setattr(loggers.JSONLines, "write", full)
+        run(tmp_path / "sweep", seeds=1, grid=())
+    assert files.read_summary(tmp_path / "sweep" / "members" / "s0")["status"] == "interrupted"
+    assert run(tmp_path / "sweep", seeds=1, grid=())["members"][0]["status"] == "completed"
+
+
+def test_a_damaged_checkpoint_of_a_member_is_reported(tmp_path, monkeypatch):
+    config = QUICK.override({"checkpoint_interval": 1})
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 0.0)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runner, "test", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path / "sweep", config, seeds=2, grid=(), chunk=2)
+    damage(tmp_path / "sweep" / "members" / "s1", "half")
+    record = run(tmp_path / "sweep", config, seeds=2, grid=(), chunk=2, warn=(warned := []).append)
+    assert len(warned) == 1 and "s1/checkpoints/resume: the checkpoint of update 4 is damaged" in warned[0]
+    assert {member["status"] for member in record["members"]} == {"completed"}
+
+
+# ------------------------------------------------------------------------------------------------- what it says
+
+
+def test_settings_are_compared_by_interquartile_means(swept, capsys):
+    assert main(["resume", str(swept), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [len(found[key]) for key in ("groups", "members")] == [4, 8]
+    for group in found["groups"]:
+        own = [m["valid"]["return_mean"] for m in found["members"] if m["setting"] == group["setting"]]
+        score = group["scores"]["valid return"]
+        assert (score["iqm"], score["n"]) == (pytest.approx(np.mean(own)), 2)
+        assert score["low"] <= score["iqm"] <= score["high"]
+        assert ("improvement" in score) == (group["setting"] != found["baseline"])
+    best = [group["scores"]["valid return"]["iqm"] for group in found["groups"]]
+    assert best == sorted(best, reverse=True)
+    for name in ("sweep.svg", "curves.svg"):
+        assert (swept / name).read_text().startswith("<?xml")
+
+
+def test_the_table_fits_and_says_how_to_go_on(swept, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["resume", str(swept)]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "4 settings × 2 seeds: 8 completed" in out
+    assert "1 compiled in" in out
+
+
+def test_a_sweep_that_is_none(tmp_path, capsys):
+    assert main(["sweep", "extract", str(tmp_path), "x", "--out", str(tmp_path / "y")]) == 2
+    assert "no sweep there (no sweep.json)" in capsys.readouterr().err
+    (tmp_path / "toy.toml").write_text(QUICK.to_toml())
+    assert main(["sweep", str(tmp_path / "toy.toml"), "--run-dir", str(tmp_path)]) == 2
+    assert "is in use by something else" in capsys.readouterr().err
+    assert main(["sweep", str(tmp_path / "toy.toml"), "--chunk", "0", "--run-dir", str(tmp_path / "s")]) == 2
+    assert "--chunk 0: at least one member" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_sixteen_seeds_learn_the_same_side_by_side_as_alone(tmp_path):
+    config = load_config(REPOSITORY / "experiments" / "cartpole.toml", {"total_timesteps": 100_000})
+    together = run(tmp_path / "sweep", config, seeds=16, grid=(), chunk=16)
+    returns = [member["test_last"]["return_mean"] for member in together["members"]]
+    alone = run(tmp_path / "alone", config, seeds=16, grid=(), chunk=1)
+    others = [member["test_last"]["return_mean"] for member in alone["members"]]
+    spread = np.std(others) / np.sqrt(16) + 1.0
+    assert abs(np.mean(returns) - np.mean(others)) < 3 * spread
