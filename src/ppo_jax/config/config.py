@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.config.checks import convert
-from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, Schedule, Settings
+from ppo_jax.config.hyperparams import Hyperparams, Schedule, Settings
 from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
 from ppo_jax.config.suggestions import nearest, nearest_divisors
 from ppo_jax.config.toml import parse_assignment, read_toml, write_toml
@@ -54,7 +54,6 @@ class Config:
                 f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
             )
-        _check_groups(ppo.n_envs, ppo.n_steps, min(ppo.batch_size, rollout), ppo.shuffle_groups)
         for name in SCHEDULED:
             schedule = getattr(ppo, name)
             if isinstance(schedule, ScheduleConfig) and schedule.end <= schedule.start:
@@ -84,11 +83,10 @@ class Config:
     @property
     def hyperparams(self) -> Hyperparams:
         """The traced settings, as Python numbers."""
-        ppo = self.ppo
-        critic = ppo.learning_rate if ppo.critic_learning_rate is None else ppo.critic_learning_rate
+        ppo, critic = self.ppo, self.ppo.critic_learning_rate
         return Hyperparams(
             learning_rate=_schedule(ppo.learning_rate),
-            critic_learning_rate=_schedule(critic),
+            critic_learning_rate=None if critic is None else _schedule(critic),
             ent_coef=_schedule(ppo.ent_coef),
             clip_range=_schedule(ppo.clip_range),
             clip_range_vf=math.inf if ppo.clip_range_vf is None else ppo.clip_range_vf,
@@ -197,23 +195,14 @@ def _section_of(name: str, place: str) -> str:
     return _OWNER[name]
 
 
-def _check_groups(n_envs: int, n_steps: int, batch_size: int, groups: int) -> None:
-    if n_envs % groups:
-        below = n_envs // groups * groups
-        near = " or ".join(str(n) for n in (below, below + groups) if n)
-        raise PPOJaxError(
-            f"ppo.n_envs = {n_envs} cannot be split into shuffle_groups = {groups} groups; the nearest that can: {near}"
-        )
-    if batch_size % groups:
-        sizes = nearest_divisors((n_envs // groups, n_steps), round(batch_size / groups))
-        raise PPOJaxError(
-            f"ppo.batch_size = {batch_size} cannot take equal parts of shuffle_groups = {groups} groups; "
-            f"the nearest sizes that can: {', '.join(str(size * groups) for size in sizes)}"
-        )
-
-
 def _schedule(value: float | ScheduleConfig) -> Schedule:
     if isinstance(value, ScheduleConfig):
-        shape = SCHEDULE_SHAPES.index(value.shape)
-        return Schedule(value.init, value.final, shape, value.start, value.end, value.warmup)
+        return Schedule(
+            init=value.init,
+            final=value.final,
+            shape=value.shape,
+            start=value.start,
+            end=value.end,
+            warmup=value.warmup,
+        )
     return Schedule(init=value, final=value)

@@ -22,7 +22,7 @@ class ScheduleConfig:
 
     init: NonNegative
     final: NonNegative
-    shape: Literal["constant", "linear", "cosine", "exponential", "logarithmic"] = "linear"
+    shape: Literal["constant", "linear", "cosine", "exponential"] = "linear"
     start: Fraction = 0.0
     end: Fraction = 1.0
     warmup: Fraction = 0.0
@@ -97,9 +97,6 @@ class PPOConfig:
     """Largest global norm of the gradient; inf switches the clip off."""
     target_kl: Positive | None = None
     """Stop the update's epochs where the approximate KL exceeds 1.5 times this."""
-    shuffle_groups: Count = 1
-    """Groups of environments that minibatches are drawn from in equal parts; with a multiple of the devices they hand
-    each other no transitions. Results depend on it, and not on the number of devices (docs/scaling.md)."""
     normalize_advantage: bool = True
     """Standardise the advantages of each minibatch."""
     bootstrap_truncation: bool = True
