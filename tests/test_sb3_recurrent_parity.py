@@ -1,9 +1,12 @@
-"""A recurrent rollout and update against sb3-contrib's RecurrentPPO, written by scripts/golden_sb3_recurrent.py."""
+"""A recurrent rollout and update against sb3-contrib's RecurrentPPO, written by scripts/golden_sb3_recurrent.py.
+
+The rollout is run again: an environment replays what the other side saw, and its actions are those taken there.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +18,13 @@ from flax import linen as nn
 
 from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, Settings
+from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Categorical
+from ppo_jax.ops.normalization import initial_moments, standardize
+from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.schedules import constant
+from ppo_jax.ops.sequences import flatten
+from ppo_jax.types import Batch, EnvStep, Learner, Normalizers, Rollout, TrainState
 
 GOLDEN = sorted(Path(__file__).with_name("golden").glob("recurrent_*.npz"))
 # A module of ours to the module of the other side.
@@ -28,6 +36,7 @@ DENSE = {
     "critic_head": "value_net",
 }
 GATES = "ifgo"  # in the order of torch
+KEY = jax.random.key(0)
 PyTree = Any
 
 
@@ -62,6 +71,63 @@ class LSTMActorCritic(nn.Module):
         critic = nn.tanh(nn.Dense(self.hidden_size, name="critic")(critic))
         logits = nn.Dense(self.n_actions, name="actor_head")(actor)
         return Categorical(logits), nn.Dense(1, name="critic_head")(critic)[:, 0], carry
+
+
+class Chosen(NamedTuple):
+    """A distribution whose sample is given."""
+
+    logits: jax.Array  # [n, actions]
+    action: jax.Array  # [n]
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return self.action
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        return Categorical(self.logits).log_prob(action)
+
+
+class ReplayedActorCritic(LSTMActorCritic):
+    """The same network for observations that come with the action to take."""
+
+    @nn.compact
+    def __call__(self, observation: PyTree, carry: PyTree, start: jax.Array) -> tuple[Any, jax.Array, PyTree]:
+        distribution, value, carry = super().__call__(observation["seen"], carry, start)
+        return Chosen(distribution.logits, observation["action"]), value, carry
+
+
+class Replay:
+    """Environments that say what was recorded, whatever is done; their state [2] is the time and the environment."""
+
+    can_truncate = True
+
+    def step(self, key: jax.Array, state: jax.Array, action: jax.Array, recorded: dict[str, jax.Array]) -> EnvStep:
+        time, env = state
+        now = {name: x[time, env] for name, x in recorded.items()}
+        after = {"seen": recorded["observations"][time + 1, env], "action": recorded["actions"][time + 1, env]}
+        nothing = jnp.zeros(())
+        return EnvStep(
+            observation=after,
+            state=state.at[0].add(1),
+            reward=now["rewards"],
+            terminated=now["terminated"],
+            truncated=now["truncated"],
+            info={
+                "final_observation": {"seen": now["final_observations"], "action": now["actions"]},
+                **{"episode_done": nothing > 0, "episode_return": nothing, "episode_length": nothing},
+            },
+        )
+
+
+@dataclass(frozen=True)
+class InOrder(Collectives):
+    """Minibatches of given sequences, whatever the key of an epoch; the update's own is `KEY`."""
+
+    order: tuple[Any, ...]  # [epochs, minibatches, sequences]
+
+    def shuffle(self, key: jax.Array, n: int, size: int) -> jax.Array:
+        keys = jax.vmap(lambda epoch: jax.random.fold_in(KEY, epoch))(jnp.arange(len(self.order)))
+        epoch = jnp.argmax(jnp.all(jax.random.key_data(keys) == jax.random.key_data(key)[None], axis=-1))
+        return jnp.asarray(self.order)[epoch]
 
 
 def flax_lstm_params(
@@ -119,7 +185,7 @@ class Case(NamedTuple):
         return {ours: tuple(jnp.asarray(self.golden[name]) for name in names) for ours, names in states.items()}
 
     @property
-    def batch(self) -> ppo.Batch:
+    def batch(self) -> Batch:
         """The rollout as the other side kept it, so that errors of GAE and of the loss do not mix.
 
         S sequences of L steps [S, L, ...], those of all environments before the next in time, and the carry [S, ...]
@@ -127,15 +193,27 @@ class Case(NamedTuple):
         """
         g, length = self.golden, self.sequence_length
 
-        def sequences(x: np.ndarray) -> jax.Array:
-            chunks = jnp.asarray(x).reshape(-1, length, *x.shape[1:])  # [T / L, L, B, ...]
+        def sequences(name: str) -> jax.Array:
+            x = jnp.asarray(g[name])
+            chunks = x.reshape(-1, length, *x.shape[1:])  # [T / L, L, B, ...]
             return chunks.swapaxes(1, 2).reshape(-1, length, *x.shape[2:])
 
-        columns = {name: g[f"{name}s"] for name in ("observation", "log_prob", "value")}
-        columns |= {"action": g["actions"][..., 0].astype(np.int32), "start": g["start"]}
-        columns |= {name: g[name] for name in ("advantages", "returns")}
-        opening = jax.tree.map(lambda x: x[::length].reshape(-1, x.shape[-1]), self.carry())
-        return ppo.Batch(**{name: sequences(x) for name, x in columns.items()}, carry=opening)
+        return Batch(
+            observation=sequences("observations"),
+            action=sequences("actions")[..., 0],
+            log_prob=sequences("log_probs"),
+            value=sequences("values"),
+            advantages=sequences("advantages"),
+            returns=sequences("returns"),
+            start=sequences("start"),
+            carry=jax.tree.map(lambda x: x[::length].reshape(-1, x.shape[-1]), self.carry()),
+        )
+
+    @property
+    def learner(self) -> Learner:
+        """Before the update, its rates set."""
+        rates = {name: jnp.asarray(self.scheduled[name]) for name in ("learning_rate", "critic_learning_rate")}
+        return Learner(self.before, set_hyperparams(self.trainer.optimizer.init(self.before), **rates))
 
     @property
     def order(self) -> np.ndarray:
@@ -167,7 +245,7 @@ def case(request: pytest.FixtureRequest) -> Case:
         name=request.param.stem.removeprefix("recurrent_"),
         golden=golden,
         # The environment plays no part: the rollout is given.
-        trainer=ppo.Trainer(None, (), network, ppo.adam(), settings),
+        trainer=ppo.Trainer(env=None, env_params=(), network=network, settings=settings),
         hyperparams=Hyperparams(
             **{name: constant(x) for name, x in scheduled.items()}, **plain, **limits, total_timesteps=1.0
         ),
@@ -266,62 +344,99 @@ def test_rollout(case: Case) -> None:
 def test_advantages_and_returns(case: Case) -> None:
     g, hp = case.golden, case.hyperparams
     close(g["rewards"] + hp.gamma * g["final_values"], g["bootstrapped_rewards"])
-    rollout = ("rewards", "values", "last_values", "final_values", "terminated", "truncated")
-    advantages = ppo.gae(*(jnp.asarray(g[name]) for name in rollout), hp.gamma, hp.gae_lambda)
+    advantages = ppo.gae(
+        rewards=g["rewards"],
+        values=g["values"],
+        last_value=g["last_values"],
+        final_values=g["final_values"],
+        terminated=g["terminated"],
+        truncated=g["truncated"],
+        gamma=hp.gamma,
+        gae_lambda=hp.gae_lambda,
+    )
     close(advantages, g["advantages"])
     close(advantages + g["values"], g["returns"])
 
 
+def replay(case: Case) -> tuple[ppo.Trainer, TrainState]:
+    """Before the rollout: environments, memory and parameters as the other side had them."""
+    g = case.golden
+    recorded = {name: jnp.asarray(g[name]) for name in ("rewards", "terminated", "truncated", "final_observations")}
+    recorded["observations"] = jnp.concatenate([g["observations"], g["last_observations"][None]])
+    recorded["actions"] = jnp.pad(g["actions"][..., 0].astype(np.int32), ((0, 1), (0, 0)))
+    n_envs = case.trainer.settings.n_envs
+    network = ReplayedActorCritic(case.trainer.network.shared_lstm)
+    now = Rollout(
+        env_state=jnp.stack([jnp.zeros(n_envs, jnp.int32), jnp.arange(n_envs)], axis=1),
+        observation={"seen": recorded["observations"][0], "action": recorded["actions"][0]},
+        carry=jax.tree.map(lambda x: x[0], case.carry()),
+        start=jnp.asarray(g["start"][0]),
+        discounted_return=jnp.zeros(n_envs),
+    )
+    state = TrainState(
+        learner=case.learner,
+        rollout=now,
+        normalizers=Normalizers(observation=(), reward=initial_moments(), value=initial_moments()),
+        key=KEY,
+        step=jnp.zeros((), jnp.int32),
+        hyperparams=case.hyperparams,
+    )
+    return replace(case.trainer, env=Replay(), env_params=recorded, network=network), state
+
+
+def test_replayed_rollout(case: Case) -> None:
+    """Our rollout and the batch made of it: values, carries, sequences, advantages."""
+    g = case.golden
+    trainer, state = replay(case)
+    state, transitions = jax.jit(ppo.rollout)(trainer, state)
+    cut = g["truncated"] & ~g["terminated"]
+    np.testing.assert_array_equal(transitions.start, g["start"])
+    np.testing.assert_array_equal(transitions.truncated, cut)
+    close(np.where(cut, transitions.final_value, 0.0), g["final_values"])
+    jax.tree.map(close, transitions.carry, case.carry())
+    jax.tree.map(close, state.rollout.carry, case.carry("last_"))
+    np.testing.assert_array_equal(state.rollout.start, (g["terminated"] | g["truncated"])[-1])
+    _, batch, metrics = jax.jit(ppo.make_batch)(trainer, state, transitions)
+    jax.tree.map(close, batch._replace(observation=batch.observation["seen"]), case.batch)
+    close(metrics["explained_variance"], g["explained_variance"])
+
+
 @jax.jit
-def all_minibatches(
-    trainer: ppo.Trainer, learner: ppo.Learner, batch: ppo.Batch, indices: jax.Array, scheduled: Any, hp: Hyperparams
-) -> tuple[ppo.Learner, dict[str, jax.Array]]:
-    """The update with minibatches in the order of `indices` [epochs, minibatches, sequences]."""
-
-    def order(key: jax.Array, epoch: jax.Array, n: int, size: int) -> jax.Array:
-        return indices[epoch]
-
-    return ppo.update_epochs(trainer, learner, batch, jax.random.key(0), scheduled, hp, order)
-
-
-@jax.jit
-def loss_of(
-    trainer: ppo.Trainer, params: PyTree, batch: ppo.Batch, indices: jax.Array, scheduled: Any, hp: Hyperparams
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The loss of the sequences at `indices` [sequences], and its terms."""
-    return ppo.loss(params, trainer, jax.tree.map(lambda x: x[indices], batch), scheduled, hp)
-
-
-def learner(case: Case) -> ppo.Learner:
-    return ppo.Learner(case.before, ppo.adam().init(case.before))
+def one_minibatch(trainer: ppo.Trainer, learner: Learner, minibatch: Batch, scheduled: Any, hp: Hyperparams) -> Any:
+    """The loss [] of sequences [S, L, ...], its terms, and the learner one step on."""
+    transitions = flatten(minibatch._replace(carry=()))._replace(carry=minibatch.carry)
+    transitions = transitions._replace(advantages=standardize(transitions.advantages))
+    total, _ = ppo.loss(learner.params, trainer, transitions, scheduled, hp)
+    grads, terms = ppo.gradient(learner.params, trainer, minibatch, scheduled, hp)
+    learner, norms = ppo.gradient_step(trainer, learner, grads, hp)
+    return total, terms | norms, learner
 
 
 def test_every_minibatch(case: Case) -> None:
     """One minibatch at a time; the parameters are our own all along."""
-    g, given = case.golden, (case.scheduled, case.hyperparams)
-    trainer = replace(case.trainer, settings=replace(case.trainer.settings, n_epochs=1))
-    ours = learner(case)
+    g, learner = case.golden, case.learner
     minibatches = case.order.reshape(-1, case.order.shape[-1])
     assert len(minibatches) == len(g["grad_norm"])
     for k, indices in enumerate(minibatches):
-        total, terms = loss_of(trainer, ours.params, case.batch, indices, *given)
+        minibatch = jax.tree.map(lambda x: x[indices], case.batch)  # noqa: B023
+        total, terms, learner = one_minibatch(case.trainer, learner, minibatch, case.scheduled, case.hyperparams)
         close(total, g["loss"][k])
-        for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction"):
+        for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm"):
             close(terms[name], g[name][k])
         close(terms["entropy"], -g["entropy_loss"][k])
-        ours, metrics = all_minibatches(trainer, ours, case.batch, indices[None, None], *given)
-        close(metrics["grad_norm"], g["grad_norm"][k])
-        assert metrics["grad_clip_fraction"] == (g["grad_norm"][k] > case.hyperparams.max_grad_norm)
-    jax.tree.map(close, ours.params, case.after)
+        assert terms["grad_clip_fraction"] == (g["grad_norm"][k] > case.hyperparams.max_grad_norm)
+    jax.tree.map(close, learner.params, case.after)
 
 
 def test_the_whole_update(case: Case) -> None:
     g = case.golden
-    ours, metrics = all_minibatches(
-        case.trainer, learner(case), case.batch, case.order, case.scheduled, case.hyperparams
+    order = tuple(tuple(map(tuple, epoch)) for epoch in case.order.tolist())
+    trainer = replace(case.trainer, collectives=InOrder(order))
+    learner, metrics = jax.jit(ppo.update_epochs)(
+        trainer, case.learner, case.batch, KEY, case.scheduled, case.hyperparams
     )
-    jax.tree.map(close, ours.params, case.after)
-    assert metrics["minibatches_applied"] == ours.opt_state.count == len(g["grad_norm"])
+    jax.tree.map(close, learner.params, case.after)
+    assert metrics["minibatches_applied"] == len(g["grad_norm"])
     assert metrics["epochs_completed"] == len(g["minibatches"])
     for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm"):
         close(metrics[name], g[name].mean())
@@ -330,8 +445,8 @@ def test_the_whole_update(case: Case) -> None:
 
 def test_the_stored_carry_matters(case: Case) -> None:
     """Sequences that open with an empty carry have another loss: the numbers above would tell."""
-    batch = case.batch
-    empty = batch._replace(carry=jax.tree.map(jnp.zeros_like, batch.carry))
-    given = (case.order[0, 0], case.scheduled, case.hyperparams)
-    kept, lost = (loss_of(case.trainer, case.before, of_rollout, *given)[0] for of_rollout in (batch, empty))
+    minibatch = jax.tree.map(lambda x: x[case.order[0, 0]], case.batch)
+    empty = minibatch._replace(carry=jax.tree.map(jnp.zeros_like, minibatch.carry))
+    given = (case.scheduled, case.hyperparams)
+    kept, lost = (one_minibatch(case.trainer, case.learner, x, *given)[0] for x in (minibatch, empty))
     assert abs(kept - lost) > 1e-3
