@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ppo_jax import ppo
@@ -16,7 +17,9 @@ from ppo_jax.devices import collectives as device_collectives
 from ppo_jax.ops import schedules
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.normalization import Moments, standardize
+from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.rollout_metrics import rollout_metrics
+from ppo_jax.ops.sequences import flatten
 from ppo_jax.types import EnvStep
 from tests import toys
 
@@ -334,12 +337,73 @@ def test_schedules_run_on_environment_steps(walk: Any) -> None:
 
 @pytest.mark.parametrize("still", ["learning_rate", "critic_learning_rate"])
 def test_the_critic_has_a_learning_rate_of_its_own(walk: Any, still: str) -> None:
-    state = ppo.init(walk[0], KEY, walk[1]._replace(**{still: schedules.constant(0.0)}))
+    rates = dict.fromkeys(("learning_rate", "critic_learning_rate"), schedules.constant(0.03))
+    state = ppo.init(walk[0], KEY, walk[1]._replace(**rates | {still: schedules.constant(0.0)}))
     before, after = state.learner.params["params"], jax.jit(ppo.update)(walk[0], state)[0].learner.params["params"]
     for module in ("actor", "actor_head", "critic", "critic_head"):
         resting = module.startswith("critic") == (still == "critic_learning_rate")
         moved = [(a != b).any() for a, b in zip(*map(jax.tree.leaves, (before[module], after[module])), strict=True)]
         assert not any(moved) if resting else all(moved), module
+
+
+# --- an optimizer and a loss of your own
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adam(3e-4),
+        optax.sgd(1e-3),
+        optax.chain(optax.clip(1.0), optax.adamw(3e-4)),
+        optax.inject_hyperparams(optax.adam)(learning_rate=1.0),
+    ],
+    ids=["adam", "sgd", "chain", "injected"],
+)
+def test_any_optimizer_descends(walk: Any, optimizer: optax.GradientTransformation) -> None:
+    trainer = replace(walk[0], optimizer=optimizer)
+    hp = walk[1]._replace(learning_rate=schedules.constant(3e-4))
+    state = ppo.init(trainer, KEY, hp)
+    state, transitions = ppo.rollout(trainer, state)
+    state, batch, _ = ppo.make_batch(trainer, state, transitions)
+    scheduled = schedules.scheduled(hp, state.step, 128)
+    flat = flatten(batch._replace(carry=()))
+    before = ppo.loss(state.learner.params, trainer, flat, scheduled, hp)[0]
+    learner = state.learner._replace(
+        opt_state=set_hyperparams(state.learner.opt_state, learning_rate=scheduled["learning_rate"])
+    )
+    learner, _ = jax.jit(ppo.update_epochs)(trainer, learner, batch, KEY, scheduled, hp)
+    assert ppo.loss(learner.params, trainer, flat, scheduled, hp)[0] < before
+
+
+def test_the_default_optimizer_is_optax_adam_to_the_bit(walk: Any) -> None:
+    """With one constant rate, and gradients too small to be clipped."""
+    trainer, hp = walk
+    hp = hp._replace(learning_rate=schedules.constant(1e-3), max_grad_norm=np.inf)
+    plain_adam = replace(trainer, optimizer=optax.adam(1e-3, eps=1e-5))
+    update = jax.jit(ppo.update)
+    ours, _ = update(trainer, ppo.init(trainer, KEY, hp))
+    theirs, _ = update(plain_adam, ppo.init(plain_adam, KEY, hp))
+    close(ours.learner.params, theirs.learner.params, 1e-7)
+
+
+def test_an_injected_learning_rate_follows_the_schedule(walk: Any) -> None:
+    trainer = replace(walk[0], optimizer=optax.inject_hyperparams(optax.sgd)(learning_rate=1.0))
+    hp = toys.build(toys.Walk(), learning_rate=ScheduleConfig(0.04, 0.0), **WALK)[1]
+    state, _ = jax.jit(ppo.train)(trainer, KEY, hp)
+    assert state.learner.opt_state.hyperparams["learning_rate"] == pytest.approx(0.01)
+
+
+def test_metrics_of_a_loss_of_your_own_are_reported(walk: Any) -> None:
+    def loss(params: Any, trainer: ppo.Trainer, batch: ppo.Batch, scheduled: Any, hyperparams: Any) -> Any:
+        total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
+        norm = optax.tree.norm(params)
+        return total + 1e-3 * norm, metrics | {"weights": norm, "mean_action": (batch.action.mean(), 2.0)}
+
+    trainer = replace(walk[0], loss=loss)
+    _, metrics = jax.jit(ppo.train)(trainer, KEY, walk[1])
+    assert metrics["weights"].shape == (4,) and (metrics["weights"] > 0).all()
+    assert (metrics["mean_action"] < 0.5).all()  # a pair is a sum and its weight
+    assert set(metrics) - {"weights", "mean_action"} == set(jax.eval_shape(ppo.train, *walk[:1], KEY, walk[1])[1])
 
 
 # --- units
