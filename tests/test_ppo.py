@@ -366,7 +366,7 @@ def test_any_optimizer_descends(walk: Any, optimizer: optax.GradientTransformati
     state, transitions = ppo.rollout(trainer, state)
     state, batch, _ = ppo.make_batch(trainer, state, transitions)
     scheduled = schedules.scheduled(hp, state.step, 128)
-    flat = flatten(batch._replace(carry=()))
+    flat = flatten(batch)
     before = ppo.loss(state.learner.params, trainer, flat, scheduled, hp)[0]
     learner = state.learner._replace(
         opt_state=set_hyperparams(state.learner.opt_state, learning_rate=scheduled["learning_rate"])

@@ -224,7 +224,7 @@ def loss(trainer: ppo.Trainer, params: Any, batch: ppo.Batch, scheduled: Any, hy
     """The loss of one minibatch and its terms."""
     if trainer.settings.normalize_advantage:
         batch = batch._replace(advantages=standardize(batch.advantages))
-    return ppo.loss(params, trainer, flatten(batch._replace(carry=())), scheduled, hyperparams)
+    return ppo.loss(params, trainer, flatten(batch), scheduled, hyperparams)
 
 
 def test_every_minibatch(case: Case) -> None:

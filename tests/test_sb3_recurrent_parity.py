@@ -404,7 +404,7 @@ def test_replayed_rollout(case: Case) -> None:
 @jax.jit
 def one_minibatch(trainer: ppo.Trainer, learner: Learner, minibatch: Batch, scheduled: Any, hp: Hyperparams) -> Any:
     """The loss [] of sequences [S, L, ...], its terms, and the learner one step on."""
-    transitions = flatten(minibatch._replace(carry=()))._replace(carry=minibatch.carry)
+    transitions = flatten(minibatch)
     transitions = transitions._replace(advantages=standardize(transitions.advantages))
     total, _ = ppo.loss(learner.params, trainer, transitions, scheduled, hp)
     grads, terms = ppo.gradient(learner.params, trainer, minibatch, scheduled, hp)

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import optax
 
 from ppo_jax.config.hyperparams import Hyperparams, Settings
-from ppo_jax.ops import normalization, schedules
+from ppo_jax.ops import network, normalization, schedules
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Distribution
 from ppo_jax.ops.optimizer import adam, clip_by_global_norm, set_hyperparams
 from ppo_jax.ops.rollout_metrics import rollout_metrics
-from ppo_jax.ops.sequences import flatten, to_sequences, unroll
-from ppo_jax.types import Batch, Environment, Learner, Normalizers, Rollout, TrainState, Transition
+from ppo_jax.ops.sequences import flatten, to_sequences
+from ppo_jax.types import Batch, Environment, Learner, Rollout, TrainState, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
 
@@ -43,14 +43,10 @@ Loss = Callable[[PyTree, "Trainer", "Batch", dict[str, jax.Array], Hyperparams],
 class Trainer:
     """What stays the same over a run. A pytree (its data: `env_params`), so it can be an argument of `jax.jit`.
 
-    The network is a flax module, ``apply(params, observation) -> (distribution, value)``. One with memory has
-    ``initial_carry(n)`` and ``apply(params, observation, carry, start) -> (distribution, value, carry)``, and begins
-    anew where `start` is true.
-
-    The optimizer follows optax's contract: its updates are added to the parameters. Where it was made by
-    `optax.inject_hyperparams` with a `learning_rate`, that follows the schedule; any other keeps its own.
-
-    The loss returns its metrics as well. `approx_kl` must be among them: it ends the epochs.
+    The network is a flax module, with or without memory (`ppo_jax.ops.network`). The optimizer follows optax's
+    contract: its updates are added to the parameters. Where it was made by `optax.inject_hyperparams` with a
+    `learning_rate`, that follows the schedule; any other keeps its own. The loss returns its metrics as well;
+    `approx_kl` must be among them: it ends the epochs.
     """
 
     env: Environment  # with episode statistics
@@ -61,10 +57,6 @@ class Trainer:
     loss: Loss = field(default_factory=lambda: loss)
     collectives: Collectives = field(default_factory=Collectives)
 
-    def initial_carry(self, n: int) -> PyTree:
-        """The memory [n, ...] of a network at the beginning of n episodes; () for one without."""
-        return self.network.initial_carry(n) if hasattr(self.network, "initial_carry") else ()
-
     def forward(
         self, params: PyTree, observation: PyTree, carry: PyTree, start: jax.Array
     ) -> tuple[Distribution, jax.Array, PyTree]:
@@ -72,24 +64,11 @@ class Trainer:
 
         `start` [n] bool says where an episode begins.
         """
-        if hasattr(self.network, "initial_carry"):
-            output: Any = self.network.apply(params, observation, carry, start)
-            return output
-        distribution, value = self.network.apply(params, observation)
-        return distribution, value, carry
+        return network.apply(self.network, params, observation, carry, start)
 
     def evaluate(self, params: PyTree, batch: Batch) -> tuple[Distribution, jax.Array]:
-        """Distributions and values [N] of a minibatch. Memory begins each sequence as it was in the rollout."""
-        length = self.settings.sequence_length
-        if length == 1:
-            return self.forward(params, batch.observation, batch.carry, batch.start)[:2]
-
-        def step(carry: PyTree, seen: tuple[PyTree, jax.Array]) -> tuple[PyTree, Any]:
-            distribution, value, carry = self.forward(params, seen[0], carry, seen[1])
-            return carry, (distribution, value)
-
-        outputs: Any = unroll(step, batch.carry, (batch.observation, batch.start), length)
-        return outputs
+        """Distributions and values (network output) [N] of a minibatch."""
+        return network.evaluate(self.network, params, batch, self.settings.sequence_length)
 
 
 def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainState:
@@ -99,10 +78,8 @@ def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainSta
     observation, env_state = jax.vmap(trainer.env.reset, in_axes=(0, None))(
         jax.random.split(reset_key, settings.n_envs), trainer.env_params
     )
-    carry, start = trainer.initial_carry(settings.n_envs), jnp.ones(settings.n_envs, bool)
-    inputs = (observation, carry, start) if hasattr(trainer.network, "initial_carry") else (observation,)
-    # One by one under vmap: on a CPU the QR of a batch, for orthogonal weights, can wait for its own threads for good.
-    params = jax.custom_batching.sequential_vmap(trainer.network.init)(params_key, *inputs)
+    carry, start = network.initial_carry(trainer.network, settings.n_envs), jnp.ones(settings.n_envs, bool)
+    params = network.init(trainer.network, params_key, observation, carry, start)
     state = TrainState(
         learner=Learner(params=params, opt_state=trainer.optimizer.init(params)),
         rollout=Rollout(
@@ -112,11 +89,7 @@ def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainSta
             start=start,
             discounted_return=jnp.zeros(settings.n_envs),
         ),
-        normalizers=Normalizers(
-            observation=normalization.observation_moments(observation) if settings.normalize_observations else (),
-            reward=normalization.initial_moments(),
-            value=normalization.initial_moments(),
-        ),
+        normalizers=normalization.initial_normalizers(observation, settings.normalize_observations),
         key=key,
         step=jnp.zeros((), jnp.int32),
         hyperparams=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hyperparams),
@@ -242,13 +215,11 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         normalizers = normalizers._replace(value=normalization.update_moments(normalizers.value, returns, collectives))
         targets = normalization.normalize(normalizers.value, returns)
     metrics["value_unit"] = reward_scale * jnp.sqrt(normalizers.value.var)
-    if settings.normalize_observations:
-        # The epochs see observations as the rollout did, normalised already.
-        moments = normalization.update_observation_moments(
-            normalizers.observation, transitions.raw_observation, collectives
-        )
-        normalizers = normalizers._replace(observation=moments)
-
+    # The epochs see observations as the rollout did, normalised already.
+    moments = normalization.update_observation_moments(
+        normalizers.observation, transitions.raw_observation, collectives
+    )
+    normalizers = normalizers._replace(observation=moments)
     batch = Batch(
         observation=transitions.observation,
         action=transitions.action,
@@ -259,10 +230,8 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         start=transitions.start,
         carry=jax.tree.map(lambda x: x[:: settings.sequence_length], transitions.carry),
     )
-    batch = collectives.gather(batch)
-    sequences: Batch = to_sequences(batch._replace(carry=()), settings.sequence_length)
-    sequences = sequences._replace(carry=flatten(batch.carry))
-    return state._replace(rollout=now, normalizers=normalizers), sequences, metrics
+    batch = to_sequences(collectives.gather(batch), settings.sequence_length)
+    return state._replace(rollout=now, normalizers=normalizers), batch, metrics
 
 
 def loss(
@@ -271,14 +240,8 @@ def loss(
     """PPO's loss [] on one minibatch and its metrics (Schulman et al. 2017, eq. 9, with SB3's details).
 
     ``-mean(min(r A, clip(r, 1 ± clip_range) A)) + vf_coef mean((R - v)²) - ent_coef mean(H)``, with r the ratio of
-    new to old probability and v kept within `clip_range_vf` of the rollout's value (infinity: not clipped).
-
-    Args:
-        params: of the network.
-        trainer: the trainer.
-        batch: [N]; its advantages are standardised already, where the settings say so.
-        scheduled: values [] of this update, `clip_range` and `ent_coef` among them.
-        hyperparams: of the run.
+    new to old probability and v kept within `clip_range_vf` of the rollout's value (infinity: not clipped). Advantages
+    are standardised before. `scheduled` holds the values [] of this update.
     """
     distribution, value = trainer.evaluate(params, batch)
     clip_range, clip_range_vf = scheduled["clip_range"], hyperparams.clip_range_vf
@@ -315,8 +278,7 @@ def gradient(
         batch = batch._replace(advantages=normalization.standardize(batch.advantages, trainer.collectives))
 
     def of_part(part: Batch) -> tuple[PyTree, Metrics]:
-        transitions = flatten(part._replace(carry=()))._replace(carry=part.carry)
-        return jax.grad(trainer.loss, has_aux=True)(params, trainer, transitions, scheduled, hyperparams)
+        return jax.grad(trainer.loss, has_aux=True)(params, trainer, flatten(part), scheduled, hyperparams)
 
     mean: Any = trainer.collectives.average(of_part, batch)
     return mean
@@ -352,18 +314,8 @@ def update_epochs(
 ) -> tuple[Learner, Metrics]:
     """Up to `n_epochs` passes over the batch [N / L, L, ...], each in minibatches of whole sequences.
 
-    A minibatch whose KL exceeds 1.5 target_kl ends them, unapplied.
-
-    Args:
-        trainer: the trainer.
-        learner: parameters and optimizer state.
-        batch: of all environments.
-        key: of the shuffles.
-        scheduled: values [] of this update.
-        hyperparams: of the run.
-
-    Returns:
-        The learner after them, and metrics averaged over the minibatches applied.
+    A minibatch whose KL exceeds 1.5 target_kl ends them, unapplied. Returns the learner after them, and metrics
+    averaged over the minibatches applied.
     """
     n_sequences, length = batch.log_prob.shape
     size = trainer.settings.batch_size // length  # sequences of a minibatch

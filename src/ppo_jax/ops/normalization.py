@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from ppo_jax.ops.collectives import Collectives
+from ppo_jax.types import Normalizers
 
 __all__ = [
     "Moments",
     "denormalize",
     "initial_moments",
+    "initial_normalizers",
     "normalize",
     "normalize_observation",
     "observation_moments",
@@ -70,6 +72,15 @@ def observation_moments(observation: PyTree) -> PyTree:
     """Initial moments for each leaf [B, ...] of a batch of observations; `()` for masks and indices, no quantities."""
     return jax.tree.map(
         lambda x: initial_moments(x.shape[1:]) if jnp.issubdtype(x.dtype, jnp.floating) else (), observation
+    )
+
+
+def initial_normalizers(observation: PyTree, normalize_observations: bool) -> Normalizers:
+    """Those of a run that begins with a batch of observations [B, ...]."""
+    return Normalizers(
+        observation=observation_moments(observation) if normalize_observations else (),
+        reward=initial_moments(),
+        value=initial_moments(),
     )
 
 

@@ -7,24 +7,31 @@ from typing import Any
 
 import jax
 
+from ppo_jax.types import Batch
+
 __all__ = ["flatten", "to_sequences", "unroll"]
 
 PyTree = Any
 
 
-def to_sequences(rollout: PyTree, length: int) -> PyTree:
-    """Arrays [T, B, ...] as sequences [T B / L, L, ...], those of the first L steps first."""
+def to_sequences(batch: Batch, length: int) -> Batch:
+    """A batch [T, B, ...] as sequences [T B / L, L, ...], those of the first L steps first; its carry as [T B / L, ...].
+
+    The carry is given for the steps at which a sequence begins, [T / L, B, ...].
+    """
 
     def convert(x: jax.Array) -> jax.Array:
         steps = x.reshape(-1, length, *x.shape[1:])  # [T / L, L, B, ...]
         return steps.swapaxes(1, 2).reshape(-1, length, *x.shape[2:])
 
-    return jax.tree.map(convert, rollout)
+    sequences: Batch = jax.tree.map(convert, batch._replace(carry=()))
+    return sequences._replace(carry=_merge(batch.carry))
 
 
-def flatten(sequences: PyTree) -> PyTree:
-    """Arrays [n, L, ...] as [n L, ...], sequence after sequence."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), sequences)
+def flatten(batch: Batch) -> Batch:
+    """Sequences [n, L, ...] as transitions [n L, ...], sequence after sequence; the carry stays [n, ...]."""
+    transitions: Batch = _merge(batch._replace(carry=()))
+    return transitions._replace(carry=batch.carry)
 
 
 def unroll(step: Callable[[PyTree, PyTree], tuple[PyTree, Any]], carry: PyTree, inputs: PyTree, length: int) -> Any:
@@ -41,4 +48,9 @@ def unroll(step: Callable[[PyTree, PyTree], tuple[PyTree, Any]], carry: PyTree, 
         return x.reshape(-1, length, *x.shape[1:]).swapaxes(0, 1)
 
     _, outputs = jax.lax.scan(step, carry, jax.tree.map(to_steps, inputs))
-    return flatten(jax.tree.map(lambda x: x.swapaxes(0, 1), outputs))
+    return _merge(jax.tree.map(lambda x: x.swapaxes(0, 1), outputs))
+
+
+def _merge(tree: PyTree) -> PyTree:
+    """The first two axes as one."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
