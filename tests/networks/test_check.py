@@ -25,7 +25,7 @@ BOX = Box((-1.0, -1.0), (1.0, 1.0))
 class Room:
     """An environment of which only the first observation is asked for."""
 
-    action_space: Any = Discrete(2)
+    action_space: Any = field(default=Discrete(2))
     shape: tuple[int, ...] = (5,)
     default_params: Any = field(default=1.0)
 

@@ -34,7 +34,9 @@ def assert_agree(plain, quick, x):
     assert type(found) is type(expected)
     np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
     np.testing.assert_allclose(quick_value, value, atol=1e-5)
-    slopes, quick_slopes = (jax.jit(jax.grad(squares, argnums=1), static_argnums=0)(m, params, x) for m in (plain, quick))
+    slopes, quick_slopes = (
+        jax.jit(jax.grad(squares, argnums=1), static_argnums=0)(m, params, x) for m in (plain, quick)
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), quick_slopes, slopes)
 
 

@@ -115,8 +115,8 @@ def test_images_and_masks():
 
 @pytest.mark.parametrize("core", ["gru", "lstm"])
 def test_it_learns_to_recall_what_the_first_observation_said(core):
-    """Noise hides the sign that came seven steps before; a network without memory is right half of the time."""
-    steps, n = 8, 32
+    """Noise hides the sign that came fifteen steps before; a network without memory is right half of the time."""
+    steps, n = 16, 32
     network = RecurrentActorCritic(Discrete(2), core, 16, hidden_sizes=(16,), separate_critic=False)
 
     def recall(params, key):
@@ -145,6 +145,6 @@ def test_it_learns_to_recall_what_the_first_observation_said(core):
             updates, opt_state = adam.update(grads, opt_state)
             return (optax.apply_updates(params, updates), opt_state), correct
 
-        return jax.lax.scan(step, (params, adam.init(params)), jax.random.split(data_key, 150))[1]
+        return jax.lax.scan(step, (params, adam.init(params)), jax.random.split(data_key, 120))[1]
 
     assert train(jax.random.key(0))[-20:].mean() > 0.95

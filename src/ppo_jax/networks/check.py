@@ -19,7 +19,7 @@ __all__ = ["check_network"]
 PyTree = Any
 
 DISTRIBUTION_METHODS = ("sample", "mode", "log_prob", "entropy", "max_entropy")
-_LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (jax, flax))
+_LIBRARIES = tuple(str(Path(str(module.__file__)).parent) for module in (jax, flax))
 
 
 def check_network(network: Any, env: Environment, env_params: PyTree) -> None:
@@ -53,11 +53,10 @@ def _trace_step(network: Any, env: Environment, env_params: PyTree, n: int) -> N
     output = _call("apply", network.apply, params, observation, *memory)
 
     wanted = "(distribution, value, carry)" if memory else "(distribution, value)"
-    if type(output) is not tuple or len(output) != 2 + bool(memory):
+    fits = isinstance(output, tuple) and len(output) == (3 if memory else 2)
+    if not (fits and all(hasattr(output[0], name) for name in DISTRIBUTION_METHODS) and hasattr(output[1], "shape")):
         raise PPOJaxError(f"network: must return {wanted}, got {_describe(output, n)}")
     distribution, value, *after = output
-    if not all(hasattr(distribution, method) for method in DISTRIBUTION_METHODS) or not hasattr(value, "shape"):
-        raise PPOJaxError(f"network: must return {wanted}, got {_describe(output, n)}")
     _check_distribution(distribution, env.action_space, n)
     if value.shape != (n,):
         raise PPOJaxError(f"network: value must be [n], got {_describe(value, n)}")
@@ -69,6 +68,7 @@ def _trace_step(network: Any, env: Environment, env_params: PyTree, n: int) -> N
 
 def _check_distribution(distribution: Any, space: ActionSpace, n: int) -> None:
     """Compare with the actions; a distribution of the user's own by what it samples."""
+    expected: type
     if isinstance(space, Box):
         size, actions, expected = space.size, f"a Box of {space.size}", DiagonalGaussian
     else:
@@ -83,9 +83,9 @@ def _check_distribution(distribution: Any, space: ActionSpace, n: int) -> None:
             if array is not None and jnp.shape(array) != (n, size):
                 raise PPOJaxError(f"network: {name} must be [n, {size}] for {actions}, got {_describe(array, n)}")
         return
-    wanted = f"[n, {size}]" if isinstance(space, Box) else "[n]"
     action = _call("sample", distribution.sample, jax.random.key(0))
-    if _describe(action, n) != wanted:
+    if jnp.shape(action) != ((n, size) if isinstance(space, Box) else (n,)):
+        wanted = f"[n, {size}]" if isinstance(space, Box) else "[n]"
         raise PPOJaxError(f"network: sampled actions must be {wanted} for {actions}, got {_describe(action, n)}")
     for name in ("log_prob", "entropy", "max_entropy"):
         array = _call(name, getattr(distribution, name), *([action] if name == "log_prob" else []))
@@ -95,7 +95,8 @@ def _check_distribution(distribution: Any, space: ActionSpace, n: int) -> None:
 
 def _check_carry(before: PyTree, after: PyTree, n: int) -> None:
     """The carry must come back as it went in, or no scan over steps can hold it."""
-    if jax.tree.structure(before) != jax.tree.structure(after):
+    built: Any = jax.tree.structure(before)
+    if built != jax.tree.structure(after):
         raise PPOJaxError(
             "network: the carry it returns must be built like initial_carry(n), "
             f"{_describe(before, n)}, got {_describe(after, n)}"

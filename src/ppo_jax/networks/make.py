@@ -20,9 +20,7 @@ __all__ = ["NETWORKS", "from_class", "make"]
 NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLPActorCritic, "cnn": ConvActorCritic}
 
 
-def make(
-    name: str, action_space: ActionSpace, *, core: str = "none", core_size: int = 64, **layers: Any
-) -> nn.Module:
+def make(name: str, action_space: ActionSpace, *, core: str = "none", core_size: int = 64, **layers: Any) -> nn.Module:
     """The network `name` of `NETWORKS`, with a memory where `core` is ``"gru"`` or ``"lstm"``.
 
     On a CPU it has the form that trains faster there; its parameters are the same.

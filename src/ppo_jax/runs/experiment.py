@@ -268,7 +268,7 @@ def make_network(config: Config, env: Environment) -> nn.Module:
         return networks.from_class(_imported(name, "network.network"), env.action_space, f"network.network = {name!r}")
     if name == "auto":
         name = "proof_actions" if isinstance(env, ProofEnv) else "mlp"
-    memory = {"core": getattr(chosen, "core", "none"), "core_size": getattr(chosen, "core_size", 64)}
+    memory: dict[str, Any] = {"core": getattr(chosen, "core", "none"), "core_size": getattr(chosen, "core_size", 64)}
     if isinstance(env, ProofEnv) and memory["core"] != "none":
         raise PPOJaxError(f"network.core = {memory['core']!r}: a proof network has no memory; use core = 'none'")
     if name in PROOF_NETWORKS and isinstance(env, ProofEnv):
