@@ -1,55 +1,87 @@
-"""The actor-critic for vectors: samples as rows or as columns, and how its gradient is multiplied."""
+"""The actor-critic for vectors: its parameters, their first values, and its heads."""
 
 from __future__ import annotations
-
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax.networks.mlp import MIN_COLUMNS, MLPActorCritic
-from ppo_jax.types import Discrete
-
-N_IN = 5
+from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
+from ppo_jax.types import Box, Discrete
 
 
 @pytest.fixture(scope="module")
 def network():
     network = MLPActorCritic(Discrete(3), hidden_sizes=(24, 16), residual_layers=1)
-    return network, network.init(jax.random.key(0), jnp.zeros((1, N_IN)))
+    return network, network.init(jax.random.key(0), jnp.zeros((1, 5)))["params"]
 
 
-def squares(network, params, x):
-    """Mean square of everything the network says, by its parameters."""
-    distribution, value = network.apply(params, x)
-    return jnp.mean(distribution.logits**2) + jnp.mean(value**2)
+def test_names_and_shapes_of_the_parameters(network):
+    """Those of every checkpoint so far; residual layers go on counting after the hidden ones."""
+    tower = {
+        "Dense_0": {"kernel": (5, 24), "bias": (24,)},
+        "Dense_1": {"kernel": (24, 16), "bias": (16,)},
+        "Dense_2": {"kernel": (16, 16), "bias": (16,)},
+    }
+    assert jax.tree.map(jnp.shape, network[1]) == {
+        "actor": tower,
+        "critic": tower,
+        "actor_head": {"kernel": (16, 3), "bias": (3,)},
+        "critic_head": {"kernel": (16, 1), "bias": (1,)},
+    }
 
 
-def test_rows_and_columns_agree(network):
+def test_initial_values_stay_those_of_the_first_version(network):
+    """Taken from it with the same key; training with a seed repeats only if these do."""
+    params = network[1]
+    kernels = {
+        "actor": params["actor"]["Dense_0"]["kernel"][0, :3],
+        "critic": params["critic"]["Dense_2"]["kernel"][0, :3],
+        "actor_head": params["actor_head"]["kernel"][0],
+        "critic_head": params["critic_head"]["kernel"][:3, 0],
+    }
+    expected = {
+        "actor": np.array([-0.13937861, 0.082648113, -0.35961032], np.float32),
+        "critic": np.array([0.7186287, -0.37136531, 0.097894892], np.float32),
+        "actor_head": np.array([0.0018857229, 0.0041509117, -0.0034612347], np.float32),
+        "critic_head": np.array([0.21289206, 0.19117822, 0.11635408], np.float32),
+    }
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), kernels, expected)
+
+
+def test_weights_are_orthogonal_and_biases_zero(network):
+    params = network[1]
+    for kernel, scale in [
+        (params["critic"]["Dense_1"]["kernel"], 2**0.5),
+        (params["actor_head"]["kernel"], 0.01),
+        (params["critic_head"]["kernel"], 1.0),
+    ]:
+        np.testing.assert_allclose(kernel.T @ kernel, scale**2 * np.eye(kernel.shape[1]), atol=1e-5)
+    assert all(not np.any(x) for path, x in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "bias")
+
+
+def test_an_observation_is_an_array_or_a_dict_with_a_mask(network):
     network, params = network
-    x = jax.random.normal(jax.random.key(1), (MIN_COLUMNS, N_IN))
-    assert len(x[:-1]) < MIN_COLUMNS
-    by_columns, by_rows = network.apply(params, x), network.apply(params, x[:-1])
-    np.testing.assert_allclose(by_columns[0].logits[:-1], by_rows[0].logits, atol=1e-6)
-    np.testing.assert_allclose(by_columns[1][:-1], by_rows[1], atol=1e-5)
-    # The mean over 64 samples is that of the means over two halves, which are rows.
-    halves = [jax.grad(squares, argnums=1)(network, params, half) for half in jnp.split(x, 2)]
-    both = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
-    found = jax.grad(squares, argnums=1)(network, params, x)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, both)
+    x = jax.random.normal(jax.random.key(1), (4, 5))
+    mask = jnp.array([True, False, True])[None] & jnp.ones((4, 1), bool)
+    plain, value = network.apply({"params": params}, x)
+    masked, same_value = network.apply({"params": params}, {"observation": x, "action_mask": mask})
+    assert plain.mask is None
+    assert np.array_equal(masked.mask, mask)
+    assert np.array_equal(plain.logits, masked.logits)
+    assert np.array_equal(value, same_value)
+    assert value.shape == (4,)
 
 
-def test_the_gradient_of_no_layer_multiplies_columns_with_columns(network):
-    """A CPU does that at a fifth to a half of the speed; a product over the samples is one of rows with something."""
-    network, params = network
-    x = jax.random.normal(jax.random.key(1), (2 * MIN_COLUMNS, N_IN))
-    gradient = jax.jit(jax.grad(lambda params, x: squares(network, params, x)))
-    program = gradient.lower(params, x).compile().as_text()
-    shapes = {name: shape.split(",") for name, shape in re.findall(r"%?([\w.-]+) = \w+\[([\d,]+)\]", program)}
-    products = re.findall(r" dot\(%?([\w.-]+), [^)]*\), lhs_contracting_dims={(\d)}", program)
-    summed = [(shapes[name], int(axis)) for name, axis in products if "1" not in shapes[name]]  # a vector is both
-    over_samples = [axis for shape, axis in summed if shape[axis] == str(len(x))]
-    assert len(summed) > len(over_samples) > 4
-    assert set(over_samples) == {1}
+@pytest.mark.parametrize("space", [Discrete(3), Box((-1.0, -1.0), (1.0, 1.0))])
+def test_a_shared_trunk_serves_both_heads(space):
+    network = MLPActorCritic(space, hidden_sizes=(8,), separate_critic=False)
+    x = jnp.ones((2, 3, 2))  # flattened
+    (distribution, value), params = network.init_with_output(jax.random.key(0), x)
+    names = {"actor", "actor_head", "critic_head"} | ({"log_std"} if isinstance(space, Box) else set())
+    assert set(params["params"]) == names
+    assert isinstance(distribution, DiagonalGaussian if isinstance(space, Box) else Categorical)
+    assert distribution.mode().shape == ((2, 2) if isinstance(space, Box) else (2,))
+    assert value.shape == (2,)

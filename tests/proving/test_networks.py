@@ -52,6 +52,22 @@ def test_atoms_add_up_by_role_and_place(terms):
     assert np.allclose(layer.apply(params, *roles), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("network", [ProofActions, ProofSuccessors])
+def test_initial_values_stay_those_of_the_first_version(network):
+    """Taken from it with the same key; checkpoints load and training with a seed repeats only if these do."""
+    params = network(PREDICATES, TERMS, KINDS, 8, (8, 6), residual_layers=1).init(jax.random.key(0), observation())
+    actor, critic, head = (params["params"][name] for name in ("actor", "critic", "actor_head"))
+    for layer, first in [
+        (actor["depth"], [-0.68279624, -0.34956339]),
+        (critic["open_actions"], [-0.33330503, 0.31093404]),
+        (critic["trunk"]["Dense_1"], [0.21725419, -0.47973239]),
+        (head, [0.0036932991, 0.00089827593]),
+    ]:
+        np.testing.assert_allclose(layer["kernel"][0, :2], first, rtol=1e-5)
+    assert set(actor["depth"]) == set(critic["open_actions"]) == {"kernel"}
+    assert set(head) == {"kernel", "bias"}
+
+
 @pytest.mark.parametrize("facts", [None, background()])
 def test_scores_by_vocabulary_and_by_rows_agree(facts):
     seen = observation()

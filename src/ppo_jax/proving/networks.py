@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from ppo_jax.networks.mlp import ACTIVATIONS, MLP, Dense
+from ppo_jax.networks.mlp import ACTIVATIONS, MLP, dense
 from ppo_jax.ops.distributions import Categorical
 
 __all__ = ["Background", "ProofActions", "ProofSuccessors"]
@@ -116,9 +116,9 @@ class StateEncoder(nn.Module):
             self.term_scale,
             n_roles=3 if self.for_critic else 2,
         )
-        self.depth = Dense(self.hidden_sizes[0], 1.0, use_bias=False)
+        self.depth = dense(self.hidden_sizes[0], 1.0, use_bias=False)
         if self.for_critic:
-            self.open_actions = Dense(self.hidden_sizes[0], 2**0.5, use_bias=False)
+            self.open_actions = dense(self.hidden_sizes[0], use_bias=False)
         self.trunk = MLP(self.hidden_sizes[1:], self.activation, self.residual_layers)
 
     def __call__(self, observation: Observation) -> jax.Array:
@@ -153,9 +153,9 @@ class _ProofActorCritic(nn.Module):
         self.actor = StateEncoder(*sizes, *trunk, ACTOR_TERM_SCALE, for_critic=not self.separate_critic)
         if self.separate_critic:
             self.critic = StateEncoder(*sizes, *trunk, CRITIC_TERM_SCALE, for_critic=True)
-        self.critic_head = Dense(1, 1.0)
-        self.actor_head = Dense(self.embedding_size, 0.01)
-        self.action = Dense(self.embedding_size, 1.0)
+        self.critic_head = dense(1, 1.0)
+        self.actor_head = dense(self.embedding_size, 0.01)
+        self.action = dense(self.embedding_size, 1.0)
         self.kinds = self.param(
             "kinds", nn.initializers.normal(self.embedding_size**-0.5), (self.n_kinds, self.embedding_size)
         )

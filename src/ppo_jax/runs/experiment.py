@@ -17,7 +17,7 @@ from flax import linen as nn
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
 from ppo_jax.devices.collectives import default_collectives
-from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.networks import make as networks
 from ppo_jax.ops import normalization
 from ppo_jax.proving import datasets, judge
 from ppo_jax.proving import environment as proof
@@ -274,9 +274,12 @@ def make_network(config: Config, env: Environment) -> nn.Module:
     }
     name = chosen.network
     if ":" in name:
-        return _imported(name, "network.network")(action_space=env.action_space)
+        return networks.from_class(_imported(name, "network.network"), env.action_space, f"network.network = {name!r}")
     if name == "auto":
         name = "proof_actions" if isinstance(env, ProofEnv) else "mlp"
+    memory: dict[str, Any] = {"core": getattr(chosen, "core", "none"), "core_size": getattr(chosen, "core_size", 64)}
+    if isinstance(env, ProofEnv) and memory["core"] != "none":
+        raise PPOJaxError(f"network.core = {memory['core']!r}: a proof network has no memory; use core = 'none'")
     if name in PROOF_NETWORKS and isinstance(env, ProofEnv):
         sizes = env.sizes
         return PROOF_NETWORKS[name](
@@ -288,9 +291,9 @@ def make_network(config: Config, env: Environment) -> nn.Module:
             fact_layers=chosen.fact_layers,
             **common,
         )
-    if name == "mlp" and not isinstance(env, ProofEnv):
-        return MLPActorCritic(action_space=env.action_space, **common)
-    fitting = ", ".join(PROOF_NETWORKS) if isinstance(env, ProofEnv) else "mlp"
+    if name in networks.NETWORKS and not isinstance(env, ProofEnv):
+        return networks.make(name, env.action_space, **memory, **common)
+    fitting = ", ".join(PROOF_NETWORKS if isinstance(env, ProofEnv) else networks.NETWORKS)
     raise PPOJaxError(
         f"network.network = {name!r} does not fit this task; use {fitting} or an import path module:Class"
     )

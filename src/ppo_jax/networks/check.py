@@ -1,0 +1,138 @@
+"""Whether a network fits its environment, told in one line before anything is compiled."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
+from ppo_jax.types import ActionSpace, Box, Environment, PPOJaxError
+
+__all__ = ["check_network"]
+
+PyTree = Any
+
+DISTRIBUTION_METHODS = ("sample", "mode", "log_prob", "entropy", "max_entropy")
+_LIBRARIES = tuple(str(Path(str(module.__file__)).parent) for module in (jax, flax))
+
+
+def check_network(network: Any, env: Environment, env_params: PyTree) -> None:
+    """Trace one step of `network` on observations of `env`, and compare shapes with what PPO needs.
+
+    A network is ``init(key, observation [n, ...])`` and ``apply(params, observation)`` to ``(distribution [n],
+    value [n])``. One with `initial_carry` also takes ``(carry, start [n])`` and returns the next carry as a third.
+    Nothing is compiled or computed.
+
+    Raises:
+        PPOJaxError: what does not fit, with the shape expected and the one found; or what the network itself raised.
+    """
+    for method in ("init", "apply"):
+        if not callable(getattr(network, method, None)):
+            raise PPOJaxError(f"network: must be a flax.linen module, got {_describe(network)} without {method}()")
+    space = env.action_space
+    n = 3 if isinstance(space, Box) or space.n != 3 else 4  # episodes; no axis of actions can be taken for it
+    jax.eval_shape(lambda env_params: _trace_step(network, env, env_params, n), env_params)
+
+
+def _trace_step(network: Any, env: Environment, env_params: PyTree, n: int) -> None:
+    key = jax.random.key(0)
+    observation, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, n), env_params)
+    memory: tuple[Any, ...] = ()
+    if hasattr(network, "initial_carry"):
+        carry = _call("initial_carry(n)", network.initial_carry, n)
+        if any(jnp.shape(leaf)[:1] != (n,) for leaf in jax.tree.leaves(carry)):
+            raise PPOJaxError(f"network: initial_carry(n) must hold arrays [n, ...], got {_describe(carry, n)}")
+        memory = (carry, jnp.zeros(n, bool))
+    params = _call("init", network.init, key, observation, *memory)
+    output = _call("apply", network.apply, params, observation, *memory)
+
+    wanted = "(distribution, value, carry)" if memory else "(distribution, value)"
+    fits = isinstance(output, tuple) and len(output) == (3 if memory else 2)
+    if not (fits and all(hasattr(output[0], name) for name in DISTRIBUTION_METHODS) and hasattr(output[1], "shape")):
+        raise PPOJaxError(f"network: must return {wanted}, got {_describe(output, n)}")
+    distribution, value, *after = output
+    _check_distribution(distribution, env.action_space, n)
+    if value.shape != (n,):
+        raise PPOJaxError(f"network: value must be [n], got {_describe(value, n)}")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise PPOJaxError(f"network: value must be floating point, got {value.dtype}")
+    if memory:
+        _check_carry(memory[0], after[0], n)
+
+
+def _check_distribution(distribution: Any, space: ActionSpace, n: int) -> None:
+    """Compare with the actions; a distribution of the user's own by what it samples."""
+    expected: type
+    if isinstance(space, Box):
+        size, actions, expected = space.size, f"a Box of {space.size}", DiagonalGaussian
+    else:
+        size, actions, expected = space.n, f"Discrete({space.n})", Categorical
+    if isinstance(distribution, Categorical | DiagonalGaussian):
+        if not isinstance(distribution, expected):
+            raise PPOJaxError(
+                f"network: the actions are {actions}, which need a {expected.__name__}, got a "
+                f"{type(distribution).__name__}"
+            )
+        for name, array in distribution._asdict().items():
+            if array is not None and jnp.shape(array) != (n, size):
+                raise PPOJaxError(f"network: {name} must be [n, {size}] for {actions}, got {_describe(array, n)}")
+        return
+    action = _call("sample", distribution.sample, jax.random.key(0))
+    if jnp.shape(action) != ((n, size) if isinstance(space, Box) else (n,)):
+        wanted = f"[n, {size}]" if isinstance(space, Box) else "[n]"
+        raise PPOJaxError(f"network: sampled actions must be {wanted} for {actions}, got {_describe(action, n)}")
+    for name in ("log_prob", "entropy", "max_entropy"):
+        array = _call(name, getattr(distribution, name), *([action] if name == "log_prob" else []))
+        if jnp.shape(array) != (n,):
+            raise PPOJaxError(f"network: {name} of the distribution must be [n], got {_describe(array, n)}")
+
+
+def _check_carry(before: PyTree, after: PyTree, n: int) -> None:
+    """The carry must come back as it went in, or no scan over steps can hold it."""
+    built: Any = jax.tree.structure(before)
+    if built != jax.tree.structure(after):
+        raise PPOJaxError(
+            "network: the carry it returns must be built like initial_carry(n), "
+            f"{_describe(before, n)}, got {_describe(after, n)}"
+        )
+    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True):
+        if (jnp.shape(old), jnp.result_type(old)) != (jnp.shape(new), jnp.result_type(new)):
+            raise PPOJaxError(
+                f"network: carry{jax.tree_util.keystr(path)} must stay {_describe(old, n)} {jnp.result_type(old)}, "
+                f"got {_describe(new, n)} {jnp.result_type(new)}"
+            )
+
+
+def _call(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call into the network; what it raises becomes one line that says where."""
+    try:
+        return function(*args)
+    except PPOJaxError:
+        raise
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
+        place = frames[-1]
+        where = f" ({Path(place.filename).name}:{place.lineno})" if place.filename != __file__ else ""
+        lines = str(error).strip().splitlines()
+        message = f": {lines[0]}" if lines else ""
+        raise PPOJaxError(f"network: {what} raised {type(error).__name__}{message}{where}") from error
+
+
+def _describe(x: Any, n: int | None = None) -> str:
+    """Arrays as their shape with n for its first axis, containers with what they hold, anything else by its type."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        shape = [str(size) for size in x.shape]
+        if x.shape[:1] == (n,):
+            shape[0] = "n"
+        return f"[{', '.join(shape)}]"
+    if isinstance(x, dict):
+        return "{" + ", ".join(f"{key}: {_describe(value, n)}" for key, value in x.items()) + "}"
+    if type(x) in (tuple, list):
+        return "(" + ", ".join(_describe(value, n) for value in x) + ")"
+    return "None" if x is None else type(x).__name__

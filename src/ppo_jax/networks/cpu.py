@@ -1,0 +1,90 @@
+"""Forms of the networks that train faster on a CPU, with the same parameters and, to rounding, the same outputs.
+
+XLA's CPU backend is slow at two things that the plain networks ask of it inside the loop over minibatches. A product of
+columns with columns, which the gradient of a `Dense` layer is, takes it twice to five times as long as one of rows with
+rows. The gradient of a convolution takes it six to eight times as long as that of the same product of windows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from ppo_jax.networks.mlp import ACTIVATIONS, MLP, MLPActorCritic, Observation, array_and_mask
+from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, Distribution
+from ppo_jax.types import Box
+
+__all__ = ["MIN_COLUMNS", "ColumnMLPActorCritic", "convolution"]
+
+MIN_COLUMNS = 64  # samples; fewer are quicker as rows
+
+
+class ColumnDense(nn.Module):
+    """A linear layer like `dense`, whose samples are columns.
+
+    With many samples along the last axis the gradient of the weights multiplies rows with rows, which XLA does in half
+    the time on a CPU.
+    """
+
+    features: int
+    scale: float = 2**0.5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [n_in, n] to [features, n]."""
+        kernel = self.param("kernel", nn.initializers.orthogonal(self.scale), (x.shape[0], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return kernel.T @ x + bias[:, None]
+
+
+class ColumnMLP(MLP):
+    """An `MLP` whose samples are columns."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [n_in, n] to [hidden_sizes[-1], n]."""
+        activate = ACTIVATIONS[self.activation]
+        n_hidden = len(self.hidden_sizes)
+        for i, size in enumerate(self.hidden_sizes):
+            x = activate(ColumnDense(size, name=f"Dense_{i}")(x))
+        for i in range(n_hidden, n_hidden + self.residual_layers):
+            x = x + activate(ColumnDense(x.shape[0], name=f"Dense_{i}")(x))
+        return x
+
+
+class ColumnMLPActorCritic(MLPActorCritic):
+    """An `MLPActorCritic` that turns many samples into columns and its outputs back into rows."""
+
+    @nn.compact
+    def __call__(self, observation: Observation) -> tuple[Distribution, jax.Array]:
+        """Return the action distribution [n] and the value [n]."""
+        x, mask = array_and_mask(observation)
+        if len(x) < MIN_COLUMNS:
+            return super().__call__(observation)
+        # A copy: of a view, the gradient of 4 x 64 weights takes XLA as long as that of 64 x 64. Training is 1.1 times
+        # as fast with 64 environments of CartPole or Breakout.
+        x = jax.lax.optimization_barrier(jnp.transpose(jnp.reshape(x, (x.shape[0], -1))))
+        trunk = (self.hidden_sizes, self.activation, self.residual_layers)
+        actor = ColumnMLP(*trunk, name="actor")(x)
+        critic = ColumnMLP(*trunk, name="critic")(x) if self.separate_critic else actor
+        value = ColumnDense(1, 1.0, name="critic_head")(critic)[0]
+        n_outputs = self.action_space.size if isinstance(self.action_space, Box) else self.action_space.n
+        output = jnp.transpose(ColumnDense(n_outputs, 0.01, name="actor_head")(actor))
+        if isinstance(self.action_space, Box):
+            log_std = self.param("log_std", nn.initializers.zeros, (n_outputs,))
+            return DiagonalGaussian(output, jnp.broadcast_to(log_std[None], output.shape)), value
+        return Categorical(output, mask), value
+
+
+def convolution(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+    """`jax.lax.conv_general_dilated` as one matrix product of the windows, for stride 1 and no padding.
+
+    Maps images [n, h, w, c] with a kernel [a, b, c, features] to [n, h - a + 1, w - b + 1, features].
+    """
+    rows, columns, channels, features = kernel.shape
+    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+    windows = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
+    return jnp.concatenate(windows, axis=-1) @ kernel.reshape(rows * columns * channels, features)
