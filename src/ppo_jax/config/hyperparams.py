@@ -1,4 +1,8 @@
-"""What the algorithm is told: `Settings`, static, and `Hyperparams`, traced."""
+"""What the algorithm is told: `Settings`, which are static, and `Hyperparams`, which are traced.
+
+Another value of a static setting needs another compilation. A traced one may change at no cost, and may be an array
+over runs under `jax.vmap`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["SCHEDULE_SHAPES", "Hyperparams", "Schedule", "Settings"]
 
-SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential", "logarithmic")
+SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential")
 
 
 class Schedule(NamedTuple):
@@ -44,7 +48,7 @@ class Settings:
     n_envs: int
     n_steps: int
     n_epochs: int
-    batch_size: int
+    batch_size: int  # transitions
     n_updates: int
     normalize_advantage: bool = True
     bootstrap_truncation: bool = True
@@ -52,6 +56,7 @@ class Settings:
     normalize_rewards: bool = False
     normalize_values: bool = False
     shuffle_groups: int = 1
+    sequence_length: int = 1  # steps of the sequences that minibatches are made of; divides n_steps and batch_size
     axis: str | None = None  # mesh axis of `jax.shard_map` that the environments are split over; the counts are of all
 
     @property

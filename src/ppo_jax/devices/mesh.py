@@ -121,9 +121,6 @@ def resolve(config: Config, begins: bool = True) -> Config:
         raise PPOJaxError(
             f"ppo.batch_size = {batch_size} cannot be split over {n} devices; the nearest that can: {near}"
         )
-    if (groups := config.ppo.shuffle_groups) > 1 and groups % n:
-        fitting = ", ".join(str(d) for d in range(1, groups + 1) if groups % d == 0)
-        raise PPOJaxError(f"{n} devices cannot share ppo.shuffle_groups = {groups}; these many can: {fitting}")
     return config.override({"devices": n})
 
 
