@@ -52,4 +52,4 @@ class Devices:
 
 def flat(assignments: tuple[tuple[str, ...], ...]) -> list[str]:
     """The assignments of every --set in one list."""
-    return [text for group in assignments for text in group]
+    return [text for given in assignments for text in given]

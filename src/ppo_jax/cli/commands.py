@@ -73,14 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         atexit.register(gc.freeze)  # Python would look through all that JAX made for cycles: 0.3 s of 8 on Countries S3
     try:
-        code = parse(list(sys.argv[1:] if arguments is None else arguments)).run()
+        code = _parse(list(sys.argv[1:] if arguments is None else arguments)).run()
         sys.stdout.flush()
         return code
     except BaseException as error:
         return explain(error)
 
 
-def parse(arguments: list[str]) -> Command:
+def _parse(arguments: list[str]) -> Command:
     """The command that the arguments name.
 
     Raises:
