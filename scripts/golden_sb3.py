@@ -33,8 +33,9 @@ import numpy as np
 import stable_baselines3
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
@@ -120,29 +121,20 @@ class SharedTrunk(BaseFeaturesExtractor):
         return self.layers(observations)
 
 
-def locals_of_train() -> dict[str, Any]:
-    """The local variables of the `PPO.train` that is running."""
-    frame = sys._getframe()
-    while frame.f_code is not PPO.train.__code__:
-        frame = frame.f_back
-    return frame.f_locals
+def settings_of(changes: dict[str, Any], **more: Any) -> np.ndarray:
+    """JSON of a case's arguments and of the versions that run it."""
+    versions = {"stable_baselines3": stable_baselines3.__version__, "torch": torch.__version__}
+    return np.array(json.dumps(COMMON | changes | versions | more))
 
 
-def record(case: str, changes: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Run one rollout and one update and return everything a golden file holds."""
-    settings = COMMON | changes
-    env = Recorder(DummyVecEnv([lambda: Drift(case == "continuous")] * N_ENVS))
-    policy: dict[str, Any] = {"net_arch": [8]}
-    if case == "shared_trunk":
-        policy = {"net_arch": [], "features_extractor_class": SharedTrunk}
-    model = PPO("MlpPolicy", env, seed=17, device="cpu", policy_kwargs=policy, **settings)
-    model.set_logger(Logger(None, []))
-    with torch.no_grad():
-        # The usual policy head is almost uniform: too dull to tell a right gradient from a wrong one.
-        model.policy.action_net.weight.mul_(60.0)
-    before = {k: v.clone() for k, v in model.policy.state_dict().items()}
+def state_dict(moment: str, model: OnPolicyAlgorithm) -> dict[str, np.ndarray]:
+    """A copy of the policy's weights, by name."""
+    return {f"{moment}/{name}": w.numpy().copy() for name, w in model.policy.state_dict().items()}
 
-    _, callback = model._setup_learn(10**6, CallbackList([]))
+
+def rollout(model: OnPolicyAlgorithm, env: Recorder, callback: BaseCallback) -> dict[str, np.ndarray]:
+    """Run one rollout and return what the environments gave and the algorithm made of it, [T, B, ...]."""
+    env.steps.clear()
     model.collect_rollouts(model.env, callback, model.rollout_buffer, N_STEPS)
     buffer = model.rollout_buffer
     names = ("observations", "actions", "log_probs", "values", "advantages", "returns")
@@ -150,17 +142,20 @@ def record(case: str, changes: dict[str, Any]) -> dict[str, np.ndarray]:
     recorded = [np.stack(x) for x in zip(*env.steps, strict=True)]
     golden |= dict(zip(("rewards", "terminated", "truncated", "final_observations"), recorded, strict=True))
     golden["last_observations"] = model._last_obs.copy()
+    return golden
 
-    permutations: list[np.ndarray] = []
-    rng = np.random.default_rng(0)
 
-    def permutation(n: int) -> np.ndarray:
-        permutations.append(rng.permutation(n))
-        return permutations[-1]
-
+def update(model: OnPolicyAlgorithm) -> dict[str, np.ndarray]:
+    """Run the epochs and return the numbers of every minibatch."""
     seen: dict[str, list[float]] = {name: [] for name in ("approx_kl", "loss", "grad_norm")}
     finished: dict[str, Any] = {}
     real_clip, real_step = torch.nn.utils.clip_grad_norm_, model.policy.optimizer.step
+
+    def locals_of_train() -> dict[str, Any]:
+        frame = sys._getframe()
+        while frame.f_code is not type(model).train.__code__:
+            frame = frame.f_back
+        return frame.f_locals
 
     def clip_grad_norm(parameters: Any, max_norm: float) -> torch.Tensor:
         norm = real_clip(parameters, max_norm)
@@ -177,7 +172,6 @@ def record(case: str, changes: dict[str, Any]) -> dict[str, np.ndarray]:
         finished.update(locals_of_train())
 
     with (
-        mock.patch.object(np.random, "permutation", permutation),
         mock.patch.object(torch.nn.utils, "clip_grad_norm_", clip_grad_norm),
         mock.patch.object(model.policy.optimizer, "step", step),
         mock.patch.object(model.logger, "record", log),
@@ -189,17 +183,43 @@ def record(case: str, changes: dict[str, Any]) -> dict[str, np.ndarray]:
     lists = {"policy_loss": "pg_losses", "value_loss": "value_losses", "entropy_loss": "entropy_losses"}
     for name, local in (lists | {"clip_fraction": "clip_fractions"}).items():
         seen[name] = finished[local]
-    # The buffer flattens environments first.
-    time_first = np.arange(N_STEPS * N_ENVS).reshape(N_STEPS, N_ENVS).T.ravel()
-    minibatches = np.stack([time_first[p] for p in permutations])
+    seen["explained_variance"] = finished["explained_var"]
+    return {name: np.float32(values) for name, values in seen.items()}
+
+
+def time_first() -> np.ndarray:
+    """Index into the rollout flattened with time first, for each index of the buffer, which has environments first."""
+    return np.arange(N_STEPS * N_ENVS).reshape(N_STEPS, N_ENVS).T.ravel()
+
+
+def record(case: str, changes: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Run one rollout and one update and return everything a golden file holds."""
+    env = Recorder(DummyVecEnv([lambda: Drift(case == "continuous")] * N_ENVS))
+    policy: dict[str, Any] = {"net_arch": [8]}
+    if case == "shared_trunk":
+        policy = {"net_arch": [], "features_extractor_class": SharedTrunk}
+    model = PPO("MlpPolicy", env, seed=17, device="cpu", policy_kwargs=policy, **COMMON | changes)
+    model.set_logger(Logger(None, []))
+    with torch.no_grad():
+        # The usual policy head is almost uniform: too dull to tell a right gradient from a wrong one.
+        model.policy.action_net.weight.mul_(60.0)
+    before = state_dict("before", model)
+    _, callback = model._setup_learn(10**6, CallbackList([]))
+    golden = rollout(model, env, callback)
+
+    permutations: list[np.ndarray] = []
+    rng = np.random.default_rng(0)
+
+    def permutation(n: int) -> np.ndarray:
+        permutations.append(rng.permutation(n))
+        return permutations[-1]
+
+    with mock.patch.object(np.random, "permutation", permutation):
+        golden |= update(model)
+    minibatches = np.stack([time_first()[p] for p in permutations])
     golden["minibatches"] = minibatches.reshape(len(permutations), -1, BATCH_SIZE).astype(np.int32)
-    golden |= {name: np.float32(values) for name, values in seen.items()}
-    golden["explained_variance"] = np.float32(finished["explained_var"])
-    for moment, weights in (("before", before), ("after", model.policy.state_dict())):
-        golden |= {f"{moment}/{name}": w.numpy() for name, w in weights.items()}
-    versions = {"stable_baselines3": stable_baselines3.__version__, "torch": torch.__version__}
-    golden["settings"] = np.array(json.dumps(settings | versions))
-    return golden
+    golden |= before | state_dict("after", model)
+    return golden | {"settings": settings_of(changes)}
 
 
 def check(case: str, golden: dict[str, np.ndarray]) -> None:

@@ -35,7 +35,7 @@ def trained(env: toys.Probe, *observations: float, **changes: Any) -> tuple[Any,
     if shared:
         trainer = replace(trainer, env_params=DISCRETE.probes.index(env))
     state, metrics = jax.jit(ppo.train)(trainer, jax.random.key(1), hyperparams)
-    policy, value = trainer.network.apply(state.params, jnp.array(observations)[:, None])
+    policy, value = trainer.network.apply(state.learner.params, jnp.array(observations)[:, None])
     return policy, np.asarray(value), metrics
 
 

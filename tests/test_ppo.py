@@ -8,13 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, ScheduleConfig
-from ppo_jax.ops import collectives, schedules
-from ppo_jax.ops.normalization import Moments
+from ppo_jax.devices import collectives as device_collectives
+from ppo_jax.ops import schedules
+from ppo_jax.ops.collectives import Collectives
+from ppo_jax.ops.normalization import Moments, standardize
+from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.rollout_metrics import rollout_metrics
+from ppo_jax.ops.sequences import flatten
 from ppo_jax.types import EnvStep
 from tests import toys
 
@@ -135,21 +140,21 @@ def test_terminated_wins() -> None:
 
 def test_log_probs_and_values_are_those_of_the_network(walked: Any) -> None:
     trainer, state, x = walked
-    policy, value = trainer.network.apply(state.params, x.observation.reshape(-1, 1))
+    distribution, value = trainer.network.apply(state.learner.params, x.observation.reshape(-1, 1))
     close(x.value.ravel(), value)
-    close(x.log_prob.ravel(), policy.log_prob(x.action.ravel()))
+    close(x.log_prob.ravel(), distribution.log_prob(x.action.ravel()))
 
 
 def test_final_values_are_of_the_observation_that_was_cut(walked: Any) -> None:
     trainer, state, x = walked
     # The reward of the walk is the position it leads to.
-    value = trainer.network.apply(state.params, x.reward.reshape(-1, 1))[1].reshape(x.value.shape)
+    value = trainer.network.apply(state.learner.params, x.reward.reshape(-1, 1))[1].reshape(x.value.shape)
     close(jnp.where(x.truncated, x.final_value, 0.0), jnp.where(x.truncated, value, 0.0))
     assert jnp.abs(x.final_value[:-1] - x.value[1:])[x.truncated[:-1]].min() > 1e-3
 
 
 def test_minibatches_are_fresh_permutations() -> None:
-    orders = [np.asarray(ppo.minibatch_order(KEY, jnp.asarray(epoch), 12, 4)) for epoch in range(2)]
+    orders = [np.asarray(Collectives().shuffle(jax.random.fold_in(KEY, epoch), 12, 4)) for epoch in range(2)]
     for order in orders:
         assert order.shape == (3, 4) and sorted(order.ravel()) == list(range(12))
     assert (orders[0] != orders[1]).any()
@@ -166,7 +171,7 @@ def trained(walk: tuple[ppo.Trainer, Hyperparams]) -> tuple[ppo.TrainState, dict
 def test_training_moves_everything(walk: Any, trained: Any) -> None:
     before, (after, metrics) = ppo.init(walk[0], KEY, walk[1]), trained
     assert after.step == 4
-    for old, new in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
+    for old, new in zip(jax.tree.leaves(before.learner.params), jax.tree.leaves(after.learner.params), strict=True):
         assert (old != new).any()
     for name, values in metrics.items():
         assert values.shape == (4,) and values.dtype == jnp.float32, name
@@ -200,10 +205,13 @@ def test_runs_together_are_runs_alone(walk: Any) -> None:
     for i, limit in enumerate(limits):
         alone, alone_metrics = plain(jax.jit(ppo.train)(trainer, keys[i], hp._replace(target_kl=limit)))
         state, rows = jax.tree.map(lambda x, i=i: x[i], (states, metrics))
-        equal((state.env_state, state.observation, state.key), (alone.env_state, alone.observation, alone.key))
+        equal(
+            (state.rollout.env_state, state.rollout.observation, state.key),
+            (alone.rollout.env_state, alone.rollout.observation, alone.key),
+        )
         for name in ("episodes", "episode_return_mean", "minibatches_applied", "epochs_completed", "early_stopped"):
             equal(rows[name], alone_metrics[name])
-        close(state.params, alone.params)
+        close(state.learner.params, alone.learner.params)
         close(rows, alone_metrics, 1e-5)
 
     applied = metrics["minibatches_applied"]  # of 4
@@ -214,42 +222,37 @@ def test_runs_together_are_runs_alone(walk: Any) -> None:
 
 
 @pytest.mark.parametrize(("cached", "parts"), [(64, 1), (63, 2), (24, 4), (20, 4), (1, 64)])
-def test_a_minibatch_in_parts_is_the_minibatch(walk: Any, cached: int, parts: int, monkeypatch: Any) -> None:
+def test_a_minibatch_in_parts_is_the_minibatch(walk: Any, cached: int, parts: int) -> None:
     """64 transitions whose gradient is taken in the fewest equal parts that the cache holds."""
     trainer, hp = walk
     state = ppo.init(trainer, KEY, hp)
     expected = jax.jit(lambda state: ppo.update(trainer, state))(state)
     seen = []
 
-    def loss(params: Any, apply: Any, batch: ppo.Batch, *arguments: Any) -> Any:
+    def loss(params: Any, trainer: ppo.Trainer, batch: ppo.Batch, scheduled: Any, hyperparams: Any) -> Any:
         seen.append(len(batch.log_prob))
-        return whole(params, apply, batch, *arguments)
+        return ppo.loss(params, trainer, batch, scheduled, hyperparams)
 
-    whole = ppo.loss
-    monkeypatch.setattr(ppo, "loss", loss)
-    monkeypatch.setattr(collectives, "CACHED", cached)
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    found = jax.jit(lambda state: ppo.update(trainer, state))(state)
+    in_parts = replace(trainer, loss=loss, collectives=device_collectives.InParts(cached))
+    actual = jax.jit(lambda state: ppo.update(in_parts, state))(state)
     assert set(seen) == {64 // parts}
-    close((found[0].params, found[1]), (expected[0].params, expected[1]), 1e-5)
+    close((actual[0].learner.params, actual[1]), (expected[0].learner.params, expected[1]), 1e-5)
 
 
-def test_parts_are_for_processors_and_for_numbers_that_divide(monkeypatch: Any) -> None:
-    monkeypatch.setattr(collectives, "CACHED", 8)
-    monkeypatch.setattr(collectives, "CACHED_BY_CORE", 4)
+def test_parts_are_for_cpus_and_for_numbers_that_divide(monkeypatch: Any) -> None:
+    monkeypatch.setattr(device_collectives, "CPU_CACHED", 8)
     shapes: list[int] = []
 
     def mean(x: jax.Array) -> jax.Array:
         shapes.append(len(x))
         return x.mean(axis=0)
 
-    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
-    close(collectives.mean_over_parts(mean, jnp.arange(23.0)[:, None]), jnp.array([11.0]))
-    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
-    close(collectives.mean_over_parts(mean, jnp.arange(24.0)[:, None], "devices"), jnp.array([11.5]))
-    assert shapes == [8, 23, 4, 24, 24]
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        average = device_collectives.default_collectives().average
+        close(average(mean, jnp.arange(24.0)[:, None]), jnp.array([11.5]))
+        close(average(mean, jnp.arange(23.0)[:, None]), jnp.array([11.0]))
+    assert shapes == [8, 23, 24, 23]
 
 
 def test_networks_of_runs_together_begin_one_by_one(walk: Any) -> None:
@@ -260,7 +263,7 @@ def test_networks_of_runs_together_begin_one_by_one(walk: Any) -> None:
     found = re.findall(r"@lapack_s(?:geqrf|orgqr)_ffi.*?num_batch_dims = \"(\d)\"", together.as_text())
     assert found and set(found) == {"0"}, found
     states, alone = together.compile()(trainer, keys, hp), ppo.init(trainer, keys[7], hp)
-    equal(jax.tree.map(lambda x: x[7], states.params), alone.params)
+    equal(jax.tree.map(lambda x: x[7], states.learner.params), alone.learner.params)
 
 
 def test_the_update_is_traced_once_whatever_the_hyperparameters(walk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +271,9 @@ def test_the_update_is_traced_once_whatever_the_hyperparameters(walk: Any, monke
     update, traces = ppo.update, []
     monkeypatch.setattr(ppo, "update", lambda *arguments: traces.append(1) or update(*arguments))
     train = jax.jit(lambda *arguments: ppo.train(*arguments))
-    other = toys.build(toys.Walk(), learning_rate=ScheduleConfig(1e-3, 0.0, "cosine", warmup=0.1), gamma=0.5, **WALK)[1]
+    other = toys.build(toys.Walk(), learning_rate=ScheduleConfig(1e-3, 0.0, "constant", warmup=0.1), gamma=0.5, **WALK)[
+        1
+    ]
     for hyperparams in (hp, other, hp._replace(ent_coef=schedules.constant(0.1), target_kl=1e-3)):
         train.trace(replace(trainer), jax.random.key(len(traces)), hyperparams)
     assert len(traces) == 1
@@ -294,7 +299,7 @@ def test_weak_types_of_an_environment_end_at_the_start() -> None:
     trainer, hp = toys.build(WeaklyTyped(), **WALK)
     assert WeaklyTyped().reset(KEY, ())[0].weak_type
     state = ppo.init(trainer, KEY, hp)
-    assert not any(x.weak_type for x in jax.tree.leaves((state.observation, state.env_state)))
+    assert not any(x.weak_type for x in jax.tree.leaves((state.rollout.observation, state.rollout.env_state)))
     update = jax.jit(lambda state: ppo.update(trainer, state)[0])
     update(update(state))
     assert update._cache_size() == 1
@@ -332,12 +337,73 @@ def test_schedules_run_on_environment_steps(walk: Any) -> None:
 
 @pytest.mark.parametrize("still", ["learning_rate", "critic_learning_rate"])
 def test_the_critic_has_a_learning_rate_of_its_own(walk: Any, still: str) -> None:
-    state = ppo.init(walk[0], KEY, walk[1]._replace(**{still: schedules.constant(0.0)}))
-    before, after = state.params["params"], jax.jit(ppo.update)(walk[0], state)[0].params["params"]
+    rates = dict.fromkeys(("learning_rate", "critic_learning_rate"), schedules.constant(0.03))
+    state = ppo.init(walk[0], KEY, walk[1]._replace(**rates | {still: schedules.constant(0.0)}))
+    before, after = state.learner.params["params"], jax.jit(ppo.update)(walk[0], state)[0].learner.params["params"]
     for module in ("actor", "actor_head", "critic", "critic_head"):
         resting = module.startswith("critic") == (still == "critic_learning_rate")
         moved = [(a != b).any() for a, b in zip(*map(jax.tree.leaves, (before[module], after[module])), strict=True)]
         assert not any(moved) if resting else all(moved), module
+
+
+# --- an optimizer and a loss of your own
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adam(3e-4),
+        optax.sgd(1e-3),
+        optax.chain(optax.clip(1.0), optax.adamw(3e-4)),
+        optax.inject_hyperparams(optax.adam)(learning_rate=1.0),
+    ],
+    ids=["adam", "sgd", "chain", "injected"],
+)
+def test_any_optimizer_descends(walk: Any, optimizer: optax.GradientTransformation) -> None:
+    trainer = replace(walk[0], optimizer=optimizer)
+    hp = walk[1]._replace(learning_rate=schedules.constant(3e-4))
+    state = ppo.init(trainer, KEY, hp)
+    state, transitions = ppo.rollout(trainer, state)
+    state, batch, _ = ppo.make_batch(trainer, state, transitions)
+    scheduled = schedules.scheduled(hp, state.step, 128)
+    flat = flatten(batch._replace(carry=()))
+    before = ppo.loss(state.learner.params, trainer, flat, scheduled, hp)[0]
+    learner = state.learner._replace(
+        opt_state=set_hyperparams(state.learner.opt_state, learning_rate=scheduled["learning_rate"])
+    )
+    learner, _ = jax.jit(ppo.update_epochs)(trainer, learner, batch, KEY, scheduled, hp)
+    assert ppo.loss(learner.params, trainer, flat, scheduled, hp)[0] < before
+
+
+def test_the_default_optimizer_is_optax_adam_to_the_bit(walk: Any) -> None:
+    """With one constant rate, and gradients too small to be clipped."""
+    trainer, hp = walk
+    hp = hp._replace(learning_rate=schedules.constant(1e-3), max_grad_norm=np.inf)
+    plain_adam = replace(trainer, optimizer=optax.adam(1e-3, eps=1e-5))
+    update = jax.jit(ppo.update)
+    ours, _ = update(trainer, ppo.init(trainer, KEY, hp))
+    theirs, _ = update(plain_adam, ppo.init(plain_adam, KEY, hp))
+    close(ours.learner.params, theirs.learner.params, 1e-7)
+
+
+def test_an_injected_learning_rate_follows_the_schedule(walk: Any) -> None:
+    trainer = replace(walk[0], optimizer=optax.inject_hyperparams(optax.sgd)(learning_rate=1.0))
+    hp = toys.build(toys.Walk(), learning_rate=ScheduleConfig(0.04, 0.0), **WALK)[1]
+    state, _ = jax.jit(ppo.train)(trainer, KEY, hp)
+    assert state.learner.opt_state.hyperparams["learning_rate"] == pytest.approx(0.01)
+
+
+def test_metrics_of_a_loss_of_your_own_are_reported(walk: Any) -> None:
+    def loss(params: Any, trainer: ppo.Trainer, batch: ppo.Batch, scheduled: Any, hyperparams: Any) -> Any:
+        total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
+        norm = optax.tree.norm(params)
+        return total + 1e-3 * norm, metrics | {"weights": norm, "mean_action": (batch.action.mean(), 2.0)}
+
+    trainer = replace(walk[0], loss=loss)
+    _, metrics = jax.jit(ppo.train)(trainer, KEY, walk[1])
+    assert metrics["weights"].shape == (4,) and (metrics["weights"] > 0).all()
+    assert (metrics["mean_action"] < 0.5).all()  # a pair is a sum and its weight
+    assert set(metrics) - {"weights", "mean_action"} == set(jax.eval_shape(ppo.train, *walk[:1], KEY, walk[1])[1])
 
 
 # --- units
@@ -347,7 +413,7 @@ def first_update(env: toys.Probe, **changes: Any) -> dict[str, float]:
     """One update that learns nothing, from a critic that says 0 everywhere."""
     trainer, hp = toys.build(env, learning_rate=0.0, n_steps=64, batch_size=256, **changes)
     state = ppo.init(trainer, KEY, hp)
-    head = state.params["params"]["critic_head"]
+    head = state.learner.params["params"]["critic_head"]
     head["kernel"] = jnp.zeros_like(head["kernel"])
     metrics = jax.jit(ppo.update)(trainer, state)[1]
     return {name: float(value) for name, value in metrics.items()}
@@ -376,7 +442,8 @@ def test_a_critic_in_other_units_explains_as_much() -> None:
     transitions = ppo.rollout(trainer, state)[1]
     moments = Moments(jnp.asarray(0.0), jnp.asarray(2500.0), jnp.asarray(1e4))
     half = transitions._replace(value=transitions.reward / 2 / 50.0)
-    metrics = ppo.make_batch(trainer, state._replace(value_moments=moments), half)[2]
+    state = state._replace(normalizers=state.normalizers._replace(value=moments))
+    metrics = ppo.make_batch(trainer, state, half)[2]
     assert metrics["explained_variance"] == pytest.approx(0.75, abs=1e-5)
 
 
@@ -386,8 +453,9 @@ def test_what_follows_a_cut_in_normalised_units(bootstrap: bool) -> None:
     settings = {"n_steps": 5, "gamma": 0.5, "normalize_values": True, "bootstrap_truncation": bootstrap}
     trainer, hp = toys.build(toys.EndlessReward(), **settings, batch_size=20)
     state = ppo.init(trainer, KEY, hp)
-    state = state._replace(value_moments=Moments(jnp.asarray(7.0), jnp.asarray(4.0), jnp.asarray(1e6)))
-    state, transitions, _ = ppo.rollout(trainer, state)
+    moments = Moments(jnp.asarray(7.0), jnp.asarray(4.0), jnp.asarray(1e6))
+    state = state._replace(normalizers=state.normalizers._replace(value=moments))
+    state, transitions = ppo.rollout(trainer, state)
     batch = ppo.make_batch(trainer, state, transitions)[1]
     value = 7.0 + 2.0 * transitions.value[-1]  # the observation never changes, so neither does its value
     advantage = 1.0 + (0.5 * value if bootstrap else 0.0) - value
@@ -401,20 +469,33 @@ def test_one_rollout_and_its_epochs_see_one_normalisation(walk: Any, walked: Any
     update = jax.jit(ppo.update)
     expected, _ = update(trainer, ppo.init(trainer, KEY, hp))
     state, _ = update(normalizing, ppo.init(normalizing, KEY, hp))
-    equal(state.params, expected.params)
+    equal(state.learner.params, expected.learner.params)
     raw = np.asarray(walked[2].observation)
-    close(state.observation_moments.mean, raw.mean((0, 1)))
-    close(state.observation_moments.var, raw.var((0, 1)), 1e-5)
+    close(state.normalizers.observation.mean, raw.mean((0, 1)))
+    close(state.normalizers.observation.var, raw.var((0, 1)), 1e-5)
     # The second update sees them.
     seen = jax.jit(ppo.rollout)(normalizing, state)[1].observation[0]
-    close(seen, (state.observation - raw.mean((0, 1))[None]) / raw.std((0, 1))[None], 1e-4)
+    close(seen, (state.rollout.observation - raw.mean((0, 1))[None]) / raw.std((0, 1))[None], 1e-4)
 
 
 def metrics_of(rewards: jax.Array, values: jax.Array) -> dict[str, jax.Array]:
     """Of episodes of one step, so that rewards are the returns."""
     ends, nothing = jnp.ones(rewards.shape, bool), jnp.zeros(rewards.shape)
     info = {"episode_done": ends, "episode_return": rewards, "episode_length": ends}
-    transitions = ppo.Transition((), nothing, nothing, values, nothing, rewards, ends, ~ends, info)
+    transitions = ppo.Transition(
+        observation=(),
+        action=nothing,
+        log_prob=nothing,
+        value=values,
+        final_value=nothing,
+        reward=rewards,
+        terminated=ends,
+        truncated=~ends,
+        start=ends,
+        carry=(),
+        raw_observation=(),
+        info=info,
+    )
     return rollout_metrics(transitions, values, rewards, rewards - values)
 
 
@@ -430,7 +511,7 @@ def test_returns_that_do_not_vary_are_no_broken_critic() -> None:
 
 def test_metrics_of_episodes_are_null_where_none_ended() -> None:
     trainer, hp = toys.build(toys.EndlessReward(), bootstrap_truncation=False)
-    _, x, _ = jax.jit(ppo.rollout)(trainer, ppo.init(trainer, KEY, hp))
+    _, x = jax.jit(ppo.rollout)(trainer, ppo.init(trainer, KEY, hp))
     # Eight steps, episodes of five: four environments end one each in the first rollout.
     metrics = rollout_metrics(x, x.value, x.value, x.value)
     assert metrics["episodes"] == 4
@@ -443,12 +524,11 @@ def test_metrics_of_episodes_are_null_where_none_ended() -> None:
     assert x.truncated.any() and not x.final_value.any()
 
 
-def test_rows_are_standardized_each_by_itself_on_any_number_of_devices():
-    rows = jax.random.normal(jax.random.key(0), (3, 2048)) * jnp.array([[1.0], [5.0], [0.1]]) + 2.0
-    one = jax.jit(collectives.standardize_rows)(rows)
-    for row, found in zip(rows, one, strict=True):
-        np.testing.assert_array_equal(found, jax.jit(collectives.standardize)(row))
-    parts = rows.reshape(3, 4, 512).swapaxes(0, 1)  # of four devices
-    standardize = jax.vmap(lambda x: collectives.standardize_rows(x, "devices"), axis_name="devices")
-    np.testing.assert_allclose(standardize(parts).swapaxes(0, 1).reshape(3, 2048), one, rtol=1e-5, atol=1e-5)
-    assert collectives.standardize_rows(jnp.array([[3.0], [4.0]])).tolist() == [[3.0], [4.0]]
+def test_advantages_are_standardized_over_all_devices():
+    rows = jax.random.normal(jax.random.key(0), (2048,)) * 5.0 + 2.0
+    one = jax.jit(standardize)(rows)
+    parts = rows.reshape(4, 512)  # of four devices
+    over_mesh = device_collectives.OverMesh("devices")
+    in_parts = jax.vmap(lambda x: standardize(x, over_mesh), axis_name="devices")(parts)
+    np.testing.assert_allclose(in_parts.ravel(), one, rtol=1e-5, atol=1e-5)
+    assert standardize(jnp.array([3.0])).tolist() == [3.0]

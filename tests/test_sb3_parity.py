@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,15 @@ import pytest
 from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, Settings
 from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.ops.collectives import Collectives
+from ppo_jax.ops.normalization import standardize
+from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.rollout_metrics import rollout_metrics
 from ppo_jax.ops.schedules import constant
+from ppo_jax.ops.sequences import flatten, to_sequences
 from ppo_jax.types import Box, Discrete, Transition
 
+KEY = jax.random.key(0)
 GOLDEN = sorted(Path(__file__).with_name("golden").glob("sb3_*.npz"))
 # A module of ours to the module of the other side, with an actor and a critic of their own or a shared trunk.
 SEPARATE = {
@@ -50,8 +55,17 @@ class Case(NamedTuple):
         """The rollout as Stable-Baselines3 kept it, so that errors of GAE and of the loss do not mix."""
         g = self.golden
         actions = self.transitions.action
-        columns = (g["observations"], actions, g["log_probs"], g["values"], g["advantages"], g["returns"])
-        return ppo.Batch(*(jnp.asarray(x).reshape(-1, *x.shape[2:]) for x in columns))
+        batch = ppo.Batch(
+            observation=g["observations"],
+            action=actions,
+            log_prob=g["log_probs"],
+            value=g["values"],
+            advantages=g["advantages"],
+            returns=g["returns"],
+            start=jnp.zeros(g["values"].shape, bool),
+            carry=(),
+        )
+        return to_sequences(jax.tree.map(jnp.asarray, batch), 1)
 
 
 def weights(golden: dict[str, np.ndarray], moment: str) -> Any:
@@ -104,26 +118,29 @@ def case(request: pytest.FixtureRequest) -> Case:
         flat = jnp.reshape(observations, (-1, observations.shape[-1]))
         return network.apply(before, flat)[1].reshape(observations.shape[:-1])
 
-    policy, _ = network.apply(before, golden["observations"].reshape(-1, 3))
+    distribution, _ = network.apply(before, golden["observations"].reshape(-1, 3))
     actions = golden["actions"] if continuous else golden["actions"][..., 0].astype(np.int32)
     shape = golden["rewards"].shape
     nothing = jnp.zeros(shape)
     transitions = Transition(
         observation=golden["observations"],
         action=actions,
-        log_prob=policy.log_prob(jnp.reshape(actions, (-1, *actions.shape[2:]))).reshape(shape),
+        log_prob=distribution.log_prob(jnp.reshape(actions, (-1, *actions.shape[2:]))).reshape(shape),
         value=critic(golden["observations"]),
         final_value=critic(golden["final_observations"]),
         reward=golden["rewards"],
         terminated=golden["terminated"],
         truncated=golden["truncated"],
+        start=nothing > 0,
+        carry=(),
+        raw_observation=(),
         info={"episode_done": nothing > 0, "episode_return": nothing, "episode_length": nothing},
     )
     return Case(
         name=request.param.stem.removeprefix("sb3_"),
         golden=golden,
         # The environment plays no part: the rollout is given.
-        trainer=ppo.Trainer(None, (), network, ppo.adam(), settings),
+        trainer=ppo.Trainer(env=None, env_params=(), network=network, settings=settings),
         hyperparams=hyperparams,
         scheduled=scheduled,
         before=before,
@@ -141,7 +158,14 @@ def close(actual: Any, expected: Any) -> None:
 def advantages(case: Case) -> jax.Array:
     x, hp = case.transitions, case.hyperparams
     return ppo.gae(
-        x.reward, x.value, case.last_value, x.final_value, x.terminated, x.truncated, hp.gamma, hp.gae_lambda
+        rewards=x.reward,
+        values=x.value,
+        last_value=case.last_value,
+        final_values=x.final_value,
+        terminated=x.terminated,
+        truncated=x.truncated,
+        gamma=hp.gamma,
+        gae_lambda=hp.gae_lambda,
     )
 
 
@@ -166,40 +190,53 @@ def test_explained_variance(case: Case) -> None:
     close(metrics["explained_variance"], case.golden["explained_variance"])
 
 
-@jax.jit
-def one_minibatch(
-    trainer: ppo.Trainer, params: Any, opt_state: Any, batch: ppo.Batch, indices: jax.Array, scheduled: Any, hp: Any
-) -> Any:
-    """The loss, its terms, and an update of this minibatch alone."""
-    minibatch = jax.tree.map(lambda x: x[indices], batch)
-    ranges = (scheduled["clip_range"], hp.clip_range_vf, scheduled["ent_coef"], hp.vf_coef)
-    total, terms = ppo.loss(params, trainer.network.apply, minibatch, *ranges, trainer.settings.normalize_advantage)
-    return total, terms, all_minibatches(trainer, params, opt_state, batch, indices[None, None], scheduled, hp)
+@dataclass(frozen=True)
+class GivenOrder(Collectives):
+    """Minibatches in the order of the other side: `indices` [epochs, minibatches, size] as nested tuples."""
+
+    indices: tuple[Any, ...]
+
+    def shuffle(self, key: jax.Array, n: int, size: int) -> jax.Array:
+        # The epoch is known by its key: `update_epochs` folds the number in.
+        keys = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(KEY, i)))(jnp.arange(len(self.indices)))
+        epoch = jnp.argmax(jnp.all(keys == jax.random.key_data(key)[None], axis=1))
+        return jnp.array(self.indices)[epoch]
+
+
+def as_tuples(indices: np.ndarray) -> tuple[Any, ...]:
+    return tuple(map(as_tuples, indices)) if indices.ndim > 1 else tuple(indices.tolist())
+
+
+def update(case: Case, learner: ppo.Learner, indices: np.ndarray, n_epochs: int) -> tuple[ppo.Learner, Any]:
+    """The epochs with minibatches in the order of `indices` [epochs, minibatches, size]."""
+    trainer = replace(
+        case.trainer,
+        settings=replace(case.trainer.settings, n_epochs=n_epochs),
+        collectives=GivenOrder(as_tuples(indices)),
+    )
+    scheduled = {name: jnp.float32(x) for name, x in case.scheduled.items()}
+    learner = learner._replace(opt_state=set_hyperparams(learner.opt_state, **scheduled))
+    return jax.jit(ppo.update_epochs)(trainer, learner, case.batch, KEY, scheduled, case.hyperparams)
 
 
 @jax.jit
-def all_minibatches(
-    trainer: ppo.Trainer, params: Any, opt_state: Any, batch: ppo.Batch, indices: jax.Array, scheduled: Any, hp: Any
-) -> Any:
-    """The update with minibatches in the order of `indices` [epochs, minibatches, size]."""
-
-    def order(key: jax.Array, epoch: jax.Array, n: int, batch_size: int) -> jax.Array:
-        return indices[epoch]
-
-    return ppo.update_epochs(trainer, params, opt_state, batch, jax.random.key(0), scheduled, hp, order)
+def loss(trainer: ppo.Trainer, params: Any, batch: ppo.Batch, scheduled: Any, hyperparams: Any) -> Any:
+    """The loss of one minibatch and its terms."""
+    if trainer.settings.normalize_advantage:
+        batch = batch._replace(advantages=standardize(batch.advantages))
+    return ppo.loss(params, trainer, flatten(batch._replace(carry=())), scheduled, hyperparams)
 
 
 def test_every_minibatch(case: Case) -> None:
     """One minibatch at a time, that which stops the epochs included; the parameters are our own all along."""
     golden = case.golden
-    trainer = replace(case.trainer, settings=replace(case.trainer.settings, n_epochs=1))
-    params, opt_state = case.before, ppo.adam().init(case.before)
-    for k, indices in enumerate(golden["minibatches"].reshape(-1, trainer.settings.batch_size)):
+    learner = ppo.Learner(params=case.before, opt_state=case.trainer.optimizer.init(case.before))
+    for k, indices in enumerate(golden["minibatches"].reshape(-1, case.trainer.settings.batch_size)):
         if k == len(golden["approx_kl"]):
             break
-        total, terms, (params, opt_state, metrics) = one_minibatch(
-            trainer, params, opt_state, case.batch, indices, case.scheduled, case.hyperparams
-        )
+        minibatch = jax.tree.map(lambda x, indices=indices: x[indices], case.batch)
+        total, terms = loss(case.trainer, learner.params, minibatch, case.scheduled, case.hyperparams)
+        learner, metrics = update(case, learner, indices[None, None], n_epochs=1)
         for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction"):
             close(terms[name], golden[name][k])
         close(terms["entropy"], -golden["entropy_loss"][k])
@@ -208,17 +245,15 @@ def test_every_minibatch(case: Case) -> None:
             close(total, golden["loss"][k])
             close(metrics["grad_norm"], golden["grad_norm"][k])
             assert metrics["grad_clip_fraction"] == (golden["grad_norm"][k] > case.hyperparams.max_grad_norm)
-    jax.tree.map(close, params, case.after)
+    jax.tree.map(close, learner.params, case.after)
 
 
 def test_the_whole_update(case: Case) -> None:
     golden, applied = case.golden, case.applied
-    opt_state = ppo.adam().init(case.before)
-    params, opt_state, metrics = all_minibatches(
-        case.trainer, case.before, opt_state, case.batch, golden["minibatches"], case.scheduled, case.hyperparams
-    )
-    jax.tree.map(close, params, case.after)
-    assert metrics["minibatches_applied"] == opt_state.count == applied
+    learner = ppo.Learner(params=case.before, opt_state=case.trainer.optimizer.init(case.before))
+    learner, metrics = update(case, learner, golden["minibatches"], case.trainer.settings.n_epochs)
+    jax.tree.map(close, learner.params, case.after)
+    assert metrics["minibatches_applied"] == learner.opt_state.count == applied
     assert metrics["epochs_completed"] == applied // golden["minibatches"].shape[1]
     assert metrics["early_stopped"] == (case.name == "kl_stop")
     # Ours average the minibatches applied; the one that stopped the epochs is not among them.

@@ -167,5 +167,7 @@ def build(env: Probe, n_updates: int = 4, **changes: Any) -> tuple[ppo.Trainer, 
     steps = n_updates * settings["n_envs"] * settings["n_steps"]
     config = Config(task=TaskConfig(env_id="probe"), ppo=PPOConfig(**settings, total_timesteps=steps))
     network = MLPActorCritic(env.action_space, hidden_sizes=(16,))
-    trainer = ppo.Trainer(EpisodeStatistics(env), env.default_params, network, ppo.adam(), config.settings)
+    trainer = ppo.Trainer(
+        env=EpisodeStatistics(env), env_params=env.default_params, network=network, settings=config.settings
+    )
     return trainer, config.hyperparams

@@ -27,7 +27,7 @@ from ppo_jax import ppo
 from ppo_jax.config import Config, Settings, from_dict
 from ppo_jax.devices import cpu, mesh
 from ppo_jax.devices.mesh import Placement
-from ppo_jax.ops.collectives import mean_over_parts
+from ppo_jax.ops import schedules
 from ppo_jax.proving import environment as proof
 from ppo_jax.runs.experiment import Experiment, build
 from ppo_jax.runs.loop import chunk_length, compile_chunk
@@ -173,12 +173,12 @@ def measure(name: str) -> dict[str, Any]:
     settings = experiment.config.settings
     state = experiment.initial_state(0)
     jax.block_until_ready(state)
-    data = jax.tree.map(jnp.copy, state._replace(key=jax.random.key_data(state.key)))  # training donates its own
+    data = jax.tree.map(jnp.copy, state)  # training donates its own
     training, peak = {"train": Training(experiment, state, placement)}, peak_rss_mib()
     if placement != (one := Placement()):
         training["train on one device"] = Training(experiment, experiment.initial_state(0), one)
 
-    observation = jax.tree.leaves(state.observation)[0]
+    observation = jax.tree.leaves(state.rollout.observation)[0]
     n_features = HIDDEN if experiment.is_proof else int(np.prod(observation.shape[1:]))
     n_actions = experiment.env.action_space.n  # type: ignore[union-attr]
     x = jax.random.normal(jax.random.key(1), (settings.rollout_size, n_features))
@@ -205,57 +205,26 @@ def measure(name: str) -> dict[str, Any]:
     }
 
 
-def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
-    """The parts of an update, each a program of its own on the data of a real rollout."""
+def _stages(experiment: Experiment, state: ppo.TrainState) -> dict[str, Callable[[], Any]]:
+    """The functions that `ppo.update` calls, each a program of its own on the data of a real rollout.
+
+    `gradients` and `steps` are the two parts of `update_epochs` that compute, as often as an update does them.
+    """
     trainer, settings, hp = experiment.trainer, experiment.config.settings, state.hyperparams
-    state = state._replace(key=jax.random.wrap_key_data(state.key))
     compiled = partial(jax.jit, compiler_options=cpu.compiler_options())
-    after, transitions, _ = jax.jit(ppo.rollout)(trainer, state)
-    _, batch, _ = jax.jit(ppo.make_batch)(trainer, after, transitions)
-    n_minibatches = settings.rollout_size // settings.batch_size
-    keys = jax.random.split(jax.random.key(3), settings.n_steps)
+    rollout, make_batch = compiled(ppo.rollout), compiled(ppo.make_batch)
+    update_epochs = compiled(ppo.update_epochs)
+    after, transitions = rollout(trainer, state)
+    _, batch, _ = make_batch(trainer, after, transitions)
+    scheduled = jax.jit(schedules.scheduled, static_argnums=2)(hp, state.step, settings.rollout_size)
+    n = settings.n_minibatches
+    minibatches = jax.tree.map(lambda x: x.reshape(n, len(x) // n, *x.shape[1:]), batch)
+    grads = jax.tree.map(lambda x: 1e-3 * x, state.learner.params)
 
     @compiled
-    def environment(env_state: PyTree, actions: jax.Array) -> Any:
-        def step(env_state: PyTree, given: Any) -> tuple[PyTree, Any]:
-            action, key = given
-            moved = jax.vmap(trainer.env.step, in_axes=(0, 0, 0, None))(
-                jax.random.split(key, settings.n_envs), env_state, action, trainer.env_params
-            )
-            return moved.state, (moved.observation, moved.reward, moved.terminated)
-
-        return jax.lax.scan(step, env_state, (actions, keys))
-
-    @compiled
-    def inference(params: PyTree, observations: PyTree) -> Any:
-        def act(carry: None, given: Any) -> tuple[None, Any]:
-            observation, key = given
-            policy, value = trainer.forward(params, observation)
-            action = policy.sample(key)
-            return carry, (action, policy.log_prob(action), value)
-
-        return jax.lax.scan(act, None, (observations, keys))
-
-    @compiled
-    def shuffling(batch: ppo.Batch) -> Any:
-        def minibatch(_: Any, indices: jax.Array) -> tuple[None, Any]:
-            taken = jax.lax.optimization_barrier(jax.tree.map(lambda x: x[indices], batch))
-            return None, taken.log_prob[0]
-
-        def epoch(_: Any, number: jax.Array) -> tuple[None, Any]:
-            order = ppo.minibatch_order(jax.random.key(4), number, settings.rollout_size, settings.batch_size)
-            return jax.lax.scan(minibatch, None, order)
-
-        return jax.lax.scan(epoch, None, jnp.arange(settings.n_epochs))
-
-    @compiled
-    def gradients(params: PyTree, batch: ppo.Batch) -> Any:
-        minibatches = jax.tree.map(lambda x: x.reshape(n_minibatches, settings.batch_size, *x.shape[1:]), batch)
-
+    def gradients(trainer: ppo.Trainer, params: PyTree, minibatches: ppo.Batch) -> Any:
         def minibatch(total: PyTree, batch: ppo.Batch) -> tuple[PyTree, Any]:
-            coefficients = (hp.clip_range.init, hp.clip_range_vf, hp.ent_coef.init, hp.vf_coef)
-            gradient = lambda part: jax.grad(ppo.loss, has_aux=True)(params, trainer.forward, part, *coefficients)  # noqa: E731
-            grads, metrics = mean_over_parts(gradient, batch)
+            grads, metrics = ppo.gradient(params, trainer, batch, scheduled, hp)
             return jax.tree.map(jnp.add, total, grads), metrics
 
         def epoch(total: PyTree, _: None) -> tuple[PyTree, Any]:
@@ -264,23 +233,19 @@ def _stages(experiment: Experiment, state: Any) -> dict[str, Callable[[], Any]]:
         return jax.lax.scan(epoch, jax.tree.map(jnp.zeros_like, params), length=settings.n_epochs)
 
     @compiled
-    def optimizer(params: PyTree, opt_state: PyTree) -> Any:
-        def step(carry: Any, _: None) -> tuple[Any, Any]:
-            params, opt_state = carry
-            grads = jax.tree.map(lambda x: 1e-3 * x, params)
-            *moved, norms = ppo.gradient_step(trainer.optimizer, params, opt_state, grads, 0.5, 1e-4, 1e-4)
-            return tuple(moved), norms["grad_norm"]
+    def steps(trainer: ppo.Trainer, learner: ppo.Learner, grads: PyTree) -> Any:
+        def step(learner: ppo.Learner, _: None) -> tuple[ppo.Learner, Any]:
+            return ppo.gradient_step(trainer, learner, grads, hp)
 
-        return jax.lax.scan(step, (params, opt_state), length=settings.n_epochs * n_minibatches)
+        return jax.lax.scan(step, learner, length=settings.n_epochs * n)
 
-    advantages = compiled(lambda state, transitions: ppo.make_batch(trainer, state, transitions)[1:])
+    key = jax.random.key(3)
     return {
-        "environment": lambda: environment(state.env_state, transitions.action),
-        "inference": lambda: inference(state.params, transitions.observation),
-        "advantages and metrics": lambda: advantages(after, transitions),
-        "shuffling": lambda: shuffling(batch),
-        "loss and gradient": lambda: gradients(state.params, batch),
-        "optimizer": lambda: optimizer(state.params, state.opt_state),
+        "rollout": lambda: rollout(trainer, state)[1].reward,
+        "make_batch": lambda: make_batch(trainer, after, transitions),
+        "update_epochs": lambda: update_epochs(trainer, state.learner, batch, key, scheduled, hp),
+        "of them gradients": lambda: gradients(trainer, state.learner.params, minibatches),
+        "of them steps": lambda: steps(trainer, state.learner, grads),
     }
 
 

@@ -1,14 +1,16 @@
-"""PPO in reading order: state, init, rollout, advantages, loss, epochs, update, train.
+"""PPO in reading order: trainer and state, init, rollout, advantages, loss, epochs, update, train.
 
 Reference semantics are those of Stable-Baselines3's ``PPO.train()``; docs/ppo.md lists them. Everything here is pure:
 `update` maps a `TrainState` to the next one and a dict of scalars, and `train` is a `lax.scan` of it.
-Shapes: T steps of a rollout, B environments, N = T * B transitions; of this device, where several share a batch.
+
+Shapes: T steps of a rollout, B environments, N transitions. A network without memory learns from single transitions.
+One with memory learns from sequences of L steps, each of one environment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,73 +18,78 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ppo_jax.config import SCHEDULED, Hyperparams, Settings
-from ppo_jax.ops import groups, normalization, schedules
-from ppo_jax.ops.collectives import mean_of_devices, mean_over_parts, standardize, standardize_rows
+from ppo_jax.config.hyperparams import Hyperparams, Settings
+from ppo_jax.ops import normalization, schedules
+from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Distribution
-from ppo_jax.ops.groups import minibatch_order
-from ppo_jax.ops.normalization import Moments
-from ppo_jax.ops.optimizer import adam, gradient_step
+from ppo_jax.ops.optimizer import adam, clip_by_global_norm, set_hyperparams
 from ppo_jax.ops.rollout_metrics import rollout_metrics
-from ppo_jax.types import Environment, Transition
+from ppo_jax.ops.sequences import flatten, to_sequences, unroll
+from ppo_jax.types import Batch, Environment, Learner, Normalizers, Rollout, TrainState, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
 
 PyTree = Any
-Metrics = dict[str, jax.Array]
-# Of one minibatch; an update reports their means over the minibatches applied.
-MINIBATCH_METRICS = (
-    *("policy_loss", "value_loss", "entropy", "entropy_normalized", "free_fraction", "approx_kl"),
-    *("clip_fraction", "value_clip_fraction", "grad_norm", "grad_clip_fraction"),
-)
+Metrics = dict[str, Any]  # name -> [], or a pair [], [] of a sum and its weight, whose ratio is reported
+Loss = Callable[[PyTree, "Trainer", "Batch", dict[str, jax.Array], Hyperparams], tuple[jax.Array, Metrics]]
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["env_params"],
-    meta_fields=["env", "network", "optimizer", "settings"],
+    meta_fields=["env", "network", "settings", "optimizer", "loss", "collectives"],
 )
 @dataclass(frozen=True)
 class Trainer:
-    """What stays the same over a run. A pytree (its data: `env_params`), so it can be an argument of `jax.jit`."""
+    """What stays the same over a run. A pytree (its data: `env_params`), so it can be an argument of `jax.jit`.
+
+    The network is a flax module, ``apply(params, observation) -> (distribution, value)``. One with memory has
+    ``initial_carry(n)`` and ``apply(params, observation, carry, start) -> (distribution, value, carry)``, and begins
+    anew where `start` is true.
+
+    The optimizer follows optax's contract: its updates are added to the parameters. Where it was made by
+    `optax.inject_hyperparams` with a `learning_rate`, that follows the schedule; any other keeps its own.
+
+    The loss returns its metrics as well. `approx_kl` must be among them: it ends the epochs.
+    """
 
     env: Environment  # with episode statistics
     env_params: PyTree
-    network: Any  # a flax module: apply(params, observation [n, ...]) -> (distribution [n], value [n])
-    optimizer: optax.GradientTransformation  # clipped gradients to directions; the learning rate comes after
+    network: Any
     settings: Settings
+    optimizer: optax.GradientTransformation = field(default_factory=adam)
+    loss: Loss = field(default_factory=lambda: loss)
+    collectives: Collectives = field(default_factory=Collectives)
 
-    def forward(self, params: PyTree, observation: PyTree) -> tuple[Distribution, jax.Array]:
-        """Distribution and value (network output) [n] for observations [n, ...] as the network sees them."""
-        output: Any = self.network.apply(params, observation)
-        return output
+    def initial_carry(self, n: int) -> PyTree:
+        """The memory [n, ...] of a network at the beginning of n episodes; () for one without."""
+        return self.network.initial_carry(n) if hasattr(self.network, "initial_carry") else ()
 
+    def forward(
+        self, params: PyTree, observation: PyTree, carry: PyTree, start: jax.Array
+    ) -> tuple[Distribution, jax.Array, PyTree]:
+        """Distribution, value (network output) [n] and next carry for observations [n, ...] as the network sees them.
 
-class TrainState(NamedTuple):
-    """Everything a run is: saving it saves the run."""
+        `start` [n] bool says where an episode begins.
+        """
+        if hasattr(self.network, "initial_carry"):
+            output: Any = self.network.apply(params, observation, carry, start)
+            return output
+        distribution, value = self.network.apply(params, observation)
+        return distribution, value, carry
 
-    params: PyTree
-    opt_state: PyTree
-    env_state: PyTree  # [B, ...]
-    observation: PyTree  # [B, ...] raw, to act on next
-    observation_moments: PyTree  # Moments for each leaf of an observation; () where not normalised
-    return_moments: Moments  # of the discounted reward sums [], scale of the rewards
-    discounted_return: jax.Array  # [B] running sum behind it
-    value_moments: Moments  # of the returns [], scale of the value network
-    key: jax.Array
-    step: jax.Array  # [] int32, updates done
-    hyperparams: Hyperparams
+    def evaluate(self, params: PyTree, batch: Batch) -> tuple[Distribution, jax.Array]:
+        """Distributions and values [N] of a minibatch. Memory begins each sequence as it was in the rollout."""
+        length = self.settings.sequence_length
+        if length == 1:
+            return self.forward(params, batch.observation, batch.carry, batch.start)[:2]
 
+        def step(carry: PyTree, seen: tuple[PyTree, jax.Array]) -> tuple[PyTree, Any]:
+            distribution, value, carry = self.forward(params, seen[0], carry, seen[1])
+            return carry, (distribution, value)
 
-class Batch(NamedTuple):
-    """What the loss needs of N transitions."""
-
-    observation: PyTree  # [N, ...]
-    action: jax.Array  # [N] or [N, size]
-    log_prob: jax.Array  # [N] under the policy of the rollout
-    value: jax.Array  # [N] of the rollout, network output
-    advantages: jax.Array  # [N]
-    returns: jax.Array  # [N] in the units of the network output
+        outputs: Any = unroll(step, batch.carry, (batch.observation, batch.start), length)
+        return outputs
 
 
 def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainState:
@@ -92,62 +99,79 @@ def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainSta
     observation, env_state = jax.vmap(trainer.env.reset, in_axes=(0, None))(
         jax.random.split(reset_key, settings.n_envs), trainer.env_params
     )
+    carry, start = trainer.initial_carry(settings.n_envs), jnp.ones(settings.n_envs, bool)
+    inputs = (observation, carry, start) if hasattr(trainer.network, "initial_carry") else (observation,)
     # One by one under vmap: on a CPU the QR of a batch, for orthogonal weights, can wait for its own threads for good.
-    params = jax.custom_batching.sequential_vmap(trainer.network.init)(params_key, observation)
-    return TrainState(
-        params=params,
-        opt_state=trainer.optimizer.init(params),
-        env_state=env_state,
-        observation=observation,
-        observation_moments=normalization.observation_moments(observation) if settings.normalize_observations else (),
-        return_moments=normalization.initial_moments(),
-        discounted_return=jnp.zeros(settings.n_envs),
-        value_moments=normalization.initial_moments(),
+    params = jax.custom_batching.sequential_vmap(trainer.network.init)(params_key, *inputs)
+    state = TrainState(
+        learner=Learner(params=params, opt_state=trainer.optimizer.init(params)),
+        rollout=Rollout(
+            env_state=env_state,
+            observation=observation,
+            carry=carry,
+            start=start,
+            discounted_return=jnp.zeros(settings.n_envs),
+        ),
+        normalizers=Normalizers(
+            observation=normalization.observation_moments(observation) if settings.normalize_observations else (),
+            reward=normalization.initial_moments(),
+            value=normalization.initial_moments(),
+        ),
         key=key,
         step=jnp.zeros((), jnp.int32),
-        # One dtype from the first update on: a weakly typed number would compile the update twice.
         hyperparams=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hyperparams),
     )
+    # One dtype from the first update on: a weakly typed number would compile the update twice.
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), state)
 
 
-def rollout(trainer: Trainer, state: TrainState) -> tuple[TrainState, Transition, PyTree]:
-    """Run the policy for T steps in every environment.
+def rollout(trainer: Trainer, state: TrainState) -> tuple[TrainState, Transition]:
+    """Run the policy for T steps in every environment; returns the state with these moved on, and the transitions."""
+    settings, collectives = trainer.settings, trainer.collectives
+    params, normalizers = state.learner.params, state.normalizers
 
-    Returns the state with environments moved on, the transitions [T, B, ...], and the raw observations [T, B, ...]
-    where observations are normalised, else ``()``.
-    """
-    settings = trainer.settings
-    normalize = partial(normalization.normalize_observation, state.observation_moments)
-
-    def env_step(carry: tuple[PyTree, PyTree], key: jax.Array) -> tuple[tuple[PyTree, PyTree], Any]:
-        raw, env_state = carry
+    def env_step(now: Rollout, key: jax.Array) -> tuple[Rollout, Transition]:
         action_key, step_key = jax.random.split(key)
-        observation = normalize(raw)
-        policy, value = trainer.forward(state.params, observation)
-        action = groups.sample(policy, action_key, settings.shuffle_groups, settings.axis)
+        observation = normalization.normalize_observation(normalizers.observation, now.observation)
+        distribution, value, carry = trainer.forward(params, observation, now.carry, now.start)
+        action = collectives.sample(distribution, action_key)
         step = jax.vmap(trainer.env.step, in_axes=(0, 0, 0, None))(
-            groups.split(step_key, settings.n_envs, settings.axis), env_state, action, trainer.env_params
+            collectives.split(step_key, settings.n_envs), now.env_state, action, trainer.env_params
         )
-        info, truncated = dict(step.info), step.truncated & ~step.terminated
-        final_observation, final_value = info.pop("final_observation", None), jnp.zeros_like(value)
+        info = dict(step.info)
+        final_observation = info.pop("final_observation", None)
+        truncated = step.truncated & ~step.terminated
+
+        def value_of_final_observation() -> jax.Array:
+            final = normalization.normalize_observation(normalizers.observation, final_observation)
+            return trainer.forward(params, final, carry, jnp.zeros_like(now.start))[1]
+
+        final_value = jnp.zeros_like(value)
         if trainer.env.can_truncate and settings.bootstrap_truncation:
             # Few steps truncate: the critic sees final observations only when one does.
-            final_value = jax.lax.cond(
-                jnp.any(truncated),
-                lambda: trainer.forward(state.params, normalize(final_observation))[1],
-                lambda: jnp.zeros_like(value),
-            )
-        log_prob, terminated = policy.log_prob(action), step.terminated
+            final_value = jax.lax.cond(jnp.any(truncated), value_of_final_observation, lambda: jnp.zeros_like(value))
         transition = Transition(
-            observation, action, log_prob, value, final_value, step.reward, terminated, truncated, info
+            observation=observation,
+            action=action,
+            log_prob=distribution.log_prob(action),
+            value=value,
+            final_value=final_value,
+            reward=step.reward,
+            terminated=step.terminated,
+            truncated=truncated,
+            start=now.start,
+            carry=now.carry,
+            raw_observation=now.observation if settings.normalize_observations else (),
+            info=info,
         )
-        return (step.observation, step.state), (transition, raw if settings.normalize_observations else ())
+        after = now._replace(
+            env_state=step.state, observation=step.observation, carry=carry, start=step.terminated | truncated
+        )
+        return after, transition
 
     key, rollout_key = jax.random.split(state.key)
-    (observation, env_state), (transitions, raw) = jax.lax.scan(
-        env_step, (state.observation, state.env_state), jax.random.split(rollout_key, settings.n_steps)
-    )
-    return state._replace(key=key, observation=observation, env_state=env_state), transitions, raw
+    moved, transitions = jax.lax.scan(env_step, state.rollout, jax.random.split(rollout_key, settings.n_steps))
+    return state._replace(key=key, rollout=moved), transitions
 
 
 def gae(
@@ -167,8 +191,8 @@ def gae(
     All arguments are [T, B] but `last_value` [B], the value of the observation after the last step, and the scalars.
     """
 
-    def backward(carry: tuple[jax.Array, jax.Array], step: Any) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        next_advantage, next_value = carry
+    def backward(later: tuple[jax.Array, jax.Array], step: Any) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        next_advantage, next_value = later
         reward, value, final_value, term, trunc = step
         bootstrap = jnp.where(term, 0.0, jnp.where(trunc, final_value, next_value))
         delta = reward + gamma * bootstrap - value
@@ -179,51 +203,138 @@ def gae(
     return jax.lax.scan(backward, (jnp.zeros_like(last_value), last_value), steps, reverse=True)[1]
 
 
+def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> tuple[TrainState, Batch, Metrics]:
+    """Advantages and value targets of a rollout, as N / L sequences [N / L, L, ...].
+
+    Returns:
+        The state with its statistics moved on, the batch, and the rollout's metrics, among them `value_unit` [], the
+        size of one unit of the value network in raw returns.
+    """
+    settings, collectives, hp = trainer.settings, trainer.collectives, state.hyperparams
+    now, normalizers, done = state.rollout, state.normalizers, transitions.terminated | transitions.truncated
+    observation = normalization.normalize_observation(normalizers.observation, now.observation)
+    last_value = trainer.forward(state.learner.params, observation, now.carry, now.start)[1]
+
+    rewards, reward_scale = transitions.reward, jnp.ones(())
+    if settings.normalize_rewards:
+        moments, discounted_return, rewards, reward_scale = normalization.scale_rewards(
+            normalizers.reward, now.discounted_return, rewards, done, hp.gamma, collectives
+        )
+        normalizers, now = normalizers._replace(reward=moments), now._replace(discounted_return=discounted_return)
+
+    denormalize = partial(normalization.denormalize, normalizers.value)
+    values = denormalize(transitions.value)
+    advantages = gae(
+        rewards=rewards,
+        values=values,
+        last_value=denormalize(last_value),
+        final_values=denormalize(transitions.final_value) * settings.bootstrap_truncation,
+        terminated=transitions.terminated,
+        truncated=transitions.truncated,
+        gamma=hp.gamma,
+        gae_lambda=hp.gae_lambda,
+    )
+    returns = advantages + values
+    in_raw_units = (values * reward_scale, returns * reward_scale, advantages * reward_scale)
+    metrics = rollout_metrics(transitions, *in_raw_units, collectives)
+    targets = returns
+    if settings.normalize_values:
+        normalizers = normalizers._replace(value=normalization.update_moments(normalizers.value, returns, collectives))
+        targets = normalization.normalize(normalizers.value, returns)
+    metrics["value_unit"] = reward_scale * jnp.sqrt(normalizers.value.var)
+    if settings.normalize_observations:
+        # The epochs see observations as the rollout did, normalised already.
+        moments = normalization.update_observation_moments(
+            normalizers.observation, transitions.raw_observation, collectives
+        )
+        normalizers = normalizers._replace(observation=moments)
+
+    batch = Batch(
+        observation=transitions.observation,
+        action=transitions.action,
+        log_prob=transitions.log_prob,
+        value=transitions.value,
+        advantages=advantages,
+        returns=targets,
+        start=transitions.start,
+        carry=jax.tree.map(lambda x: x[:: settings.sequence_length], transitions.carry),
+    )
+    batch = collectives.gather(batch)
+    sequences: Batch = to_sequences(batch._replace(carry=()), settings.sequence_length)
+    sequences = sequences._replace(carry=flatten(batch.carry))
+    return state._replace(rollout=now, normalizers=normalizers), sequences, metrics
+
+
 def loss(
-    params: PyTree,
-    apply: Callable[..., Any],
-    batch: Batch,
-    clip_range: jax.Array | float,
-    clip_range_vf: jax.Array | float,
-    ent_coef: jax.Array | float,
-    vf_coef: jax.Array | float,
-    normalize_advantage: bool = True,
+    params: PyTree, trainer: Trainer, batch: Batch, scheduled: dict[str, jax.Array], hyperparams: Hyperparams
 ) -> tuple[jax.Array, Metrics]:
     """PPO's loss [] on one minibatch and its metrics (Schulman et al. 2017, eq. 9, with SB3's details).
 
     ``-mean(min(r A, clip(r, 1 ± clip_range) A)) + vf_coef mean((R - v)²) - ent_coef mean(H)``, with r the ratio of
     new to old probability and v kept within `clip_range_vf` of the rollout's value (infinity: not clipped).
+
+    Args:
+        params: of the network.
+        trainer: the trainer.
+        batch: [N]; its advantages are standardised already, where the settings say so.
+        scheduled: values [] of this update, `clip_range` and `ent_coef` among them.
+        hyperparams: of the run.
     """
-    policy, value = apply(params, batch.observation)
-    log_ratio = policy.log_prob(batch.action) - batch.log_prob
+    distribution, value = trainer.evaluate(params, batch)
+    clip_range, clip_range_vf = scheduled["clip_range"], hyperparams.clip_range_vf
+
+    log_ratio = distribution.log_prob(batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
-    advantages = standardize(batch.advantages) if normalize_advantage else batch.advantages
     clipped_ratio = jnp.clip(ratio, 1.0 - clip_range, 1.0 + clip_range)
-    policy_loss = -jnp.mean(jnp.minimum(ratio * advantages, clipped_ratio * advantages))
+    policy_loss = -jnp.mean(jnp.minimum(ratio * batch.advantages, clipped_ratio * batch.advantages))
 
     change = value - batch.value
     value = jnp.where(jnp.isinf(clip_range_vf), value, batch.value + jnp.clip(change, -clip_range_vf, clip_range_vf))
     value_loss = jnp.mean((batch.returns - value) ** 2)
 
-    entropy, max_entropy = policy.entropy(), policy.max_entropy()
+    entropy, max_entropy = distribution.entropy(), distribution.max_entropy()
     entropy_mean = jnp.mean(entropy)
-    free = max_entropy > 0.0
+    free = max_entropy > 0.0  # states with a choice
     metrics = {
         "policy_loss": policy_loss,
         "value_loss": value_loss,
         "entropy": entropy_mean,
-        "entropy_normalized": jnp.mean(entropy / jnp.where(free, max_entropy, 1.0) * free),
-        "free_fraction": jnp.mean(free),
+        "entropy_normalized": (jnp.mean(entropy / jnp.where(free, max_entropy, 1.0) * free), jnp.mean(free)),
         "approx_kl": jnp.mean(ratio - 1.0 - log_ratio),
         "clip_fraction": jnp.mean(jnp.abs(ratio - 1.0) > clip_range),
         "value_clip_fraction": jnp.mean(jnp.abs(change) > clip_range_vf),
     }
-    return policy_loss + vf_coef * value_loss - ent_coef * entropy_mean, metrics
+    return policy_loss + hyperparams.vf_coef * value_loss - scheduled["ent_coef"] * entropy_mean, metrics
+
+
+def gradient(
+    params: PyTree, trainer: Trainer, batch: Batch, scheduled: dict[str, jax.Array], hyperparams: Hyperparams
+) -> tuple[PyTree, Metrics]:
+    """Gradient of the trainer's loss on a minibatch of sequences [N / L, L, ...], and the loss's metrics."""
+    if trainer.settings.normalize_advantage:
+        batch = batch._replace(advantages=normalization.standardize(batch.advantages, trainer.collectives))
+
+    def of_part(part: Batch) -> tuple[PyTree, Metrics]:
+        transitions = flatten(part._replace(carry=()))._replace(carry=part.carry)
+        return jax.grad(trainer.loss, has_aux=True)(params, trainer, transitions, scheduled, hyperparams)
+
+    mean: Any = trainer.collectives.average(of_part, batch)
+    return mean
+
+
+def gradient_step(
+    trainer: Trainer, learner: Learner, grads: PyTree, hyperparams: Hyperparams
+) -> tuple[Learner, Metrics]:
+    """One step of the optimizer along the gradient, clipped to the global norm `max_grad_norm`."""
+    grads, norm = clip_by_global_norm(grads, hyperparams.max_grad_norm)
+    updates, opt_state = trainer.optimizer.update(grads, learner.opt_state, learner.params)
+    params = optax.apply_updates(learner.params, updates)
+    clipped = (norm > hyperparams.max_grad_norm).astype(jnp.float32)
+    return Learner(params=params, opt_state=opt_state), {"grad_norm": norm, "grad_clip_fraction": clipped}
 
 
 class _Epochs(NamedTuple):
-    params: PyTree
-    opt_state: PyTree
+    learner: Learner
     stopped: jax.Array  # [] bool
     begun: jax.Array  # [] epochs
     completed: jax.Array  # [] epochs whose every minibatch was applied
@@ -233,115 +344,87 @@ class _Epochs(NamedTuple):
 
 def update_epochs(
     trainer: Trainer,
-    params: PyTree,
-    opt_state: PyTree,
+    learner: Learner,
     batch: Batch,
     key: jax.Array,
-    scheduled: Metrics,
+    scheduled: dict[str, jax.Array],
     hyperparams: Hyperparams,
-    order: Callable[..., jax.Array] = minibatch_order,
-) -> tuple[PyTree, PyTree, Metrics]:
-    """Up to `n_epochs` passes over the batch; a minibatch whose KL exceeds 1.5 target_kl ends them, unapplied.
+) -> tuple[Learner, Metrics]:
+    """Up to `n_epochs` passes over the batch [N / L, L, ...], each in minibatches of whole sequences.
+
+    A minibatch whose KL exceeds 1.5 target_kl ends them, unapplied.
 
     Args:
-        batch: N transitions that minibatches are taken from, of all devices where they share one shuffle.
-        scheduled: this update's `learning_rate`, `critic_learning_rate`, `ent_coef` and `clip_range`, all [].
-        order: ``(key, epoch, n, batch_size) -> indices [minibatches, this device's part of batch_size]``.
-
-    Returns parameters, optimizer state, and metrics averaged over the minibatches applied.
-    """
-    settings, hp = trainer.settings, hyperparams
-    coefficients = (scheduled["clip_range"], hp.clip_range_vf, scheduled["ent_coef"], hp.vf_coef)
-    rates = (hp.max_grad_norm, scheduled["learning_rate"], scheduled["critic_learning_rate"])
-
-    def minibatch_step(carry: _Epochs, chosen: tuple[jax.Array, jax.Array]) -> tuple[_Epochs, None]:
-        indices, advantages = chosen
-        minibatch = jax.tree.map(lambda x: x[indices], batch)._replace(advantages=advantages)
-        gradient = lambda part: jax.grad(loss, has_aux=True)(carry.params, trainer.forward, part, *coefficients, False)  # noqa: E731
-        grads, metrics = mean_of_devices(mean_over_parts(gradient, minibatch, settings.axis), settings.axis)
-        stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hp.target_kl)
-        *moved, norms = gradient_step(trainer.optimizer, carry.params, carry.opt_state, grads, *rates)
-        params, opt_state = jax.tree.map(lambda a, b: jnp.where(stopped, b, a), tuple(moved), tuple(carry[:2]))
-        sums = jax.tree.map(lambda total, x: total + jnp.where(stopped, 0.0, x), carry.sums, metrics | norms)
-        applied = carry.applied + ~stopped
-        return carry._replace(params=params, opt_state=opt_state, stopped=stopped, applied=applied, sums=sums), None
-
-    def epoch(carry: _Epochs) -> _Epochs:
-        indices = order(key, carry.begun, batch.log_prob.shape[0], settings.batch_size)
-        advantages = batch.advantages[indices]
-        advantages = standardize_rows(advantages, settings.axis) if settings.normalize_advantage else advantages
-        carry, _ = jax.lax.scan(minibatch_step, carry, (indices, advantages))
-        return carry._replace(begun=carry.begun + 1, completed=carry.completed + ~carry.stopped)
-
-    zero = jnp.zeros((), jnp.int32)
-    end = jax.lax.while_loop(
-        lambda carry: (carry.begun < settings.n_epochs) & ~carry.stopped,
-        epoch,
-        _Epochs(params, opt_state, jnp.array(False), zero, zero, zero, dict.fromkeys(MINIBATCH_METRICS, jnp.zeros(()))),
-    )
-    counts = {"epochs_completed": end.completed, "minibatches_applied": end.applied, "early_stopped": end.stopped}
-    metrics = {name: total / end.applied for name, total in end.sums.items()}
-    metrics["entropy_normalized"] /= metrics.pop("free_fraction")  # over states with a choice; NaN where none had one
-    return end.params, end.opt_state, metrics | {name: x.astype(jnp.float32) for name, x in counts.items()}
-
-
-def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> tuple[TrainState, Batch, Metrics]:
-    """Advantages and value targets of a rollout, flattened to N transitions.
+        trainer: the trainer.
+        learner: parameters and optimizer state.
+        batch: of all environments.
+        key: of the shuffles.
+        scheduled: values [] of this update.
+        hyperparams: of the run.
 
     Returns:
-        The state with its reward and value statistics moved on, the batch, and the rollout's metrics, among them
-        `value_unit` [], the size of one unit of the value network in raw returns.
+        The learner after them, and metrics averaged over the minibatches applied.
     """
-    settings, axis, hp = trainer.settings, trainer.settings.axis, state.hyperparams
-    terminated, truncated = transitions.terminated, transitions.truncated
-    observation = normalization.normalize_observation(state.observation_moments, state.observation)
-    last_value = trainer.forward(state.params, observation)[1]
+    n_sequences, length = batch.log_prob.shape
+    size = trainer.settings.batch_size // length  # sequences of a minibatch
 
-    rewards, reward_scale = transitions.reward, jnp.ones(())
-    if settings.normalize_rewards:
-        moments, running, rewards, reward_scale = normalization.scale_rewards(
-            state.return_moments, state.discounted_return, rewards, terminated | truncated, hp.gamma, axis
+    def minibatch_step(carry: _Epochs, indices: jax.Array) -> tuple[_Epochs, None]:
+        minibatch = jax.tree.map(lambda x: x[indices], batch)
+        grads, metrics = gradient(carry.learner.params, trainer, minibatch, scheduled, hyperparams)
+        stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hyperparams.target_kl)
+        moved, norms = gradient_step(trainer, carry.learner, grads, hyperparams)
+        after = carry._replace(
+            learner=jax.tree.map(lambda new, old: jnp.where(stopped, old, new), moved, carry.learner),
+            stopped=stopped,
+            applied=carry.applied + ~stopped,
+            sums=jax.tree.map(lambda total, x: total + jnp.where(stopped, 0.0, x), carry.sums, metrics | norms),
         )
-        state = state._replace(return_moments=moments, discounted_return=running)
+        return after, None
 
-    outputs = (transitions.value, last_value, transitions.final_value)
-    values, last_value, final_values = (normalization.denormalize(state.value_moments, v) for v in outputs)
-    if not settings.bootstrap_truncation:
-        final_values = jnp.zeros_like(final_values)
-    advantages = gae(rewards, values, last_value, final_values, terminated, truncated, hp.gamma, hp.gae_lambda)
-    returns = advantages + values
-    raw_values, raw_returns, raw_advantages = (x * reward_scale for x in (values, returns, advantages))
-    metrics = rollout_metrics(transitions, raw_values, raw_returns, raw_advantages, axis)
+    def epoch(carry: _Epochs) -> _Epochs:
+        order = trainer.collectives.shuffle(jax.random.fold_in(key, carry.begun), n_sequences, size)
+        carry, _ = jax.lax.scan(minibatch_step, carry, order)
+        return carry._replace(begun=carry.begun + 1, completed=carry.completed + ~carry.stopped)
 
-    targets = returns
-    if settings.normalize_values:
-        state = state._replace(value_moments=normalization.update_moments(state.value_moments, returns, axis))
-        targets = normalization.normalize(state.value_moments, returns)
-    metrics["value_unit"] = reward_scale * jnp.sqrt(state.value_moments.var)
-    batch = Batch(*transitions[:4], advantages, targets)
-    return state, jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch), metrics
+    some = jax.tree.map(lambda x: x[:size], batch)
+    names = jax.eval_shape(gradient, learner.params, trainer, some, scheduled, hyperparams)[1]
+    names |= dict.fromkeys(("grad_norm", "grad_clip_fraction"), jnp.zeros(()))
+    zero = jnp.zeros((), jnp.int32)
+    end = jax.lax.while_loop(
+        lambda carry: (carry.begun < trainer.settings.n_epochs) & ~carry.stopped,
+        epoch,
+        _Epochs(
+            learner=learner,
+            stopped=jnp.array(False),
+            begun=zero,
+            completed=zero,
+            applied=zero,
+            sums=jax.tree.map(lambda _: jnp.zeros(()), names),
+        ),
+    )
+    means = jax.tree.map(lambda total: total / end.applied, end.sums)
+    metrics = {name: mean[0] / mean[1] if isinstance(mean, tuple) else mean for name, mean in means.items()}
+    metrics["epochs_completed"] = end.completed.astype(jnp.float32)
+    metrics["minibatches_applied"] = end.applied.astype(jnp.float32)
+    metrics["early_stopped"] = end.stopped.astype(jnp.float32)
+    return end.learner, metrics
 
 
 def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
     """One rollout and the epochs on it. Returns the next state and this update's metrics, all float32 []."""
-    settings, hp = trainer.settings, state.hyperparams
-    share = settings.rollout_size / hp.total_timesteps
-    progress = state.step.astype(jnp.float32) * share
-    scheduled = {name: schedules.value(getattr(hp, name), progress, share) for name in SCHEDULED}
-
-    state, transitions, raw_observations = rollout(trainer, state)
+    hyperparams = state.hyperparams
+    scheduled = schedules.scheduled(hyperparams, state.step, trainer.settings.rollout_size)
+    state, transitions = rollout(trainer, state)
     state, batch, metrics = make_batch(trainer, state, transitions)
     key, epochs_key = jax.random.split(state.key)
-    spread: dict[str, Any] = {"n_steps": settings.n_steps, "groups": settings.shuffle_groups, "axis": settings.axis}
-    learner = (trainer, state.params, state.opt_state, groups.gather(batch, **spread))
-    params, opt_state, losses = update_epochs(*learner, epochs_key, scheduled, hp, partial(minibatch_order, **spread))
-    losses["value_loss"] *= metrics.pop("value_unit") ** 2  # the loss saw normalised values; readers compare raw ones
-    if settings.normalize_observations:
-        # Only now: a rollout and its epochs must see one normalisation.
-        moments = normalization.update_observation_moments(state.observation_moments, raw_observations, settings.axis)
-        state = state._replace(observation_moments=moments)
+    rates = {name: scheduled[name] for name in ("learning_rate", "critic_learning_rate")}
+    learner = state.learner._replace(opt_state=set_hyperparams(state.learner.opt_state, **rates))
+    learner, losses = update_epochs(trainer, learner, batch, epochs_key, scheduled, hyperparams)
+    value_unit = metrics.pop("value_unit")
+    if "value_loss" in losses:
+        losses["value_loss"] *= value_unit**2  # the loss saw normalised values; readers compare raw ones
     metrics |= losses | {name: scheduled[name] for name in ("learning_rate", "ent_coef", "clip_range")}
-    return state._replace(params=params, opt_state=opt_state, key=key, step=state.step + 1), metrics
+    return state._replace(learner=learner, key=key, step=state.step + 1), metrics
 
 
 def train(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> tuple[TrainState, Metrics]:

@@ -1,4 +1,4 @@
-"""The few types every part of ppo_jax shares: action spaces, environment and network protocols, transitions.
+"""The few types every part of ppo_jax shares: action spaces, environments, transitions, the state of training.
 
 This module imports nothing of ppo_jax, so everything may import it.
 """
@@ -10,11 +10,16 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "ActionSpace",
+    "Batch",
     "Box",
     "Discrete",
     "EnvStep",
     "Environment",
+    "Learner",
+    "Normalizers",
     "PPOJaxError",
+    "Rollout",
+    "TrainState",
     "Transition",
 ]
 
@@ -99,4 +104,56 @@ class Transition(NamedTuple):
     reward: Any  # [T, B] as the environment gave it
     terminated: Any  # [T, B] bool
     truncated: Any  # [T, B] bool
+    start: Any  # [T, B] bool, whether the observation begins an episode
+    carry: PyTree  # [T, B, ...] memory of the network before the step; () without
+    raw_observation: PyTree  # [T, B, ...] as the environment gave it where the network sees it normalised, else ()
     info: dict[str, Any]  # [T, B, ...] what the environment reports of the step
+
+
+class Learner(NamedTuple):
+    """What the gradient moves."""
+
+    params: PyTree
+    opt_state: PyTree
+
+
+class Rollout(NamedTuple):
+    """Where the environments stand."""
+
+    env_state: PyTree  # [B, ...]
+    observation: PyTree  # [B, ...] raw, to act on next
+    carry: PyTree  # [B, ...] memory of the network; () without
+    start: Any  # [B] bool, whether `observation` begins an episode
+    discounted_return: Any  # [B] running sum of rewards
+
+
+class Normalizers(NamedTuple):
+    """Running statistics, which evaluation leaves as they are."""
+
+    observation: PyTree  # Moments for each leaf of an observation; () where not normalised
+    reward: Any  # Moments of the discounted sums of rewards []
+    value: Any  # Moments of the returns []
+
+
+class TrainState(NamedTuple):
+    """Everything a run is: saving it saves the run."""
+
+    learner: Learner
+    rollout: Rollout
+    normalizers: Normalizers
+    key: Any
+    step: Any  # [] int32, updates done
+    hyperparams: Any  # ppo_jax.config.Hyperparams
+
+
+class Batch(NamedTuple):
+    """What the loss needs of N transitions, sequence after sequence."""
+
+    observation: PyTree  # [N, ...]
+    action: Any  # [N] or [N, size]
+    log_prob: Any  # [N] under the policy of the rollout
+    value: Any  # [N] of the rollout, network output
+    advantages: Any  # [N]
+    returns: Any  # [N] in the units of the network output
+    start: Any  # [N] bool, where an episode begins
+    carry: PyTree  # [N / L, ...] memory before the first step of each sequence

@@ -308,8 +308,9 @@ def test_updates_are_rounded_up_and_the_schedules_run_over_them():
 
 def test_hyperparams_follow_the_file():
     hyperparams = changed(ent_coef={"init": 0.1, "final": 0.0, "shape": "cosine", "warmup": 0.5}).hyperparams
-    assert hyperparams.ent_coef == Schedule(0.1, 0.0, 2, 0.0, 1.0, 0.5)
-    assert hyperparams.critic_learning_rate == hyperparams.learning_rate == Schedule(3e-4, 3e-4)
+    assert hyperparams.ent_coef == Schedule(0.1, 0.0, "cosine", 0.0, 1.0, 0.5)
+    assert hyperparams.learning_rate == Schedule(3e-4, 3e-4)
+    assert hyperparams.critic_learning_rate is None  # it follows the other
     assert hyperparams.target_kl == hyperparams.clip_range_vf == math.inf
     assert changed(critic_learning_rate=1.0).hyperparams.critic_learning_rate == Schedule(1.0, 1.0)
 

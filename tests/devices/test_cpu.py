@@ -19,47 +19,41 @@ from tests.devices.test_devices import REPOSITORY, TOY
 
 PROGRAM = """
 import json, os, sys
-from ppo_jax import processor
+from ppo_jax.devices import cpu
 from ppo_jax.config import from_dict
-tables, devices, members = json.loads(sys.argv[1])
-cpu.prepare(from_dict(tables), devices, members)
+tables, devices = json.loads(sys.argv[1])
+cpu.prepare(from_dict(tables), devices)
 import jax
-print(json.dumps([jax.local_device_count(), os.environ.get("NPROC")]))
+print(jax.local_device_count())
 """
-LARGE = {"total_timesteps": 1_000_000, "n_envs": 64, "batch_size": 1024, "shuffle_groups": 4, "hidden_sizes": [64, 64]}
+LARGE = {"total_timesteps": 1_000_000, "n_envs": 64, "batch_size": 1024, "hidden_sizes": [64, 64]}
 
 
-def prepared(settings, devices=None, members=1, **environment):
-    """Devices and what XLA takes for the number of cores, in a process of its own."""
+def prepared(settings, devices=None, **environment):
+    """Devices that a process of its own then has."""
     settings = TOY.override(settings).to_dict()
-    kept = {name: x for name, x in os.environ.items() if name not in ("NPROC", "JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
-    command = [sys.executable, "-c", PROGRAM, json.dumps([settings, devices, members])]
+    kept = {name: x for name, x in os.environ.items() if name not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
+    command = [sys.executable, "-c", PROGRAM, json.dumps([settings, devices])]
     found = subprocess.run(command, cwd=REPOSITORY, env=kept | environment, capture_output=True, text=True, check=True)
-    return tuple(json.loads(found.stdout))
+    return json.loads(found.stdout)
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
 @pytest.mark.parametrize(
     ("settings", "devices", "environment", "expected"),
     [
-        ({}, None, {}, (1, "1")),  # minibatches too small for threads
-        ({"devices": 2}, None, {}, (2, "1")),
-        (LARGE, None, {}, (cpu.fitting_devices(TOY.override(LARGE), cpu.cores()), None)),
-        (LARGE | {"devices": 1}, None, {}, (1, None)),
-        (LARGE | {"devices": 2}, None, {}, (2, None)),
-        (LARGE, 2, {}, (2, None)),  # a sweep's
-        (LARGE | {"devices": 2}, None, {"JAX_NUM_CPU_DEVICES": "4", "NPROC": "3"}, (4, "3")),
-        (LARGE | {"devices": 2}, None, {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, (3, None)),
-        (LARGE | {"devices": 64 * 1024}, None, {}, (1, None)),  # more than it has cores
+        ({}, None, {}, 1),
+        ({"devices": 2}, None, {}, 2),
+        (LARGE, None, {}, cpu.fitting_devices(TOY.override(LARGE), cpu.cores())),
+        (LARGE | {"devices": 1}, None, {}, 1),
+        (LARGE, 2, {}, 2),  # a sweep's
+        (LARGE | {"devices": 2}, None, {"JAX_NUM_CPU_DEVICES": "4"}, 4),
+        (LARGE | {"devices": 2}, None, {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, 3),
+        (LARGE | {"devices": 64 * 1024}, None, {}, 1),  # more than it has cores
     ],
 )
-def test_devices_and_threads(settings, devices, environment, expected) -> None:
+def test_devices_of_a_process(settings, devices, environment, expected) -> None:
     assert prepared(settings, devices, **environment) == expected
-
-
-def test_members_side_by_side_are_computed_at_once() -> None:
-    assert prepared({}, members=2) == (1, "1")
-    assert prepared({}, 1, members=1000) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -72,21 +66,19 @@ def test_members_side_by_side_are_computed_at_once() -> None:
         (LARGE | {"total_timesteps": 999_999}, 64, 1),
         (LARGE, 3, 2),  # 3 divides nothing
         (LARGE, 64, 4),  # 1024 samples of 64 numbers are four times 16,384
-        (LARGE | {"shuffle_groups": 2}, 64, 2),
-        (LARGE | {"shuffle_groups": 1}, 64, 4),
-        (LARGE | {"hidden_sizes": [16, 64, 1024]}, 64, 4),  # groups
-        (LARGE | {"hidden_sizes": [1024], "shuffle_groups": 1}, 64, 8),  # at most
-        (LARGE | {"n_envs": 30, "batch_size": 480, "hidden_sizes": [1024], "shuffle_groups": 1}, 64, 6),
+        (LARGE | {"n_envs": 6, "n_steps": 512, "batch_size": 1024}, 64, 2),  # 3 divides no minibatch
+        (LARGE | {"hidden_sizes": [1024]}, 64, 8),  # at most
+        (LARGE | {"n_envs": 30, "batch_size": 480, "hidden_sizes": [1024]}, 64, 6),
     ],
 )
 def test_devices_that_fit_a_configuration(settings, there, expected) -> None:
     assert cpu.fitting_devices(TOY.override(settings), there) == expected
 
 
-def test_nothing_changes_once_jax_computed(monkeypatch) -> None:
-    monkeypatch.delenv("NPROC", raising=False)
+def test_nothing_changes_once_jax_computed() -> None:
+    before = jax.device_count(), dict(os.environ)
     cpu.prepare(TOY, 2)
-    assert "NPROC" not in os.environ
+    assert (jax.device_count(), dict(os.environ)) == before
 
 
 def test_training_copies_less_with_the_compiler_options_and_changes_no_bit() -> None:
@@ -96,5 +88,5 @@ def test_training_copies_less_with_the_compiler_options_and_changes_no_bit() -> 
     plain, optimized = (program.as_text().count(" copy(") for program in programs)
     assert optimized < 0.75 * plain
     # Each is given a state of its own, which it donates.
-    ends = [program(trainer, experiment.initial_state(0), jnp.int32(3))[0].params for program in programs]
+    ends = [program(trainer, experiment.initial_state(0), jnp.int32(3))[0].learner.params for program in programs]
     jax.tree.map(np.testing.assert_array_equal, *jax.device_get(ends))

@@ -20,8 +20,6 @@ import pytest
 from ppo_jax.cli import main
 from ppo_jax.config import Config, from_dict, load_config
 from ppo_jax.devices import cpu, mesh, processes
-from ppo_jax.ops import groups
-from ppo_jax.ops.shuffle import permutation
 from ppo_jax.runs import runner
 from ppo_jax.types import PPOJaxError
 from tests import toys
@@ -34,7 +32,7 @@ TOY = from_dict(
         "task": {"env_id": "tests.toys:ObservedReward"},
         "ppo": {
             **{"total_timesteps": 768, "n_envs": 8, "n_steps": 16, "n_epochs": 2, "batch_size": 32},
-            **{"shuffle_groups": 4, "learning_rate": {"init": 1e-2, "final": 1e-4}, "normalize_observations": True},
+            **{"learning_rate": {"init": 1e-2, "final": 1e-4}, "normalize_observations": True},
             **{"normalize_rewards": True, "normalize_values": True},
         },
         "network": {"hidden_sizes": [8]},
@@ -97,29 +95,6 @@ def one(tmp_path_factory) -> Path:
     return folder
 
 
-# ---------------------------------------------------------------------------------------------------- groups
-
-
-def test_each_minibatch_takes_as_much_from_each_group() -> None:
-    """Two steps of eight environments in four groups of two neighbours; minibatches of eight, two from each group."""
-    order = np.asarray(groups.minibatch_order(KEY, jnp.asarray(0), 16, 8, groups=4, n_steps=2))
-    assert order.shape == (2, 8)
-    assert sorted(order.ravel()) == list(range(16))
-    for minibatch in order:
-        np.testing.assert_array_equal(np.bincount(minibatch % 8 // 2), [2, 2, 2, 2])
-
-
-def test_groups_are_shuffled_apart() -> None:
-    first, second = (groups.minibatch_order(KEY, jnp.asarray(epoch), 64, 32, groups=2, n_steps=8) for epoch in (0, 1))
-    assert (first != second).any()
-    assert (first[:, :16] + 4 != first[:, 16:]).any()
-
-
-def test_one_group_is_one_shuffle() -> None:
-    expected = permutation(jax.random.fold_in(KEY, 3), 12).reshape(3, 4)
-    np.testing.assert_array_equal(groups.minibatch_order(KEY, jnp.asarray(3), 12, 4), expected)
-
-
 # ---------------------------------------------------------------------------------------------------- devices
 
 
@@ -143,7 +118,7 @@ def test_an_update_on_many_devices_is_that_on_one(updates, case, devices) -> Non
 
 
 def test_the_cases_stop_within_an_epoch_and_cut_episodes(updates) -> None:
-    for case in ("kl_stop", "kl_stop_in_groups"):
+    for case in ("kl_stop",):
         applied = [results[1][1]["minibatches_applied"] for results in updates[case]]
         assert any(n % 4 for n in applied)
         assert all(results[1][1]["early_stopped"] for results in updates[case])
@@ -165,13 +140,8 @@ def test_a_run_goes_on_on_another_number_of_devices(one, tmp_path) -> None:
 # ---------------------------------------------------------------------------------------------------- processes
 
 
-@pytest.mark.parametrize("shuffle_groups", [4, 1])
-def test_two_processes_train_as_one(one, tmp_path, shuffle_groups) -> None:
-    config = TOY.override({"shuffle_groups": shuffle_groups})
-    if config != TOY:
-        one = tmp_path / "one"
-        runner.train(config, one, progress=False)
-    leader, follower = two_processes(tmp_path / "run", config)
+def test_two_processes_train_as_one(one, tmp_path) -> None:
+    leader, follower = two_processes(tmp_path / "run", TOY)
     (out, err), (follower_out, follower_err) = (process.communicate(timeout=300) for process in (leader, follower))
     assert (leader.returncode, follower.returncode) == (0, 0), err + follower_err
     assert json.loads(out)["status"] == "completed"
@@ -180,7 +150,7 @@ def test_two_processes_train_as_one(one, tmp_path, shuffle_groups) -> None:
     for a, b in zip(*(jax.tree.leaves(runner.load(x, "last")[1]) for x in (tmp_path / "run", one)), strict=True):
         close(a, b)
     recorded = load_config(tmp_path / "run" / "config.toml")
-    assert (recorded.run.devices, recorded.ppo.shuffle_groups) == (2, shuffle_groups)
+    assert recorded.run.devices == 2
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -257,28 +227,12 @@ def test_devices_that_are_not_there(tmp_path, capsys, monkeypatch) -> None:
             {"devices": 3, "n_envs": 12, "batch_size": 64},
             "batch_size = 64 cannot be split over 3 devices; the nearest that can: 24 or 48 or 96",
         ),
-        ({"devices": 8}, r"8 devices cannot share ppo.shuffle_groups = 4; these many can: 1, 2, 4"),
     ],
 )
 def test_environments_that_cannot_be_spread(monkeypatch, settings, complaint) -> None:
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     with pytest.raises(PPOJaxError, match=complaint):
         mesh.resolve(TOY.override(settings))
-
-
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        (
-            {"shuffle_groups": 3},
-            "n_envs = 8 cannot be split into shuffle_groups = 3 groups; the nearest that can: 6 or 9",
-        ),
-        ({"batch_size": 2}, "batch_size = 2 cannot take equal parts of shuffle_groups = 4 groups; .* can: 4, 8, 16"),
-    ],
-)
-def test_groups_that_do_not_fit(settings, complaint) -> None:
-    with pytest.raises(PPOJaxError, match=complaint):
-        TOY.override(settings)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +277,7 @@ def test_a_long_run_takes_what_is_there_and_records_it(monkeypatch) -> None:
     monkeypatch.setattr(cpu, "SMALL", 32 * 8 // 4)
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     monkeypatch.setattr(cpu, "cores", lambda: 8)
-    assert mesh.resolve(TOY).run.devices == 4  # of 8, by groups and minibatches
+    assert mesh.resolve(TOY).run.devices == 4  # of 8, by minibatches
     assert mesh.resolve(TOY, begins=False) == TOY  # it was on one
     assert mesh.resolve(TOY.override({"devices": 1})).run.devices == 1
     monkeypatch.setattr(cpu, "cores", lambda: 2)
@@ -332,8 +286,8 @@ def test_a_long_run_takes_what_is_there_and_records_it(monkeypatch) -> None:
 
 def test_a_long_run_repeats_itself_on_as_many_devices(tmp_path) -> None:
     """From the command line, without a word on devices: train, look again, go on."""
-    (tmp_path / "toy.toml").write_text(TOY.override({"shuffle_groups": 1, "total_timesteps": 384}).to_toml())
-    begin = "import sys; from ppo_jax import processor as p; p.LONG, p.SMALL, p.cores = 384, 128, lambda: 2; "
+    (tmp_path / "toy.toml").write_text(TOY.override({"total_timesteps": 384}).to_toml())
+    begin = "import sys; from ppo_jax.devices import cpu as p; p.LONG, p.SMALL, p.cores = 384, 128, lambda: 2; "
     program = begin + "from ppo_jax.cli import main; sys.exit(main(sys.argv[1:]))"
 
     def call(*arguments: object) -> str:
@@ -364,7 +318,7 @@ def test_one_device_needs_no_mesh() -> None:
 
 
 def test_the_members_of_a_sweep_are_spread_over_devices(tmp_path):
-    (tmp_path / "toy.toml").write_text(TOY.override({"total_timesteps": 256, "shuffle_groups": 1}).to_toml())
+    (tmp_path / "toy.toml").write_text(TOY.override({"total_timesteps": 256}).to_toml())
     found = []
     for devices in (1, 2):
         options = ("--seeds", 3, "--devices", devices, "--chunk", 3, "--json", "--run-dir", tmp_path / str(devices))

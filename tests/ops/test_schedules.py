@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_jax.config import SCHEDULE_SHAPES, Schedule
+from ppo_jax.config import SCHEDULE_SHAPES, Config, Schedule, TaskConfig
 from ppo_jax.ops import schedules
 
 INIT, FINAL = 3e-4, 1e-5
@@ -19,12 +19,11 @@ QUARTER = {
     "linear": FINAL + (INIT - FINAL) * 0.75,
     "cosine": FINAL + (INIT - FINAL) * (1 + math.sqrt(0.5)) / 2,
     "exponential": INIT * (FINAL / INIT) ** 0.25,
-    "logarithmic": FINAL + (INIT - FINAL) * (1 - math.log10(3.25)),
 }
 
 
 def schedule(shape: str, **changes: float) -> Schedule:
-    return Schedule(**{"init": INIT, "final": FINAL, "shape": SCHEDULE_SHAPES.index(shape)} | changes)
+    return Schedule(**{"init": INIT, "final": FINAL, "shape": shape} | changes)
 
 
 def value(of: Schedule, progress: float) -> float:
@@ -78,8 +77,20 @@ def test_a_constant_stays() -> None:
     assert value(schedules.constant(0.2), 0.7) == np.float32(0.2)
 
 
-def test_the_shape_is_traced_too() -> None:
-    every = Schedule(INIT, FINAL, jnp.arange(len(SCHEDULE_SHAPES), dtype=jnp.float32))
-    axes = Schedule(None, None, 0, None, None, None)
-    values = jax.vmap(schedules.value, (axes, None))(every, jnp.asarray(0.25))
-    np.testing.assert_allclose(values, [QUARTER[shape] for shape in SCHEDULE_SHAPES], rtol=1e-5)
+def test_numbers_are_traced_and_the_shape_is_static() -> None:
+    together = Schedule(init=jnp.array([INIT, 2 * INIT]), final=0.0, shape="linear")
+    axes = Schedule(init=0, final=None, shape="linear", start=None, end=None, warmup=None)
+    values = jax.vmap(schedules.value, (axes, None))(together, jnp.asarray(0.25))
+    np.testing.assert_allclose(values, [0.75 * INIT, 1.5 * INIT], rtol=1e-5)
+    with pytest.raises(ValueError, match="unknown shape of a schedule: 'logarithmic'"):
+        schedules.value(Schedule(INIT, FINAL, "logarithmic"), jnp.asarray(0.0))
+
+
+def test_the_critic_follows_the_learning_rate_unless_it_has_its_own() -> None:
+    hyperparams = Config(task=TaskConfig(env_id="CartPole-v1")).hyperparams
+    assert hyperparams.critic_learning_rate is None
+    replaced = hyperparams._replace(learning_rate=schedules.constant(0.5))
+    scheduled = schedules.scheduled(replaced, jnp.zeros((), jnp.int32), 128)
+    assert scheduled["critic_learning_rate"] == scheduled["learning_rate"] == 0.5
+    own = replaced._replace(critic_learning_rate=schedules.constant(0.25))
+    assert schedules.scheduled(own, jnp.zeros((), jnp.int32), 128)["critic_learning_rate"] == 0.25

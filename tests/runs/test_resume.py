@@ -24,7 +24,7 @@ from ppo_jax.runs import checkpoint, files, loggers, loop, runner
 from ppo_jax.types import PPOJaxError
 from tests import toys
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 TOY = from_dict(
     {
         "task": {"env_id": "tests.toys:ObservedReward"},
@@ -141,7 +141,7 @@ def test_a_run_killed_while_it_was_tested_is_only_tested_again(whole, tmp_path, 
         train(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "last")  # as if killed before it was written
     monkeypatch.undo()
-    monkeypatch.setattr(loop, "_train", None)  # not called
+    monkeypatch.setattr(loop, "compile_chunk", None)  # not called
     resume(tmp_path / "run")
     assert_same(tmp_path / "run", whole)
 

@@ -38,8 +38,13 @@ class Sweep:
     """Where it is written; a sweep that was stopped there goes on."""
     assignments: Assignments = ()
     """Settings other than the file's, for every member."""
-    chunk: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: by memory and measurement)")] = None
-    """Members trained side by side; 1: one after another."""
+    chunk: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: by memory)")] = None
+    """Members in the program at a time."""
+    order: Annotated[
+        Literal["side-by-side", "one-by-one"] | None,
+        arg(help_behavior_hint="(default: side-by-side on an accelerator, one-by-one on a CPU)"),
+    ] = None
+    """Train the members of a chunk in one vmapped program, or one after another."""
     devices: Annotated[int, arg(metavar="N", help_behavior_hint="")] = 1
     """Spread the members over N devices."""
     json: Switch = False
@@ -55,10 +60,18 @@ class Sweep:
         from ppo_jax.devices import cpu
         from ppo_jax.sweeps import sweep
 
-        cpu.prepare(plan.members[0].config, self.devices, len(plan.members))
+        cpu.prepare(plan.members[0].config, self.devices)
         with how_to_go_on(folder):
             progress = not (self.json or self.quiet)
-            sweep.run(plan, folder, chunk=self.chunk, devices=self.devices, progress=progress, warn=warn)
+            sweep.run(
+                plan,
+                folder,
+                chunk=self.chunk,
+                devices=self.devices,
+                side_by_side=None if self.order is None else self.order == "side-by-side",
+                progress=progress,
+                warn=warn,
+            )
         return _show(folder, self.json)
 
 
@@ -134,7 +147,7 @@ class Tune:
         use_caches()
         from ppo_jax.devices import cpu
 
-        cpu.prepare(config, 1, self.seeds)
+        cpu.prepare(config, 1)
         study = tuning.tune(
             config,
             space,
@@ -162,7 +175,7 @@ def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
     from ppo_jax.sweeps import sweep
 
     plan = sweep.read_plan(folder)
-    cpu.prepare(plan.members[0].config, sweep.recorded_devices(folder), len(plan.members))
+    cpu.prepare(plan.members[0].config, sweep.recorded_devices(folder))
     with how_to_go_on(folder):
         sweep.run(plan, folder, progress=not (as_json or quiet), warn=warn)
     return _show(folder, as_json)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.config.checks import convert
-from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, Schedule, Settings
+from ppo_jax.config.hyperparams import Hyperparams, Schedule, Settings
 from ppo_jax.config.retired import rename_retired
 from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
 from ppo_jax.config.suggestions import nearest, nearest_divisors
@@ -98,11 +98,10 @@ class Config:
     @property
     def hyperparams(self) -> Hyperparams:
         """The traced settings, as Python numbers."""
-        ppo = self.ppo
-        critic = ppo.learning_rate if ppo.critic_learning_rate is None else ppo.critic_learning_rate
+        ppo, critic = self.ppo, self.ppo.critic_learning_rate
         return Hyperparams(
             learning_rate=_schedule(ppo.learning_rate),
-            critic_learning_rate=_schedule(critic),
+            critic_learning_rate=None if critic is None else _schedule(critic),
             ent_coef=_schedule(ppo.ent_coef),
             clip_range=_schedule(ppo.clip_range),
             clip_range_vf=math.inf if ppo.clip_range_vf is None else ppo.clip_range_vf,
@@ -236,6 +235,12 @@ def _check_sequences(ppo: PPOConfig, length: int) -> None:
 
 def _schedule(value: float | ScheduleConfig) -> Schedule:
     if isinstance(value, ScheduleConfig):
-        shape = SCHEDULE_SHAPES.index(value.shape)
-        return Schedule(value.init, value.final, shape, value.start, value.end, value.warmup)
+        return Schedule(
+            init=value.init,
+            final=value.final,
+            shape=value.shape,
+            start=value.start,
+            end=value.end,
+            warmup=value.warmup,
+        )
     return Schedule(init=value, final=value)

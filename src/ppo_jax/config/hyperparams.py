@@ -14,12 +14,16 @@ __all__ = ["SCHEDULE_SHAPES", "Hyperparams", "Schedule", "Settings"]
 SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential")
 
 
-class Schedule(NamedTuple):
-    """A schedule as traced numbers, read by `ppo_jax.ops.schedules.value`. Each field is a number or an array [...]."""
+@dataclass(frozen=True)
+class Schedule:
+    """How a setting changes over training; `ppo_jax.ops.schedules.value` reads it.
+
+    A pytree: the shape is static, each of the other fields a number or an array [...].
+    """
 
     init: Any
     final: Any
-    shape: Any = 0  # index into SCHEDULE_SHAPES
+    shape: str = "constant"  # one of SCHEDULE_SHAPES
     start: Any = 0.0
     end: Any = 1.0
     warmup: Any = 0.0
@@ -29,7 +33,7 @@ class Hyperparams(NamedTuple):
     """The traced settings: any may be an array under `jax.vmap`. Infinity switches a limit off."""
 
     learning_rate: Schedule
-    critic_learning_rate: Schedule
+    critic_learning_rate: Schedule | None  # None: it follows `learning_rate`
     ent_coef: Schedule
     clip_range: Schedule
     clip_range_vf: Any
@@ -50,14 +54,12 @@ class Settings:
     n_epochs: int
     batch_size: int  # transitions
     n_updates: int
+    sequence_length: int = 1  # steps of the sequences that minibatches are made of; divides n_steps and batch_size
     normalize_advantage: bool = True
     bootstrap_truncation: bool = True
     normalize_observations: bool = False
     normalize_rewards: bool = False
     normalize_values: bool = False
-    shuffle_groups: int = 1
-    sequence_length: int = 1  # steps of the sequences that minibatches are made of; divides n_steps and batch_size
-    axis: str | None = None  # mesh axis of `jax.shard_map` that the environments are split over; the counts are of all
 
     @property
     def rollout_size(self) -> int:

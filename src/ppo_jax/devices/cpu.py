@@ -1,8 +1,8 @@
-"""What XLA makes of a processor: how many devices, and whether one has threads of its own.
+"""What a CPU offers: how many devices a run makes of it, and how programs that train are compiled for it.
 
-On a processor XLA gives a program a pool of threads. They gain little where it does not multiply large matrices, and
-the order in which it hands them small operations costs much. So a long run lets the processor be several devices, as
-many as its minibatches are worth, each of which computes a part of them.
+On a CPU XLA gives a program a pool of threads. They gain little where it does not multiply large matrices, and the
+order in which it hands them small operations costs much. So a long run lets the CPU be several devices, as many as
+its minibatches are worth, each of which computes a part of them.
 """
 
 from __future__ import annotations
@@ -27,43 +27,39 @@ def cores() -> int:
 
 
 def fitting_devices(config: Config, there: int) -> int:
-    """Devices out of `there` that a run takes on a processor where it names none.
+    """Devices out of `there` that a run takes on a CPU where it names none.
 
-    Where it is `LONG`, the most that environments, minibatches and groups can be split over, each with `SMALL` numbers
-    a layer or more.
+    Where it is `LONG`, the most that environments and minibatches can be split over, each with `SMALL` numbers a layer
+    or more.
     """
     if config.ppo.total_timesteps < LONG:
         return 1
     settings = config.settings
-    worth = _numbers(config) // SMALL
-    groups = settings.shuffle_groups if settings.shuffle_groups > 1 else settings.n_envs
-    fits = lambda n: not any(x % n for x in (settings.n_envs, settings.batch_size, groups))  # noqa: E731
-    return max((n for n in range(2, min(there, worth, MOST) + 1) if fits(n)), default=1)
+    most = min(there, _numbers(config) // SMALL, MOST)
+    sequences = settings.batch_size // settings.sequence_length
+    fitting = [n for n in range(2, most + 1) if settings.n_envs % n == 0 and sequences % n == 0]
+    return max(fitting, default=1)
 
 
-def prepare(config: Config, devices: int | None = None, members: int = 1) -> None:
-    """Let the processor be as many devices as a run or a sweep takes, where it has the cores; before all else.
+def prepare(config: Config, devices: int | None = None) -> None:
+    """Let the CPU be as many devices as a run or a sweep takes, where it has the cores; before all else.
 
-    What computes at most `SMALL` numbers a layer at once gets one thread: CartPole with 4 environments trains 1.4 times
-    as fast so, to the same bits. Accelerators are not concerned, and where JAX already computed something nothing
-    changes.
+    Accelerators are not concerned, and where JAX already computed something nothing changes.
 
     Args:
         config: of the run.
         devices: by default those of the configuration, or as many as fit it.
-        members: runs that may be trained side by side.
     """
     n = devices or config.run.devices
     if n is None:
         n = 1 if jax.distributed.is_initialized() else fitting_devices(config, cores())
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        there = max(1, jax.config.jax_num_cpu_devices)  # type: ignore[attr-defined]
-        try:
-            jax.config.update("jax_num_cpu_devices", max(there, n if n <= cores() else 1))
-        except RuntimeError:
-            return
-    if members * _numbers(config) <= SMALL:
-        os.environ.setdefault("NPROC", "1")  # what XLA counts as the processor's cores
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    there = max(1, jax.config.jax_num_cpu_devices)  # type: ignore[attr-defined]
+    try:
+        jax.config.update("jax_num_cpu_devices", max(there, n if n <= cores() else 1))
+    except RuntimeError:
+        return
 
 
 def compiler_options() -> dict[str, Any]:

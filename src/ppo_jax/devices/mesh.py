@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from ppo_jax import ppo
 from ppo_jax.config import Config
 from ppo_jax.config.suggestions import nearest_divisors
 from ppo_jax.devices import cpu
+from ppo_jax.devices.collectives import default_collectives
 from ppo_jax.types import PPOJaxError
 
 PyTree = Any
@@ -23,10 +24,8 @@ __all__ = ["AXIS", "LAYOUT", "SPLIT", "WHOLE", "Placement", "placement", "requir
 
 AXIS = "devices"
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
-LAYOUT = ppo.TrainState(
-    **dict.fromkeys(ppo.TrainState._fields, WHOLE)  # type: ignore[arg-type]
-    | dict.fromkeys(("env_state", "observation", "discounted_return"), SPLIT)
-)
+# Where the environments stand is split, everything else is on each device.
+LAYOUT: Any = ppo.TrainState(**dict.fromkeys(ppo.TrainState._fields, WHOLE) | {"rollout": SPLIT})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Placement:
             return updates
 
         def part(trainer: ppo.Trainer, state: ppo.TrainState, n: jax.Array) -> Any:
-            return updates(replace(trainer, settings=replace(trainer.settings, axis=AXIS)), state, n)
+            return updates(replace(trainer, collectives=default_collectives(AXIS)), state, n)
 
         # No check of what varies over the mesh: it would refuse the loops within many an environment.
         ins, outs = (WHOLE, LAYOUT, WHOLE), (LAYOUT, WHOLE)
@@ -59,8 +58,7 @@ class Placement:
         host = jax.device_get(state._replace(key=jax.random.key_data(state.key)))
         if jax.process_count() > 1:
             host, update = multihost_utils.broadcast_one_to_all((host, np.int32(update)))
-        parts = {name: jax.tree.map(partial(self._put, spec), getattr(host, name)) for name, spec in _layout()}
-        state = ppo.TrainState(**parts)
+        state = jax.tree.map(lambda spec, part: jax.tree.map(partial(self._put, spec), part), LAYOUT, host)
         return state._replace(key=jax.random.wrap_key_data(state.key)), int(update)
 
     def _put(self, spec: PartitionSpec, x: np.ndarray) -> jax.Array:
@@ -71,9 +69,7 @@ class Placement:
         """The state of all environments on this process alone. All processes must call it."""
         if self.mesh is None:
             return state
-        gather = partial(multihost_utils.process_allgather, tiled=True)
-        kept = self.part(state)
-        return kept._replace(**{name: gather(getattr(state, name)) for name, spec in _layout() if spec == SPLIT})
+        return self.part(state)._replace(rollout=multihost_utils.process_allgather(state.rollout, tiled=True))
 
     def part(self, state: ppo.TrainState) -> ppo.TrainState:
         """What this process's first device holds: all but the environments of others."""
@@ -146,7 +142,3 @@ def shard_seeds(tree: PyTree, devices: int) -> PyTree:
     """
     sharding = NamedSharding(Mesh(np.array(jax.devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,)), SPLIT)
     return jax.tree.map(lambda x: jax.device_put(x, sharding), tree)
-
-
-def _layout() -> Iterator[tuple[str, PartitionSpec]]:
-    return iter(LAYOUT._asdict().items())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ppo_jax.ops import collectives
+from ppo_jax.ops.collectives import Collectives
 
 __all__ = [
     "Moments",
@@ -20,11 +20,13 @@ __all__ = [
     "normalize_observation",
     "observation_moments",
     "scale_rewards",
+    "standardize",
     "update_moments",
     "update_observation_moments",
 ]
 
 PyTree = Any
+ONE_DEVICE = Collectives()
 
 
 class Moments(NamedTuple):
@@ -40,11 +42,11 @@ def initial_moments(shape: tuple[int, ...] = ()) -> Moments:
     return Moments(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
 
 
-def update_moments(moments: Moments, batch: jax.Array, axis: str | None = None) -> Moments:
-    """Merge `batch` [n..., *shape of the moments], all devices' parts of it, into the running moments."""
+def update_moments(moments: Moments, batch: jax.Array, collectives: Collectives = ONE_DEVICE) -> Moments:
+    """Merge `batch` [n..., *shape of the moments] into the running moments."""
     dims = tuple(range(batch.ndim - moments.mean.ndim))
-    n = float(collectives.size(batch, axis) // max(moments.mean.size, 1))
-    mean, var = collectives.mean_and_var(batch, dims, axis=axis)
+    n = float(collectives.size(batch) // max(moments.mean.size, 1))
+    mean, var = collectives.mean_and_var(batch, dims)
     total = moments.seen + n
     delta = mean - moments.mean
     merged = moments.var * moments.seen + var * n + delta**2 * moments.seen * n / total
@@ -71,9 +73,9 @@ def observation_moments(observation: PyTree) -> PyTree:
     )
 
 
-def update_observation_moments(moments: PyTree, observations: PyTree, axis: str | None = None) -> PyTree:
+def update_observation_moments(moments: PyTree, observations: PyTree, collectives: Collectives = ONE_DEVICE) -> PyTree:
     """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
-    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x, axis), observations, moments)
+    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x, collectives), observations, moments)
 
 
 def normalize(moments: Moments, value: jax.Array) -> jax.Array:
@@ -92,7 +94,7 @@ def scale_rewards(
     rewards: jax.Array,
     done: jax.Array,
     gamma: jax.Array,
-    axis: str | None = None,
+    collectives: Collectives = ONE_DEVICE,
 ) -> tuple[Moments, jax.Array, jax.Array, jax.Array]:
     """Divide rewards by the running std of their discounted sums, clipped to ±10 (SB3's VecNormalize).
 
@@ -101,7 +103,7 @@ def scale_rewards(
         discounted_return: [B], each environment's running sum.
         rewards, done: [T, B].
         gamma: [].
-        axis: mesh axis, where each device has its part of the environments.
+        collectives: over the environments.
 
     Returns:
         New moments, new running sums [B], scaled rewards [T, B], and the divisor [].
@@ -113,6 +115,14 @@ def scale_rewards(
         return jnp.where(ended, 0.0, total), total
 
     discounted_return, totals = jax.lax.scan(forward, discounted_return, (rewards, done))
-    moments = update_moments(moments, totals, axis)
+    moments = update_moments(moments, totals, collectives)
     scale = jnp.sqrt(moments.var + 1e-8)
     return moments, discounted_return, jnp.clip(rewards / scale, -10.0, 10.0), scale
+
+
+def standardize(x: jax.Array, collectives: Collectives = ONE_DEVICE) -> jax.Array:
+    """``(x - mean) / (std + 1e-8)`` with the unbiased standard deviation; a single number stays as it is."""
+    if collectives.size(x) == 1:
+        return x
+    mean, var = collectives.mean_and_var(x, ddof=1)
+    return (x - mean) / (jnp.sqrt(var) + 1e-8)

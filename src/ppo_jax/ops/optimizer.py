@@ -1,4 +1,4 @@
-"""One gradient step: clip by global norm, Adam's direction, two learning rates."""
+"""The default optimizer: Adam with two learning rates that a schedule sets before each update."""
 
 from __future__ import annotations
 
@@ -9,38 +9,61 @@ import jax
 import jax.numpy as jnp
 import optax
 
-__all__ = ["adam", "gradient_step"]
+__all__ = ["adam", "clip_by_global_norm", "set_hyperparams"]
 
 PyTree = Any
 
 
 @lru_cache
 def adam() -> optax.GradientTransformation:
-    """Adam's direction with epsilon 1e-5; one object a process, so that trainers compare equal."""
-    return optax.scale_by_adam(eps=1e-5)
+    """Adam with epsilon 1e-5. Its hyperparameters `learning_rate` and `critic_learning_rate` are set by schedules.
+
+    Parameters of modules whose name begins with ``critic`` take the second rate. One object a process, so that
+    trainers compare equal and share compiled programs.
+    """
+
+    def make(learning_rate: jax.Array, critic_learning_rate: jax.Array) -> optax.GradientTransformation:
+        rates = {
+            "actor": optax.scale_by_learning_rate(learning_rate),
+            "critic": optax.scale_by_learning_rate(critic_learning_rate),
+        }
+        return optax.chain(optax.scale_by_adam(eps=1e-5), optax.partition(rates, _actor_or_critic))
+
+    optimizer: optax.GradientTransformation = optax.inject_hyperparams(make)(
+        learning_rate=0.0, critic_learning_rate=0.0
+    )
+    return optimizer
 
 
-def gradient_step(
-    optimizer: optax.GradientTransformation,
-    params: PyTree,
-    opt_state: PyTree,
-    grads: PyTree,
-    max_grad_norm: jax.Array | float,
-    learning_rate: jax.Array | float,
-    critic_learning_rate: jax.Array | float,
-) -> tuple[PyTree, PyTree, dict[str, jax.Array]]:
-    """Descend along the clipped gradient; parameters of modules named ``critic…`` at their own rate.
+def set_hyperparams(opt_state: PyTree, **values: jax.Array) -> PyTree:
+    """An optimizer's state with other hyperparameters, where `optax.inject_hyperparams` gave it some of these names."""
 
-    Returns:
-        Parameters, optimizer state, and `grad_norm` (before clipping) and `grad_clip_fraction` (0 or 1), both [].
+    def replace(node: Any) -> Any:
+        if not _is_injected(node):
+            return node
+        known = {name: value for name, value in values.items() if name in node.hyperparams}
+        return node._replace(hyperparams=node.hyperparams | known)
+
+    return jax.tree.map(replace, opt_state, is_leaf=_is_injected)
+
+
+def clip_by_global_norm(grads: PyTree, max_norm: jax.Array | float) -> tuple[PyTree, jax.Array]:
+    """Gradients scaled down to the global norm `max_norm` where theirs is larger, and the norm that they had, [].
+
+    PyTorch's formula, ``min(1, max_norm / (norm + 1e-6))``, so that numbers agree with SB3's.
     """
     norm = optax.tree.norm(grads)
-    factor = jnp.minimum(1.0, max_grad_norm / (norm + 1e-6))
-    directions, opt_state = optimizer.update(jax.tree.map(lambda g: g * factor, grads), opt_state, params)
+    factor = jnp.minimum(1.0, max_norm / (norm + 1e-6))
+    return jax.tree.map(lambda g: g * factor, grads), norm
 
-    def move(path: tuple[Any, ...], param: jax.Array, direction: jax.Array) -> jax.Array:
+
+def _is_injected(node: Any) -> bool:
+    return hasattr(node, "hyperparams") and hasattr(node, "inner_state")
+
+
+def _actor_or_critic(params: PyTree) -> PyTree:
+    def label(path: tuple[Any, ...], _: Any) -> str:
         in_critic = any(str(getattr(entry, "key", "")).startswith("critic") for entry in path)
-        return param - (critic_learning_rate if in_critic else learning_rate) * direction
+        return "critic" if in_critic else "actor"
 
-    params = jax.tree_util.tree_map_with_path(move, params, directions)
-    return params, opt_state, {"grad_norm": norm, "grad_clip_fraction": (norm > max_grad_norm).astype(jnp.float32)}
+    return jax.tree_util.tree_map_with_path(label, params)

@@ -1,7 +1,4 @@
-"""Schedules: the fraction of training done, in [0, 1], to the value of a setting.
-
-Every number of a schedule is traced, the shape included, so a sweep over schedules compiles once.
-"""
+"""Schedules: the fraction of training done, in [0, 1], to the value of a setting."""
 
 from __future__ import annotations
 
@@ -9,17 +6,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ppo_jax.config import SCHEDULE_SHAPES, Schedule
+from ppo_jax.config.hyperparams import Hyperparams, Schedule
 
-__all__ = ["constant", "value"]
+__all__ = ["constant", "scheduled", "value"]
 
+# Here and not beside the class: the settings are read without JAX.
+jax.tree_util.register_dataclass(
+    Schedule, data_fields=["init", "final", "start", "end", "warmup"], meta_fields=["shape"]
+)
+# From 1 at the beginning to 0 at the end.
 _LINEAR = optax.linear_schedule(init_value=1.0, end_value=0.0, transition_steps=1)
 _COSINE = optax.cosine_decay_schedule(init_value=1.0, decay_steps=1)
 
 
 def constant(level: float | jax.Array) -> Schedule:
     """A schedule that stays at `level`; the way to vmap a scheduled setting: ``hp._replace(ent_coef=constant(x))``."""
-    return Schedule(init=level, final=level, shape=SCHEDULE_SHAPES.index("constant"))
+    return Schedule(init=level, final=level, shape="constant")
 
 
 def value(schedule: Schedule, progress: jax.Array, update: jax.Array | float = 0.0) -> jax.Array:
@@ -27,28 +29,51 @@ def value(schedule: Schedule, progress: jax.Array, update: jax.Array | float = 0
 
     With u the progress rescaled to [0, 1] between `start` and `end`::
 
+        constant     init
         linear       final + (init - final) (1 - u)
         cosine       final + (init - final) (1 + cos(pi u)) / 2
         exponential  init (final / init)^u
-        logarithmic  final + (init - final) (1 - log10(1 + 9 u))
 
     `warmup` is the fraction of training over which the value first rises linearly. It counts the update at hand, of
     the size `update` (a fraction of training too), so that the first one does not run at zero.
     """
-    init, final, shape, start, end, warmup = (jnp.asarray(x, jnp.float32) for x in schedule)
+    init, final, start, end, warmup = (
+        jnp.asarray(x, jnp.float32)
+        for x in (schedule.init, schedule.final, schedule.start, schedule.end, schedule.warmup)
+    )
     u = jnp.clip((progress - start) / jnp.maximum(end - start, 1e-8), 0.0, 1.0)
-    tiny = 1e-12  # an exponential cannot start or end at zero
-    ratio = jnp.maximum(final, tiny) / jnp.maximum(init, tiny)
-    remaining = {
-        "constant": jnp.ones_like(u),
-        "linear": _LINEAR(u),
-        "cosine": _COSINE(u),
-        "logarithmic": 1.0 - jnp.log10(1.0 + 9.0 * u),
-    }
-    values = {name: final + (init - final) * left for name, left in remaining.items()}
-    values["constant"] = init
-    values["exponential"] = init * ratio**u
-    level = jnp.stack([values[name] for name in SCHEDULE_SHAPES])[shape.astype(jnp.int32)]
+    match schedule.shape:
+        case "constant":
+            level = init
+        case "linear":
+            level = final + (init - final) * _LINEAR(u)
+        case "cosine":
+            level = final + (init - final) * _COSINE(u)
+        case "exponential":
+            tiny = 1e-12  # an exponential cannot start or end at zero
+            level = init * (jnp.maximum(final, tiny) / jnp.maximum(init, tiny)) ** u
+        case _:
+            raise ValueError(f"unknown shape of a schedule: {schedule.shape!r}")
     # A blend of init and final may miss init by a rounding; the first update has exactly init.
     level = jnp.where(u == 0.0, init, level)
     return level * jnp.where(warmup > 0.0, jnp.minimum((progress + update) / jnp.maximum(warmup, 1e-8), 1.0), 1.0)
+
+
+def scheduled(hyperparams: Hyperparams, step: jax.Array, rollout_size: int) -> dict[str, jax.Array]:
+    """The values [] of an update: `learning_rate`, `critic_learning_rate`, `ent_coef` and `clip_range`.
+
+    Args:
+        hyperparams: of the run.
+        step: [] int32, updates done before this one.
+        rollout_size: environment steps of an update.
+    """
+    share = rollout_size / hyperparams.total_timesteps
+    progress = step.astype(jnp.float32) * share
+    critic = hyperparams.critic_learning_rate
+    schedules = {
+        "learning_rate": hyperparams.learning_rate,
+        "critic_learning_rate": hyperparams.learning_rate if critic is None else critic,
+        "ent_coef": hyperparams.ent_coef,
+        "clip_range": hyperparams.clip_range,
+    }
+    return {name: value(schedule, progress, share) for name, schedule in schedules.items()}

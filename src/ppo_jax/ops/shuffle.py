@@ -36,8 +36,7 @@ def permutation(key: jax.Array, n: int) -> jax.Array:
 
     x = encipher(jnp.arange(n, dtype=jnp.uint32))
     if n < 2**size:
-        outside = lambda x: x >= n  # noqa: E731
-        x = jax.lax.while_loop(lambda x: jnp.any(outside(x)), lambda x: jnp.where(outside(x), encipher(x), x), x)
+        x = jax.lax.while_loop(lambda x: jnp.any(x >= n), lambda x: jnp.where(x >= n, encipher(x), x), x)
     return x.astype(jnp.int32)
 
 

@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
+from ppo_jax.devices.collectives import default_collectives
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.ops import normalization
 from ppo_jax.proving import datasets, judge
@@ -74,7 +75,8 @@ class Experiment:
     def policy(self, params: PolicyParams, observation: PyTree) -> tuple[Any, jax.Array]:
         """Distribution and value in raw return units, for raw observations [n, ...]."""
         observation = normalization.normalize_observation(params.observation_moments, observation)
-        distribution, value = self.trainer.forward(params.params, observation)
+        start = jnp.zeros(len(jax.tree.leaves(observation)[0]), bool)
+        distribution, value, _ = self.trainer.forward(params.params, observation, (), start)
         return distribution, normalization.denormalize(params.value_moments, value) * params.reward_scale
 
     def untrained(self, seed: int) -> PolicyParams:
@@ -187,8 +189,9 @@ def _init() -> Any:
 
 def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:
     """Copy out of a training state what a policy needs (a copy: the state's buffers are donated)."""
-    scale = jnp.sqrt(state.return_moments.var + 1e-8) if trainer.settings.normalize_rewards else jnp.ones(())
-    return _copy(PolicyParams(state.params, state.observation_moments, state.value_moments, scale))
+    normalizers = state.normalizers
+    scale = jnp.sqrt(normalizers.reward.var + 1e-8) if trainer.settings.normalize_rewards else jnp.ones(())
+    return _copy(PolicyParams(state.learner.params, normalizers.observation, normalizers.value, scale))
 
 
 @jax.jit
@@ -209,7 +212,13 @@ def build(config: Config, *, env: Environment | None = None, network: nn.Module 
     """
     env = make_environment(config) if env is None else env
     network = make_network(config, env) if network is None else network
-    trainer = ppo.Trainer(EpisodeStatistics(env), env.default_params, network, ppo.adam(), config.settings)
+    trainer = ppo.Trainer(
+        env=EpisodeStatistics(env),
+        env_params=env.default_params,
+        network=network,
+        settings=config.settings,
+        collectives=default_collectives(),
+    )
     return Experiment(config, env, trainer)
 
 

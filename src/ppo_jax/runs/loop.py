@@ -1,41 +1,33 @@
 """The training loop of a run: chunks of updates in one program, with evaluations and checkpoints between them.
 
-Where training stands is a `Standing`; what follows from it does not depend on how the updates were cut into chunks, nor
-on how often the run was stopped and resumed.
+What follows from where training stands does not depend on how the updates were cut into chunks, nor on how often the
+run was stopped and resumed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax import ppo
-from ppo_jax.devices import cpu, mesh, processes
-from ppo_jax.devices.mesh import Placement
-from ppo_jax.runs import loggers
+from ppo_jax.devices import cpu, processes
+from ppo_jax.devices.mesh import Placement, placement
 from ppo_jax.runs.experiment import Experiment
-from ppo_jax.runs.recorder import GUARDED, Journal, Standing
+from ppo_jax.runs.recorder import GUARDED, Follower, Recorder
 from ppo_jax.runs.signals import Interrupted, Signals
 
-__all__ = [
-    "BUFFER",
-    "Program",
-    "chunk_length",
-    "compile_chunk",
-    "fit",
-    "follow",
-    "run_chunk",
-]
+__all__ = ["BUFFER", "Hook", "chunk_length", "compile_chunk", "fit", "run_chunk"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
+# (trainer, state) -> (trainer, state) of the same shapes, between updates; on one device.
+Hook = Callable[[ppo.Trainer, ppo.TrainState], tuple[ppo.Trainer, ppo.TrainState]]
 
 
 @partial(jax.jit, static_argnums=(3, 4), donate_argnums=1)
@@ -52,8 +44,8 @@ def run_chunk(
         trainer: the experiment's.
         state: donated.
         n: [] int32.
-        skip_non_finite: where a loss or a parameter is not finite, keep parameters, optimizer and normalisers as they
-            were before that update and set the metric ``update_skipped``.
+        skip_non_finite: where a loss or a parameter is not finite, keep learner and normalizers as they were before
+            that update and set the metric ``update_skipped``.
         placement: the devices that the state lies on.
 
     Returns:
@@ -78,88 +70,69 @@ def run_chunk(
 
 def _update_or_skip(trainer: ppo.Trainer, before: ppo.TrainState) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
     after, row = ppo.update(trainer, before)
-    learnt = [*(row[name] for name in GUARDED), *jax.tree.leaves(after.params)]
+    learnt = [*(row[name] for name in GUARDED if name in row), *jax.tree.leaves(after.learner.params)]
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in learnt]))
-    moved_on = {name: getattr(after, name) for name in ("env_state", "observation", "key", "step")}
-    kept = before._replace(**moved_on)
-    key, plain = after.key, lambda state: state._replace(key=())
-    state = jax.tree.map(partial(jnp.where, finite), plain(after), plain(kept))._replace(key=key)
-    return state, row | {"update_skipped": 1.0 - finite}
-
-
-class Program(NamedTuple):
-    """`run_chunk` for a run."""
-
-    chunk: jax.stages.Compiled
-    seconds: float  # that it took to compile
+    learner, normalizers = jax.tree.map(
+        partial(jnp.where, finite), (after.learner, after.normalizers), (before.learner, before.normalizers)
+    )
+    return after._replace(learner=learner, normalizers=normalizers), row | {"update_skipped": 1.0 - finite}
 
 
 def fit(
     experiment: Experiment,
-    standing: Standing,
-    folder: Path,
-    summary: dict[str, Any],
-    writers: Sequence[loggers.Writer],
-    bar: loggers.Progress,
+    recorder: Recorder | Follower,
+    show: Callable[[int, dict[str, Any]], None] = lambda env_steps, row: None,
+    hook: Hook | None = None,
+    hook_interval: int = 1,
 ) -> None:
-    """Train from `standing` to the end, which it then is; metrics, evaluations and checkpoints go to `folder`.
+    """Train from where the recorder stands to the end, where it then stands.
+
+    Every process of a run does the same; what is written and evaluated is the business of its recorder, and processes
+    agree after each chunk on how to go on.
+
+    Args:
+        experiment: of the run.
+        recorder: process 0's writes and evaluates; another's follows.
+        show: receives the environment steps done and the newest metrics, such as `loggers.Progress.update`.
+        hook: called before the first update and then every `hook_interval` updates. What it changes in the trainer
+            is not saved: it should follow from the state, so that a resumed run goes on the same way.
+        hook_interval: updates.
 
     Raises:
-        Interrupted: a signal asked for it; a checkpoint was written.
+        Interrupted: a signal asked for it, here or in another process; a checkpoint was written.
         NotFinite: a loss or a parameter is not finite, and the run is set to stop at that.
     """
-    placement = mesh.placement(experiment.config)
-    standing.state, _ = placement.put(standing.state, standing.update)
-    with Journal(experiment, standing, folder, summary, writers) as journal:
-        if not journal.finished:
-            program = _compile(experiment, placement, standing.state)
-            _train(journal, placement, program, bar)
-        standing.state = placement.whole(standing.state)
-        journal.save_last(standing.state)
-
-
-def follow(experiment: Experiment) -> None:
-    """Take part in the training that process 0 does by `fit`, from its standing to the end; writes nothing.
-
-    Raises:
-        Interrupted: a signal asked for it, here or elsewhere.
-    """
-    placement = mesh.placement(experiment.config)
-    state, update = placement.put(experiment.initial_state(experiment.config.run.seed), 0)
-    if update < experiment.config.settings.n_updates:
-        chunk, n = _compile(experiment, placement, state).chunk, 1
+    where, trainer, standing = placement(experiment.config), experiment.trainer, recorder.standing
+    standing.state, standing.update = where.put(standing.state, standing.update)
+    with recorder:
+        if not recorder.finished:
+            begin = time.perf_counter()
+            skip = experiment.config.run.on_nan == "skip"
+            chunk = compile_chunk(trainer, standing.state, skip, where)
+            recorder.compiled(time.perf_counter() - begin)
         with Signals() as signals:
-            while update < experiment.config.settings.n_updates:
-                state, _ = chunk(experiment.trainer, state, jnp.int32(n))
-                update += n
-                n, keep, stop = processes.agree(0, False, signals.received)
+            n = 1
+            while not recorder.finished:
+                if hook is not None and standing.update % hook_interval == 0:
+                    trainer, standing.state = hook(trainer, standing.state)
+                begin = time.perf_counter()
+                standing.state, rows = chunk(trainer, standing.state, jnp.int32(n))
+                rows = jax.device_get(rows)
+                seconds = time.perf_counter() - begin
+                shown = recorder.record(rows, n, seconds)
+                if recorder.evaluation_due:
+                    shown |= recorder.evaluate(where.part(standing.state))
+                show(recorder.env_steps, shown)
+                n = min(chunk_length(seconds / n), recorder.updates_to_evaluation)
+                if hook is not None:
+                    n = min(n, hook_interval - standing.update % hook_interval)
+                n, keep, stop = processes.agree(n, recorder.checkpoint_due, signals.received)
                 if keep:
-                    placement.whole(state)
+                    recorder.save_checkpoint(where.whole(standing.state))
                 if stop:
                     raise Interrupted(stop, agreed=True)
-    placement.whole(state)
-
-
-def _train(journal: Journal, placement: Placement, program: Program, bar: loggers.Progress) -> None:
-    experiment, standing = journal.experiment, journal.standing
-    chunk, n = program.chunk, 1
-    journal.summary["compile_seconds"] = program.seconds
-    with Signals() as signals:
-        while not journal.finished:
-            begin = time.perf_counter()
-            standing.state, rows = chunk(experiment.trainer, standing.state, jnp.int32(n))
-            rows = jax.device_get(rows)
-            seconds = time.perf_counter() - begin
-            shown = journal.record(rows, n, seconds)
-            if journal.evaluation_due:
-                shown["valid"] = journal.evaluate(placement.part(standing.state))
-            bar.update(journal.summary["env_steps"], shown)
-            n = min(chunk_length(seconds / n), journal.updates_to_evaluation)
-            n, keep, stop = processes.agree(n, journal.checkpoint_due, signals.received)
-            if keep:
-                journal.save_checkpoint(placement.whole(standing.state))
-            if stop:
-                raise Interrupted(stop, agreed=True)
+        standing.state = where.whole(standing.state)
+        recorder.save_last(standing.state)
 
 
 def compile_chunk(
@@ -171,12 +144,6 @@ def compile_chunk(
     """`run_chunk`, compiled for the shapes of its arguments: a function of ``(trainer, state, n)``."""
     lowered = run_chunk.lower(trainer, state, jnp.int32(1), skip_non_finite, placement)
     return lowered.compile(cpu.compiler_options())
-
-
-def _compile(experiment: Experiment, placement: Placement, state: ppo.TrainState) -> Program:
-    begin = time.perf_counter()
-    chunk = compile_chunk(experiment.trainer, state, experiment.config.run.on_nan == "skip", placement)
-    return Program(chunk, time.perf_counter() - begin)
 
 
 def chunk_length(seconds_per_update: float) -> int:

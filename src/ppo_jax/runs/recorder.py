@@ -16,10 +16,11 @@ from ppo_jax.runs import checkpoint, files, loggers
 from ppo_jax.runs.experiment import Experiment, PolicyParams, policy_params
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["GUARDED", "Best", "Journal", "NotFinite", "Standing", "restore"]
+__all__ = ["GUARDED", "Best", "Follower", "NotFinite", "Recorder", "Standing", "restore"]
 
 # What a chunk adds to the summary.
-PROGRESS = ("env_steps", "updates", "train_seconds", "steps_per_second", "updates_skipped", "final")
+PROGRESS = ("env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second", "updates_skipped", "final")
+FORMAT = 2  # of the checkpoints to resume from; 2: the state of training has the fields of `TrainState`
 # Must be finite; a parameter is not finite only after a gradient that was not.
 GUARDED = ("policy_loss", "value_loss", "grad_norm")
 
@@ -55,7 +56,7 @@ class Standing:
     seconds: float = 0.0
 
 
-class Journal:
+class Recorder:
     """What one run writes while it trains: metrics, evaluations, the best parameters, checkpoints to resume from."""
 
     def __init__(
@@ -81,6 +82,15 @@ class Journal:
         return self.standing.update >= self._n_updates
 
     @property
+    def env_steps(self) -> int:
+        """Environment steps done."""
+        return self.standing.update * self.experiment.config.settings.rollout_size
+
+    def compiled(self, seconds: float) -> None:
+        """Note how long it took to compile."""
+        self.summary["compile_seconds"] = seconds
+
+    @property
     def updates_to_evaluation(self) -> int:
         """Updates until the next evaluation or the end."""
         done = self.standing.update
@@ -97,22 +107,21 @@ class Journal:
             NotFinite: one is not, and the run is set to stop at that.
             PPOJaxError: a file cannot be written.
         """
-        standing, settings, run = self.standing, self.experiment.config.settings, self.experiment.config.run
+        standing, run = self.standing, self.experiment.config.run
         standing.seconds += seconds
         for i in range(n):
             standing.update += 1
             row = {name: float(column[i]) for name, column in rows.items()}
             for writer in self._writers:
                 writer.write(self._position | row)
-            if run.on_nan == "stop" and (broken := [name for name in GUARDED if not np.isfinite(row[name])]):
+            if run.on_nan == "stop" and (broken := [x for x in GUARDED if not np.isfinite(row.get(x, 0.0))]):
                 raise NotFinite(_not_finite(broken[0], standing.update, self._checkpoint))
         self._timing.write({"update": standing.update, "updates": n, "seconds": seconds})
-        env_steps = standing.update * settings.rollout_size
         self.summary |= {
-            "env_steps": env_steps,
+            "env_steps": self.env_steps,
             "updates": standing.update,
             "train_seconds": standing.seconds,
-            "steps_per_second": env_steps / standing.seconds,
+            "steps_per_second": self.env_steps / standing.seconds,
             "final": row,
         }
         if run.on_nan == "skip":
@@ -120,14 +129,14 @@ class Journal:
             self.summary["updates_skipped"] = self.summary.get("updates_skipped", 0) + skipped
         return dict(row)
 
-    def evaluate(self, state: ppo.TrainState) -> float:
-        """Judge the parameters on valid and keep them if they are the best; returns the best score so far."""
+    def evaluate(self, state: ppo.TrainState) -> dict[str, float]:
+        """Judge the parameters on valid and keep them if they are the best; returns the best score so far to show."""
         params = policy_params(self.experiment.trainer, state)
         result = self.experiment.evaluate(params, "valid")
         self._evaluations.write(self._position | result | self.experiment.value_errors(params))
         if self.standing.best.offer(params, self.standing.update, result):
             checkpoint.save(self.folder / "checkpoints" / "best", params)
-        return self.standing.best.score[0]
+        return {"valid": self.standing.best.score[0]}
 
     @property
     def checkpoint_due(self) -> bool:
@@ -145,6 +154,7 @@ class Journal:
             self._checkpoints = checkpoint.Checkpoints(self.folder / "checkpoints" / "resume", run.checkpoint_keep)
         trees = {"state": _plain(state)} | ({"best": best.params} if best.params is not None else {})
         record = {
+            "format": FORMAT,
             "config": self.experiment.config.to_dict(),
             "summary": files.to_json({name: self.summary[name] for name in PROGRESS if name in self.summary}),
             "best_score": files.to_json(best.score),
@@ -162,7 +172,7 @@ class Journal:
     @property
     def _position(self) -> dict[str, int]:
         done = self.standing.update
-        return {"update": done, "env_steps": done * self.experiment.config.settings.rollout_size}
+        return {"update": done, "env_steps": self.env_steps}
 
     def close(self) -> None:
         """Wait until every checkpoint is on disk."""
@@ -175,6 +185,43 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Follower:
+    """A recorder in a process that trains along with process 0: it counts updates and writes nothing."""
+
+    evaluation_due = checkpoint_due = False
+    updates_to_evaluation = 1  # process 0 says how many
+
+    def __init__(self, experiment: Experiment, standing: Standing) -> None:
+        self.standing, self._settings = standing, experiment.config.settings
+
+    @property
+    def finished(self) -> bool:
+        return self.standing.update >= self._settings.n_updates
+
+    @property
+    def env_steps(self) -> int:
+        return self.standing.update * self._settings.rollout_size
+
+    def record(self, rows: dict[str, np.ndarray], n: int, seconds: float) -> dict[str, Any]:
+        """Count the next `n` updates."""
+        self.standing.update += n
+        return {}
+
+    def evaluate(self, state: ppo.TrainState) -> dict[str, float]:
+        return {}
+
+    def compiled(self, seconds: float) -> None: ...
+
+    def save_checkpoint(self, state: ppo.TrainState) -> None: ...
+
+    def save_last(self, state: ppo.TrainState) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 def restore(
@@ -192,12 +239,21 @@ def restore(
         until: checkpoints of later updates are passed over.
     """
     resume, run = folder / "checkpoints" / "resume", experiment.config.run
+
+    def check_record(record: dict[str, Any]) -> None:
+        if record.get("format") != FORMAT:
+            raise PPOJaxError(
+                f"{folder}: its checkpoint was written by an earlier version and holds another training state; "
+                "`ppo-jax eval` and `prove` read its parameters, but training cannot go on: train anew"
+            )
+        check(record)
+
     if not resume.is_dir():
         return None, {}, []
     state, params = experiment.shapes()
     like = {"state": jax.eval_shape(_plain, state), "best": params}
     with checkpoint.Checkpoints(resume, run.checkpoint_keep) as checkpoints:
-        stored, problems = checkpoints.newest(like, check, until)
+        stored, problems = checkpoints.newest(like, check_record, until)
     if stored is None:
         return None, {}, problems
     record, best = stored.record, Best()

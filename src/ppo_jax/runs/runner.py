@@ -22,7 +22,7 @@ from ppo_jax.proving.explanation import Step, explain
 from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.runs import checkpoint, files, loggers, loop, recorder, run_folder, signals
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
-from ppo_jax.runs.recorder import Standing
+from ppo_jax.runs.recorder import Follower, Recorder, Standing
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -89,7 +89,7 @@ def train(
     """
     folder = Path(folder)
     if not processes.leads():
-        loop.follow(build(mesh.resolve(config)))
+        _follow(build(mesh.resolve(config)))
         return {}
     run_folder.check_folder(folder, overwrite)
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
@@ -134,7 +134,7 @@ def resume(
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
         raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
     if not processes.leads():
-        loop.follow(build(config))
+        _follow(build(config))
         return {}
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
     for text in run_folder.other_versions(folder):
@@ -189,7 +189,7 @@ def _run(
         total = settings.n_updates * settings.rollout_size
         with signals.sigterm_interrupts(), loggers.Progress(total, LIVE, enabled=progress) as bar:
             standing = standing or Standing(experiment.initial_state(config.run.seed))
-            loop.fit(experiment, standing, folder, summary, writers, bar)
+            loop.fit(experiment, Recorder(experiment, standing, folder, summary, writers), bar.update)
             bar.say("testing …")
             summary |= test_context(experiment)
             test(experiment, folder, summary, standing)
@@ -204,6 +204,12 @@ def _run(
             writer.close()
         run_folder.write_summary(folder, summary)
     return summary
+
+
+def _follow(experiment: Experiment) -> None:
+    """Train along with process 0, which writes."""
+    standing = Standing(experiment.initial_state(experiment.config.run.seed))
+    loop.fit(experiment, Follower(experiment, standing))
 
 
 def test_context(experiment: Experiment) -> dict[str, Any]:

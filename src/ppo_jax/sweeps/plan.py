@@ -8,11 +8,11 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from ppo_jax.config import Config, Hyperparams, from_dict
+from ppo_jax.config import SCHEDULED, Config, Hyperparams, from_dict
 from ppo_jax.config.toml import parse_values
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Member", "Plan", "groups", "make_plan", "shared_part", "traced"]
+__all__ = ["Member", "Plan", "by_program", "make_plan", "shared_part", "traced"]
 
 TRACED = frozenset(Hyperparams._fields) - {"total_timesteps"}  # keys of [ppo] that may differ within one program
 
@@ -94,18 +94,27 @@ def traced(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config.to_dict()["ppo"].items() if key in TRACED}
 
 
-def groups(members: Sequence[Member]) -> list[list[Member]]:
-    """Members that can share a compiled program, in the order of their first."""
-    found: dict[Config, list[Member]] = {}
+def by_program(members: Sequence[Member]) -> list[list[Member]]:
+    """Members that can share a compiled program together, in the order of their first."""
+    together: dict[Config, list[Member]] = {}
     for member in members:
-        found.setdefault(shared_part(member.config), []).append(member)
-    return list(found.values())
+        together.setdefault(shared_part(member.config), []).append(member)
+    return list(together.values())
 
 
 def shared_part(config: Config) -> Config:
-    """The configuration with seed and traced settings at their defaults: equal where a program can be shared."""
+    """The configuration without seed and traced numbers: equal where a program can be shared.
+
+    Of a scheduled setting the shape stays, and of `critic_learning_rate` whether there is one: they are static.
+    """
     tables = config.to_dict()
-    tables["ppo"] = {key: value for key, value in tables["ppo"].items() if key not in TRACED}
+    settings = {key: value for key, value in tables["ppo"].items() if key not in TRACED}
+    for key in SCHEDULED:
+        if key in tables["ppo"]:
+            schedule = tables["ppo"][key]
+            shape = schedule["shape"] if isinstance(schedule, dict) else "constant"
+            settings[key] = {"init": 1.0, "final": 1.0, "shape": shape}
+    tables["ppo"] = settings
     del tables["run"]["seed"]
     return from_dict(tables)
 

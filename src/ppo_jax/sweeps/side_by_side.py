@@ -1,4 +1,4 @@
-"""Members side by side: the program that trains them, and what they share."""
+"""Members of a sweep in one program: the program that trains them, and what they share."""
 
 from __future__ import annotations
 
@@ -14,40 +14,33 @@ from ppo_jax.config import Config
 from ppo_jax.runs import loop, runner
 from ppo_jax.runs.experiment import Experiment, build
 
-__all__ = ["WAYS", "Shared", "chunk_width", "pick", "run_members", "share"]
+__all__ = ["Shared", "chunk_width", "pick", "run_members", "share"]
 
 PyTree = Any
-WAYS = ("one by one", "side by side")
 
 
-@partial(jax.jit, static_argnames=("way", "skip"), donate_argnums=1)
+@partial(jax.jit, static_argnames=("side_by_side", "skip"), donate_argnums=1)
 def run_members(
-    trainer: ppo.Trainer, states: ppo.TrainState, n: jax.Array, one_by_one: jax.Array, *, way: str, skip: bool = False
+    trainer: ppo.Trainer, states: ppo.TrainState, n: jax.Array, *, side_by_side: bool, skip: bool = False
 ) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
-    """Up to `training.BUFFER` updates of each of M members.
+    """Up to `loop.BUFFER` updates of each of M members.
 
     Args:
         trainer: shared by the members.
         states: [M, ...], donated.
         n: [] int32, updates.
-        one_by_one: [] bool, decides where `way` is ``"either"``: both ways are then in the one program.
-        way: ``"side by side"`` (vmapped), ``"one by one"`` or ``"either"``.
-        skip: as `skip_non_finite` of `training.run_chunk`.
+        side_by_side: vmapped; otherwise one after another.
+        skip: as `skip_non_finite` of `loop.run_chunk`.
 
     Returns:
         The states after n updates and their metrics, [M, BUFFER] each, of which the first n are set.
     """
 
-    def advance(state: ppo.TrainState) -> Any:
+    def advance(state: ppo.TrainState) -> tuple[ppo.TrainState, dict[str, jax.Array]]:
         return loop.run_chunk(trainer, state, n, skip)
 
-    def in_turn(states: ppo.TrainState) -> Any:
-        return jax.lax.map(advance, states)
-
-    side_by_side = jax.vmap(advance)
-    if way == "either":
-        return jax.lax.cond(one_by_one, in_turn, side_by_side, states)
-    return in_turn(states) if way == "one by one" else side_by_side(states)
+    advanced: Any = jax.vmap(advance)(states) if side_by_side else jax.lax.map(advance, states)
+    return advanced
 
 
 @jax.jit
@@ -57,12 +50,12 @@ def pick(states: PyTree, i: jax.Array) -> PyTree:
 
 
 class Shared:
-    """What members of a group share, and later sweeps of this process over the same settings as well."""
+    """What members that share a program share, and later sweeps of this process over the same settings as well."""
 
     def __init__(self, config: Config) -> None:
         self.experiment = build(config)
         self.experiment.require_queries()
-        self.compiled: dict[tuple[int, int, str], Any] = {}  # (width, devices, way) -> program
+        self.compiled: dict[tuple[int, int, bool], Any] = {}  # (width, devices, side by side) -> program
 
     @cached_property
     def context(self) -> dict[str, Any]:

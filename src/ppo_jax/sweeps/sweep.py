@@ -23,10 +23,10 @@ from ppo_jax.config.suggestions import nearest
 from ppo_jax.devices import cpu, mesh
 from ppo_jax.runs import files, loggers, loop, run_folder, runner
 from ppo_jax.runs.experiment import Experiment
-from ppo_jax.runs.recorder import Journal, NotFinite, Standing, restore
+from ppo_jax.runs.recorder import NotFinite, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
-from ppo_jax.sweeps.plan import Member, Plan, groups, shared_part, traced
-from ppo_jax.sweeps.side_by_side import WAYS, Shared, chunk_width, pick, run_members, share
+from ppo_jax.sweeps.plan import Member, Plan, by_program, shared_part, traced
+from ppo_jax.sweeps.side_by_side import Shared, chunk_width, pick, run_members, share
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["holds_sweep", "member_folder", "read_plan", "recorded_devices", "run", "run_members"]
@@ -80,6 +80,7 @@ def run(
     *,
     chunk: int | None = None,
     devices: int = 1,
+    side_by_side: bool | None = None,
     progress: bool = True,
     warn: Callable[[str], None] = lambda text: None,
     watch: Watch | None = None,
@@ -90,9 +91,10 @@ def run(
     Args:
         plan: what to train.
         folder: new, empty, or of the same plan, which then goes on.
-        chunk: members side by side in one vmapped program; by default as many as memory allows, side by side or one
-            after another, as is faster by measurement.
-        devices: spread the members of a chunk over so many devices; more than one train side by side.
+        chunk: members in the program at a time; by default as many as memory allows.
+        devices: spread the members of a chunk over so many devices, side by side.
+        side_by_side: train the members of a chunk in one vmapped program, or one after another; by default side by
+            side on an accelerator or several devices, one after another on a CPU.
         progress: show a progress bar.
         warn: receives a line on each damaged checkpoint.
         watch: called after each evaluation.
@@ -103,7 +105,7 @@ def run(
         KeyboardInterrupt: after everything needed to go on was written.
     """
     mesh.require_devices(devices)
-    record = _claim(plan, folder, chunk, devices)
+    record = _claim(plan, folder, chunk, devices, side_by_side)
     began, before = time.perf_counter(), record["seconds"]
 
     def write(status: str) -> None:
@@ -117,8 +119,8 @@ def run(
     total = sum(m.config.settings.n_updates * m.config.settings.rollout_size for m in plan.members)
     try:
         with sigterm_interrupts(), loggers.Progress(total, runner.LIVE, enabled=progress) as bar:
-            for members, program in zip(groups(plan.members), record["programs"], strict=True):
-                _Group(members, folder, program, bar, warn, watch, test).run()
+            for members, program in zip(by_program(plan.members), record["programs"], strict=True):
+                _SharedProgram(members, folder, program, bar, warn, watch, test).run()
                 write("running")
     except BaseException as error:
         write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -127,7 +129,7 @@ def run(
     return record
 
 
-def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int) -> dict[str, Any]:
+def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_side: bool | None) -> dict[str, Any]:
     """Make sure that `folder` is of this plan or free; returns what ``sweep.json`` records so far."""
     if chunk is not None and chunk < 1:
         raise PPOJaxError(f"--chunk {chunk}: at least one member is trained at a time")
@@ -138,7 +140,13 @@ def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int) -> dict[st
         return record
     run_folder.check_folder(folder, overwrite=False)
     run_folder.make_folder(folder)
-    programs = [{"members": len(members), "chunk": chunk, "devices": devices} for members in groups(plan.members)]
+    if side_by_side is None:
+        # A CPU has nothing to gain from wider arrays, and a member that stops early waits for the others under vmap.
+        side_by_side = devices > 1 or jax.default_backend() != "cpu"
+    if devices > 1 and not side_by_side:
+        raise PPOJaxError("--devices spreads members that train side by side; leave out --order one-by-one")
+    how = {"chunk": chunk, "devices": devices, "side_by_side": side_by_side}
+    programs = [{"members": len(members), **how} for members in by_program(plan.members)]
     return {"status": "running", **plan.to_dict(), "seconds": 0.0, "programs": programs}
 
 
@@ -154,7 +162,7 @@ def _describe(member: Member, folder: Path) -> dict[str, Any]:
     }
 
 
-class _Group:
+class _SharedProgram:
     """Members that share a program, a chunk of them at a time."""
 
     def __init__(
@@ -208,22 +216,22 @@ class _Group:
         return self.folder / "members" / member.name
 
     def _run_chunk(self, members: Sequence[Member]) -> None:
-        journals = self._journals(members)
+        recorders = self._recorders(members)
         try:
-            self._train(journals)
-            for journal in journals:
-                self._test(journal)
+            self._train(recorders)
+            for recorder in recorders:
+                self._test(recorder)
         except BaseException:
-            for journal in journals:
-                if journal.summary["status"] == "running":
-                    journal.summary["status"] = "interrupted"
+            for recorder in recorders:
+                if recorder.summary["status"] == "running":
+                    recorder.summary["status"] = "interrupted"
             raise
         finally:
-            for journal in journals:
-                journal.close()
-                run_folder.write_summary(journal.folder, journal.summary)
+            for recorder in recorders:
+                recorder.close()
+                run_folder.write_summary(recorder.folder, recorder.summary)
 
-    def _journals(self, members: Sequence[Member]) -> list[Journal]:
+    def _recorders(self, members: Sequence[Member]) -> list[Recorder]:
         """Where each member stands: all at one update, the newest of which every one has a checkpoint."""
         experiments = [self.experiment.variant(member.config.with_absolute_dataset()) for member in members]
         folders = [self._folder(member) for member in members]
@@ -236,7 +244,7 @@ class _Group:
             for experiment, folder, (standing, *_), one in zip(experiments, folders, found, found, strict=True)
         ]
         fresh = until == 0 or any(standing is None or standing.update != until for standing, *_ in found)
-        journals = []
+        recorders = []
         for experiment, folder, (standing, record, _) in zip(experiments, folders, found, strict=True):
             if fresh or standing is None:
                 run_folder.make_folder(folder)
@@ -245,110 +253,95 @@ class _Group:
             run_folder.cut_back(folder, standing.update)
             summary = runner.beginning(experiment.config) | record.get("summary", {})
             run_folder.write_summary(folder, summary)
-            journals.append(Journal(experiment, standing, folder, summary))
-        return journals
+            recorders.append(Recorder(experiment, standing, folder, summary))
+        return recorders
 
-    def _train(self, journals: Sequence[Journal]) -> None:
+    def _train(self, recorders: Sequence[Recorder]) -> None:
         """Train the members from where they stand, all at the same update, to their end."""
-        if journals[0].finished:
-            return self._pass(len(journals))
+        if recorders[0].finished:
+            return self._pass(len(recorders))
         rollout = self.config.settings.rollout_size
-        self.bar.advance(len(journals) * journals[0].standing.update * rollout)
-        padding = [journals[-1]] * (self.program["width"] - len(journals))
-        states = jax.tree.map(lambda *x: jnp.stack(x), *(j.standing.state for j in (*journals, *padding)))
+        self.bar.advance(len(recorders) * recorders[0].standing.update * rollout)
+        padding = [recorders[-1]] * (self.program["width"] - len(recorders))
+        states = jax.tree.map(lambda *x: jnp.stack(x), *(j.standing.state for j in (*recorders, *padding)))
         if self.program["devices"] > 1:
             states = mesh.shard_seeds(states, self.program["devices"])
-        for journal in journals:
-            journal.summary["compile_seconds"] = self._compile(states)
-        active, n = list(enumerate(journals)), 1
+        for recorder in recorders:
+            recorder.summary["compile_seconds"] = self._compile(states)
+        active, n = list(enumerate(recorders)), 1
         with Signals() as signals:
             while active and not active[0][1].finished:
                 n = min(n, active[0][1].updates_to_evaluation)
                 states, rows, seconds = self._advance(states, n)
-                each = [{name: column[i] for name, column in rows.items()} for i in range(len(journals))]
-                active = [(i, j) for i, j in active if _record(j, each[i], n, seconds / len(journals))]
+                each = [{name: column[i] for name, column in rows.items()} for i in range(len(recorders))]
+                active = [(i, j) for i, j in active if _record(j, each[i], n, seconds / len(recorders))]
                 shown = {name: _mean(column[[i for i, _ in active], n - 1]) for name, column in rows.items()}
                 scores = self._write(active, states, stop=signals.received > 0)
                 shown |= {"valid": _mean(np.array(list(scores.values())))}
-                self.bar.advance(len(journals) * n * rollout, shown)
+                self.bar.advance(len(recorders) * n * rollout, shown)
                 signals.check()
                 if scores and self.watch is not None:
                     self.watch(active[0][1].standing.update, scores)
                 n = loop.chunk_length(seconds / n)
-        for i, journal in active:
-            journal.standing.state = pick(states, i)
-            journal.save_last(journal.standing.state)
+        for i, recorder in active:
+            recorder.standing.state = pick(states, i)
+            recorder.save_last(recorder.standing.state)
         return None
 
-    def _write(self, active: list[tuple[int, Journal]], states: ppo.TrainState, stop: bool) -> dict[str, float]:
+    def _write(self, active: list[tuple[int, Recorder]], states: ppo.TrainState, stop: bool) -> dict[str, float]:
         """Evaluations and checkpoints of the members where they are due; returns the scores by member."""
         scores: dict[str, float] = {}
         if not active:
             return scores
         evaluate, keep = active[0][1].evaluation_due, active[0][1].checkpoint_due or stop
-        for i, journal in active if evaluate or keep else ():
+        for i, recorder in active if evaluate or keep else ():
             state = pick(states, i)
             if evaluate:
-                scores[journal.folder.name] = journal.evaluate(state)
+                scores[recorder.folder.name] = recorder.evaluate(state)["valid"]
             if keep:
-                journal.save_checkpoint(state)
+                recorder.save_checkpoint(state)
         return scores
 
     def _compile(self, states: ppo.TrainState) -> float:
         """Seconds it took; a program is compiled once."""
         width, devices = self.program["width"], self.program["devices"]
-        fixed = self.program["chunk"] or devices > 1
-        way = "one by one" if width == 1 else "side by side" if fixed else "either"
-        kind = (width, devices, way)
+        side_by_side = self.program["side_by_side"]
+        kind = (width, devices, side_by_side)
         if kind not in self._shared.compiled:
             begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
-            arguments = (self.experiment.trainer, states, jnp.int32(1), jnp.bool_(True))
-            lowered = run_members.lower(*arguments, way=way, skip=skip)
+            lowered = run_members.lower(
+                self.experiment.trainer, states, jnp.int32(1), side_by_side=side_by_side, skip=skip
+            )
             self._shared.compiled[kind] = lowered.compile(cpu.compiler_options())
             self.program |= {"compile_seconds": time.perf_counter() - begin}
         self._compiled = self._shared.compiled[kind]
-        if way != "either":
-            self.program["way"] = way
         return float(self.program.get("compile_seconds", 0.0))
 
     def _advance(self, states: ppo.TrainState, n: int) -> tuple[ppo.TrainState, dict[str, np.ndarray], float]:
-        """`n` updates of every member, their metrics [M, BUFFER] and the seconds they took.
-
-        Until it is known which way is faster both are tried in turn; the first call of each does not count.
-        """
-        measured: dict[str, list[float]] = self.program.setdefault("seconds_per_update", {})
-        way = self.program.get("way")
-        if way is None:
-            way = WAYS[0] if len(measured.get(WAYS[0], ())) <= len(measured.get(WAYS[1], ())) else WAYS[1]
+        """`n` updates of every member, their metrics [M, BUFFER] and the seconds they took."""
         begin = time.perf_counter()
-        one_by_one = jnp.bool_(way == "one by one")
-        states, rows = self._compiled(self.experiment.trainer, states, jnp.int32(n), one_by_one)
+        states, rows = self._compiled(self.experiment.trainer, states, jnp.int32(n))
         rows = jax.device_get(rows)
-        seconds = time.perf_counter() - begin
-        if "way" not in self.program:
-            measured.setdefault(way, []).append(seconds / n)
-            if all(len(measured.get(one, ())) == 2 for one in WAYS):
-                self.program["way"] = min(WAYS, key=lambda one: measured[one][-1])
-        return states, rows, seconds
+        return states, rows, time.perf_counter() - begin
 
-    def _test(self, journal: Journal) -> None:
-        if journal.summary["status"] in ENDED:
+    def _test(self, recorder: Recorder) -> None:
+        if recorder.summary["status"] in ENDED:
             return
-        self.bar.say(f"testing {journal.folder.name} …")
-        journal.summary |= {"best_update": journal.standing.best.update, "valid": journal.standing.best.result}
+        self.bar.say(f"testing {recorder.folder.name} …")
+        recorder.summary |= {"best_update": recorder.standing.best.update, "valid": recorder.standing.best.result}
         if self.test:
-            journal.summary |= self._shared.context
-            runner.test(journal.experiment, journal.folder, journal.summary, journal.standing)
-        journal.summary["status"] = "completed"
-        run_folder.write_summary(journal.folder, journal.summary)
+            recorder.summary |= self._shared.context
+            runner.test(recorder.experiment, recorder.folder, recorder.summary, recorder.standing)
+        recorder.summary["status"] = "completed"
+        run_folder.write_summary(recorder.folder, recorder.summary)
 
 
-def _record(journal: Journal, rows: dict[str, np.ndarray], n: int, seconds: float) -> bool:
+def _record(recorder: Recorder, rows: dict[str, np.ndarray], n: int, seconds: float) -> bool:
     """Write a member's metrics; false where it cannot go on because a loss is not finite."""
     try:
-        journal.record(rows, n, seconds)
+        recorder.record(rows, n, seconds)
     except NotFinite as error:
-        journal.summary |= {"status": "failed", "error": str(error)}
+        recorder.summary |= {"status": "failed", "error": str(error)}
         return False
     return True
 

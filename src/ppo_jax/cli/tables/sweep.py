@@ -36,12 +36,13 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
         console.print()
     console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
     programs = record["programs"]
-    ways = sorted({str(program["way"]) for program in programs if "way" in program})
+    side_by_side = {program.get("side_by_side", True) for program in programs}
+    order = " or ".join("side by side" if way else "one by one" for way in sorted(side_by_side))
     compiling = sum(program.get("compile_seconds", 0.0) for program in programs)
     facts = {
         "sweep": str(folder),
         "figures": f"{folder / 'sweep.svg'}, curves.svg",
-        "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {' and '.join(ways)}",
+        "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {order}",
         "time": f"{record['seconds']:.1f} s in all",
         "a member": f"ppo-jax sweep extract {folder} {members[0]['name']} --out runs/mine",
     }
