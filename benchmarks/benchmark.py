@@ -31,7 +31,7 @@ import scaling
 from scaling import answer, take_turn
 
 from ppo_jax import bench
-from ppo_jax.cli import bench_tables
+from ppo_jax.cli.tables.bench import show_bench, show_peers, show_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".cache" / "peers"
@@ -150,13 +150,13 @@ def main() -> None:
     result = json.loads(arguments.out.read_text()) if arguments.only and arguments.out.exists() else {}
     if "cases" in wanted:
         result |= bench.run(list(bench.CASES), lambda name: say(f"measuring {name} …"))
-        bench_tables.show_bench(result)
+        show_bench(result)
     if "runs" in wanted:
         result["runs"] = []
         for name in RUNS:
             say(f"measuring whole runs: {name} …")
             result["runs"].append(time_runs(name))
-        bench_tables.show_runs(result["runs"])
+        show_runs(result["runs"])
     if "growth" in wanted:
         result["growth"] = {}
         for name in GROWTH:
@@ -165,7 +165,7 @@ def main() -> None:
             scaling.show(name, result["growth"][name])
     if "peers" in wanted:
         result["peers"] = [row for case, peers in CASES.items() for row in measure(case, peers)]
-        bench_tables.show_peers(result["peers"])
+        show_peers(result["peers"])
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ppo_jax import bench
-from ppo_jax.cli import bench_tables
+from ppo_jax.cli.tables.bench import show_peers, show_runs
 from ppo_jax.config import from_dict
 from tests.cli.console import call, fail
 
@@ -131,7 +131,7 @@ def test_trainers_take_turns_and_a_ratio_is_their_median(monkeypatch, tmp_path, 
     monkeypatch.setattr(benchmark, "TURNS", 4)  # the stand-in ends after three
     with pytest.raises(SystemExit, match="ppo_jax: the process ended with code 0"):
         benchmark.measure("cartpole_4", ["other"])
-    bench_tables.show_peers([row])
+    show_peers([row])
     assert "4.00 (2.00 to 6.00)" in capsys.readouterr().out
 
 
@@ -156,5 +156,5 @@ def test_whole_runs_start_with_empty_caches_and_then_with_full_ones(monkeypatch,
     assert next(cold, None) is None  # every turn began with an empty one
     low, high = row["cold"]["seconds_range"]
     assert low <= row["cold"]["seconds"] <= high
-    bench_tables.show_runs([row])
+    show_runs([row])
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["run", "empty", "full"]

@@ -52,7 +52,7 @@ def countries() -> Config:
     """The recommended configuration of Countries S3 without schedules and KL limit: every update does the same work."""
     return from_dict(
         {
-            "task": {"env_id": "Proof-countries_s3", "max_atoms": 4, "reward_type": 1, "fact_dropout": 0.15},
+            "task": {"env_id": "Proof-countries_s3", "max_atoms": 4, "reward": "sound", "fact_dropout": 0.15},
             "ppo": {
                 **{"n_envs": 128, "n_steps": 16, "n_epochs": 2, "batch_size": 512, "total_timesteps": 10**8},
                 **{"learning_rate": 1.3e-3, "critic_learning_rate": 3e-3, "ent_coef": 0.1},

@@ -134,36 +134,43 @@ def test_overrides_act_together_and_in_order(tmp_path):
         ("[ppo]\nn_env = 3", r"\[ppo\]: unknown key 'n_env'; did you mean n_envs"),
         ("[ppo]\nenv_id = 'x'", r"\[ppo\] has no key 'env_id'; it belongs under \[task\]"),
         ("[pop]\nn_envs = 3", r"unknown section \[pop\]; did you mean ppo"),
-        ("[ppo]\nn_envs = 'three'", r"ppo.n_envs = 'three': expected int, got str"),
-        ("[ppo]\nn_envs = true", r"ppo.n_envs = True: expected int, got bool"),
-        ("[ppo]\nn_envs = 2.5", r"ppo.n_envs = 2.5: expected int, got float"),
-        ("[ppo]\nn_envs = 0", r"ppo.n_envs = 0: expected int >= 1"),
-        ("[ppo]\nn_envs = { init = 1 }", r"ppo.n_envs = {'init': 1}: expected int, got table"),
-        ("[ppo]\ngamma = 1.5", r"ppo.gamma = 1.5: expected float <= 1.0"),
-        ("[ppo]\ngamma = nan", r"ppo.gamma = nan: expected a number"),
-        ("[ppo]\nlearning_rate = inf", r"ppo.learning_rate = inf: expected float <= 1e\+30"),
-        ("[ppo]\nlearning_rate = 'fast'", r"ppo.learning_rate = 'fast': expected float \| table, got str"),
+        ("[ppo]\nn_envs = 'three'", r"ppo.n_envs: Expected `int`, got `str`"),
+        ("[ppo]\nn_envs = true", r"ppo.n_envs: Expected `int`, got `bool`"),
+        ("[ppo]\nn_envs = 2.5", r"ppo.n_envs: Expected `int`, got `float`"),
+        ("[ppo]\nn_envs = 0", r"ppo.n_envs: Expected `int` >= 1"),
+        ("[ppo]\nn_envs = { init = 1 }", r"ppo.n_envs: Expected `int`, got `object`"),
+        ("[ppo]\ngamma = 1.5", r"ppo.gamma: Expected `float` <= 1.0"),
+        ("[ppo]\ngamma = nan", r"ppo.gamma: Expected a number, got nan"),
+        ("[ppo]\nlearning_rate = inf", r"ppo.learning_rate: Expected `float` <= 1e\+30"),
+        ("[ppo]\nlearning_rate = 'fast'", r"ppo.learning_rate: Expected `float \| object`, got `str`"),
         (
             "[ppo]\nlearning_rate = { init = 1, finale = 0 }",
             r"ppo.learning_rate: unknown key 'finale'; did you mean final",
         ),
-        ("[ppo]\nlearning_rate = { init = 1 }", r"ppo.learning_rate = .*: table missing required field final"),
-        ("[ppo]\nlearning_rate = { init = 1, final = -1 }", r"ppo.learning_rate.final: expected float >= 0.0"),
+        ("[ppo]\nlearning_rate = { init = 1 }", r"ppo.learning_rate: Object missing required field `final`"),
+        ("[ppo]\nlearning_rate = { init = 1, final = -1 }", r"ppo.learning_rate.final: Expected `float` >= 0.0"),
         (
             "[ppo]\nent_coef = { init = 1, final = 0, shape = 'flat' }",
-            r"ppo.ent_coef.shape: expected constant or linear",
+            r"ppo.ent_coef.shape: Expected constant or linear or cosine or exponential, got 'flat'",
         ),
         (
             "[ppo]\nent_coef = { init = 1, final = 0, start = 0.5, end = 0.5 }",
             r"ppo.ent_coef: end = 0.5 must lie after",
         ),
-        ("[ppo]\ntarget_kl = 'x'", r"ppo.target_kl = 'x': expected float, got str"),
-        ("[network]\nactivation = 'selu'", r"network.activation = 'selu': expected tanh or relu or gelu"),
-        ("[network]\nhidden_sizes = [8, 0]", r"network.hidden_sizes\[1\]: expected int >= 1"),
-        ("[network]\nhidden_sizes = 8", r"network.hidden_sizes = 8: expected list, got int"),
-        ("reward_type = 6", r"task.reward_type = 6: expected int <= 5"),
-        ("corrupt = 'all'", r"task.corrupt = 'all': expected tail or head or both"),
-        ("[run]\nseed = -1", r"run.seed = -1: expected int >= 0"),
+        ("[ppo]\ntarget_kl = 'x'", r"ppo.target_kl: Expected `float \| null`, got `str`"),
+        ("[network]\nactivation = 'selu'", r"network.activation: Expected tanh or relu or gelu, got 'selu'"),
+        ("[network]\nhidden_sizes = [8, 0]", r"network.hidden_sizes: Expected `int` >= 1 - at `\$\[1\]`"),
+        ("[network]\nhidden_sizes = 8", r"network.hidden_sizes: Expected `array`, got `int`"),
+        ("reward = 'win'", r"task.reward: Expected prove or sound or decide or strict or verify or refuse, got 'win'"),
+        ("reward = 4", r"task.reward: Expected `str`, got `int`"),
+        ("reward_type = 6", r"\[task\]: reward_type = 6 was never a reward; write reward = one of prove, sound"),
+        ("[ppo]\nshuffle_groups = 4", r"\[ppo\]: shuffle_groups is gone; remove it"),
+        (
+            "[ppo]\nent_coef = { init = 1, final = 0, shape = 'logarithmic' }",
+            r"ppo.ent_coef.shape: Expected constant or linear or cosine or exponential, got 'logarithmic'",
+        ),
+        ("corrupt = 'all'", r"task.corrupt: Expected tail or head or both, got 'all'"),
+        ("[run]\nseed = -1", r"run.seed: Expected `int` >= 0"),
         ("[ppo]\nbatch_size = 5000", r"does not divide .* n_envs \* n_steps = 64 \* 128 = 8192; .*: 2048, 4096, 8192"),
         ("[ppo", r"experiment.toml: not valid TOML: Expected ']'"),
     ],
@@ -195,12 +202,12 @@ def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
         ("n_env=3", "--set n_env: unknown key 'n_env'; did you mean n_envs"),
         ("n_envs", "--set n_envs: expected key=value"),
         ("=3", "--set =3: expected key=value"),
-        ("n_envs=", "--set: ppo.n_envs = '': expected int, got str"),
-        ("n_envs=none", "--set: ppo.n_envs = none: expected int, got none"),
+        ("n_envs=", "--set: ppo.n_envs: Expected `int`, got `str`"),
+        ("n_envs=none", "--set: ppo.n_envs: Expected `int`, got `null`"),
         ("n_envs.final=3", "--set n_envs.final: n_envs has no such part"),
         ("learning_rate.final.x=3", "learning_rate has no such part"),
         ("learning_rate.last=3", "ppo.learning_rate: unknown key 'last'"),
-        ("critic_learning_rate.final=3", "missing required field init"),
+        ("critic_learning_rate.final=3", "missing required field `init`"),
         ("zzz=3", "unknown key 'zzz'; known: env_id, dataset"),
         ("env_id=none", "task: give env_id or dataset"),
         ("dataset=x", "task: give env_id or dataset"),
@@ -247,6 +254,52 @@ def test_a_batch_larger_than_the_rollout_is_the_rollout_and_a_warning():
     assert changed(n_envs=4, n_steps=8, batch_size=32).warnings == ()
 
 
+def test_old_keys_are_read_as_what_they_mean_today(tmp_path):
+    path = write(tmp_path, "[task]\nenv_id = 'CartPole-v1'\nreward_type = 1\n[ppo]\nshuffle_groups = 1\n")
+    config = load_config(path)
+    assert config == changed(reward="sound")
+    assert 'reward = "sound"' in config.to_toml()
+    for number, name in enumerate(("prove", "sound", "decide", "strict", "verify", "refuse")):
+        assert load_config(path, [f"reward_type={number}", "shuffle_groups=1"]).task.reward == name
+    assert config.override(["task.reward_type=5"]) == changed(reward="refuse")
+    with pytest.raises(PPOJaxError, match="--set: shuffle_groups is gone"):
+        config.override(["shuffle_groups=2"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "length"),
+    [
+        ({}, 1),
+        ({"core": "gru"}, 16),
+        ({"core": "lstm", "n_steps": 8}, 8),
+        ({"core": "gru", "n_steps": 40, "n_envs": 4, "batch_size": 16}, 8),  # 10 divides the steps and not the batch
+        ({"core": "gru", "n_steps": 17, "n_envs": 4, "batch_size": 34}, 1),
+        ({"core": "gru", "sequence_length": 64}, 64),
+        ({"sequence_length": 4}, 4),  # a network of one's own with memory
+        ({"n_envs": 4, "n_steps": 8, "batch_size": 1000, "sequence_length": 8}, 8),  # the batch is the rollout
+    ],
+)
+def test_the_length_of_sequences_follows_the_network_unless_set(settings, length):
+    config = changed(**settings)
+    assert config.settings.sequence_length == length
+    assert config.ppo.sequence_length == settings.get("sequence_length")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"sequence_length": 5}, "ppo.sequence_length = 5 does not divide n_steps = 128; the nearest that do: 2, 4, 8"),
+        (
+            {"n_envs": 3, "n_steps": 16, "batch_size": 24, "sequence_length": 16},
+            "ppo.batch_size = 24 is no multiple of sequence_length = 16; the nearest sizes that are: 16, 48",
+        ),
+    ],
+)
+def test_sequences_divide_steps_and_minibatches(settings, complaint):
+    with pytest.raises(PPOJaxError, match=re.escape(complaint)):
+        changed(**settings)
+
+
 def test_updates_are_rounded_up_and_the_schedules_run_over_them():
     config = changed(n_envs=4, n_steps=8, batch_size=32, total_timesteps=65)
     assert config.settings.n_updates == 3
@@ -255,8 +308,9 @@ def test_updates_are_rounded_up_and_the_schedules_run_over_them():
 
 def test_hyperparams_follow_the_file():
     hyperparams = changed(ent_coef={"init": 0.1, "final": 0.0, "shape": "cosine", "warmup": 0.5}).hyperparams
-    assert hyperparams.ent_coef == Schedule(0.1, 0.0, 2, 0.0, 1.0, 0.5)
-    assert hyperparams.critic_learning_rate == hyperparams.learning_rate == Schedule(3e-4, 3e-4)
+    assert hyperparams.ent_coef == Schedule(0.1, 0.0, "cosine", 0.0, 1.0, 0.5)
+    assert hyperparams.learning_rate == Schedule(3e-4, 3e-4)
+    assert hyperparams.critic_learning_rate is None  # it follows the other
     assert hyperparams.target_kl == hyperparams.clip_range_vf == math.inf
     assert changed(critic_learning_rate=1.0).hyperparams.critic_learning_rate == Schedule(1.0, 1.0)
 

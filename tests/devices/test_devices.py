@@ -185,9 +185,9 @@ def test_a_signal_to_one_process_stops_all_at_a_checkpoint(tmp_path) -> None:
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_processes_that_do_not_find_each_other(index) -> None:
-    join = f"join('127.0.0.1:{free_port()}', 2, {index}, arguments.explain)"
+    join = f"join('127.0.0.1:{free_port()}', 2, {index}, errors.explain)"
     program = (
-        "from ppo_jax.cli import arguments; from ppo_jax.devices import processes; "
+        "from ppo_jax.cli import errors; from ppo_jax.devices import processes; "
         f"processes.CONNECT_SECONDS = 2; processes.{join}"
     )
     found = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)

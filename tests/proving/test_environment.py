@@ -29,15 +29,16 @@ from tests.proving.test_resolution import SIZES, padded_index
 MAX_DEPTH = 5
 RATIO = 2  # corruptions for each true query
 N_WALKERS, N_STEPS, N_QUERIES = 12, 14, 6
-# end_action, collapse_proved, prune_visited, and with each combination one of the reward types
-COMBINATIONS = list(zip(product((True, False), repeat=3), (5, 0, 1, 2, 3, 4, 5, 4), strict=True))
+REWARD_OF_EACH = ("refuse", "prove", "sound", "decide", "strict", "verify", "refuse", "verify")
+# end_action, collapse_proved, prune_visited, and with each combination one of the rewards
+COMBINATIONS = list(zip(product((True, False), repeat=3), REWARD_OF_EACH, strict=True))
 REWARDS = {  # of a true query proved, a true one not, a false one proved, a false one not
-    0: (1.0, 0.0, 0.0, 0.0),
-    1: (1.0, 0.0, -1.0, 0.0),
-    2: (1.0, 0.0, 0.0, 1.0),
-    3: (1.0, -0.5, -1.5, 1.0),
-    4: (1.0, -1.0, -1.0, 1 / RATIO),
-    5: (1.0, -1.0, -1.0, 1 / RATIO),
+    "prove": (1.0, 0.0, 0.0, 0.0),
+    "sound": (1.0, 0.0, -1.0, 0.0),
+    "decide": (1.0, 0.0, 0.0, 1.0),
+    "strict": (1.0, -0.5, -1.5, 1.0),
+    "verify": (1.0, -1.0, -1.0, 1 / RATIO),
+    "refuse": (1.0, -1.0, -1.0, 1 / RATIO),
 }
 OUTCOMES = ("true proved", "true not proved", "false proved", "false not proved")
 
@@ -98,7 +99,7 @@ class Walker:
 
     program: Program
     options: Options
-    reward_type: int
+    reward: str
     query: Atom
     label: bool
     resolvent: Resolvent
@@ -119,9 +120,9 @@ class Walker:
             self.visited |= {self.resolvent}
         proved = self.resolvent == PROVED
         over = proved or action is None or self.depth == MAX_DEPTH
-        reward = REWARDS[self.reward_type][2 * (not self.label) + (not proved)] if over else 0.0
+        paid = REWARDS[self.reward][2 * (not self.label) + (not proved)] if over else 0.0
         by_choice = action is None and n_open > 0
-        return reward + 0.3 * (self.reward_type == 5 and not self.label and by_choice), over, proved
+        return paid + 0.3 * (self.reward == "refuse" and not self.label and by_choice), over, proved
 
 
 def assert_offers(state: ProofState, env: ProofEnv, expected: list[Action], end: bool) -> None:
@@ -157,13 +158,13 @@ def fresh_walker(state: ProofState, env: ProofEnv, program: Program, training: s
     assert atoms(state.resolvent) == (query,) and state.depth == 0
     assert not state.visited[1:].any()
     options = Options(env.end_action, env.collapse_proved, env.prune_visited, env.sizes.max_atoms)
-    return Walker(program, options, env.reward_type, query, label, (query,), frozenset({(query,)}))
+    return Walker(program, options, env.reward, query, label, (query,), frozenset({(query,)}))
 
 
-@pytest.mark.parametrize(("options", "reward_type"), COMBINATIONS)
-def test_random_walks_follow_the_reference(options: tuple[bool, bool, bool], reward_type: int) -> None:
+@pytest.mark.parametrize(("options", "reward"), COMBINATIONS)
+def test_random_walks_follow_the_reference(options: tuple[bool, bool, bool], reward: str) -> None:
     end_action, collapse_proved, prune_visited = options
-    env = ProofEnv(SIZES, MAX_DEPTH, RATIO, reward_type, "both", end_action, collapse_proved, prune_visited)
+    env = ProofEnv(SIZES, MAX_DEPTH, RATIO, reward, "both", end_action, collapse_proved, prune_visited)
     seen: Counter[str] = Counter()
     n_traced = step_all._cache_size()
     kbs = [cyclic_kb(), *(random_kb(seed, 12) for seed in range(5))]

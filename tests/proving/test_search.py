@@ -16,6 +16,7 @@ from ppo_jax.proving import judge as judge_module
 from ppo_jax.proving.breadth_first import BUDGET, shortest_proofs
 from ppo_jax.proving.candidates import Candidates, candidates
 from ppo_jax.proving.derivations import Explorer
+from ppo_jax.proving.environment import REWARDS
 from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.search import _descending, attempt, greediest
 
@@ -170,10 +171,10 @@ def test_a_masked_end_is_chosen_only_where_nothing_else_is_open():
     assert greediest(log_probs, mask_end=True).tolist() == [1, 2, 0]
 
 
-@pytest.mark.parametrize("reward_type", range(6))
-def test_rewards_of_whole_episodes_are_those_of_steps(reward_type):
+@pytest.mark.parametrize("reward", REWARDS)
+def test_rewards_of_whole_episodes_are_those_of_steps(reward):
     """Returns behind the error of a critic that says 0, beside an episode stepped through."""
-    env = proof.make("countries_s3", max_atoms=4, reward_type=reward_type, negative_ratio=2)
+    env = proof.make("countries_s3", max_atoms=4, reward=reward, negative_ratio=2)
     queries = candidates(env.dataset, "test")
     one = Candidates(queries.atoms[3:4, :2], queries.valid[3:4, :2], np.zeros(1, np.int32))
     judge = judge_module.ProofJudge(env, env.default_params, certain, beam_width=1, mask_end=False)
@@ -208,7 +209,7 @@ def test_the_sizes_of_calls_change_nothing(env, judge, monkeypatch):
 
 def test_the_error_of_a_critic_is_that_of_sampled_returns():
     """A critic that says 0: with reward 1 for proofs of true queries alone, its squared error is their share."""
-    env = proof.make("countries_s3", max_atoms=4, reward_type=0)
+    env = proof.make("countries_s3", max_atoms=4, reward="prove")
     queries = candidates(env.dataset, "test")
     judge = judge_module.ProofJudge(env, env.default_params, eager, beam_width=256, mask_end=False)
     arguments = (None, queries)

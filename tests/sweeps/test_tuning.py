@@ -47,7 +47,7 @@ def test_the_search_space_stands_in_the_experiment(experiment):
     [
         ("", "nothing to search"),
         ("gama = { low = 0.1, high = 0.9 }", "unknown key 'gama'; did you mean gamma"),
-        ("gamma = { low = 0.1, high = 1.9 }", "ppo.gamma = 1.9: expected"),
+        ("gamma = { low = 0.1, high = 1.9 }", "ppo.gamma: Expected"),
         ("gamma = { low = 0.9, high = 0.1 }", "low must be under high"),
         ("ent_coef = { low = 0, high = 0.1, log = true }", "above 0 where log is set"),
         ("gamma = { lo = 0.1, high = 0.9 }", "expected { low, high, log } or { choices }"),

@@ -67,7 +67,7 @@ SB3_DEFAULTS: Mapping[str, Any] = {
 # For proof tasks: what experiments/countries_s3.toml sets, measured in docs/results.md.
 RECOMMENDED: Mapping[str, Any] = {
     "max_atoms": 4,
-    "reward_type": 1,
+    "reward": "sound",
     "fact_dropout": 0.15,
     "total_timesteps": 100_000,
     "n_envs": 128,

@@ -138,7 +138,7 @@ def value_clip_saturated(v: View) -> Hit | None:
     cause="No action differs from any other in what follows: rewards are constant or missing. Normalised advantages "
     "are then noise.",
     advice="Check that the environment rewards anything, and that episodes reach the reward (longer episodes, easier "
-    "first tasks, another reward_type).",
+    "first tasks, another reward).",
     source="the policy gradient is E[∇ log π · A]: no spread of A, no gradient",
     confidence=0.9,
     columns=("advantage_std",),

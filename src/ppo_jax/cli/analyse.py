@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ppo_jax.cli import analysis_tables, tables
-from ppo_jax.cli.arguments import Assignments, Switch, flat, other_settings, print_json, use_caches
+from ppo_jax.cli.arguments import Assignments, Switch, flat
+from ppo_jax.cli.console import print_json, say, warn
+from ppo_jax.cli.experiments import other_settings, use_caches
+from ppo_jax.cli.tables.analyse import show_comparison, show_diagnosis, show_validation
 from ppo_jax.config import load_config
 from ppo_jax.config.toml import parse_assignment
 from ppo_jax.runs.files import read_summary
@@ -60,9 +62,9 @@ class Diagnose:
             print_json(diagnosis.to_dict())
         else:
             _say_notes((log,))
-            analysis_tables.show_diagnosis(log.name, diagnosis)
+            show_diagnosis(log.name, diagnosis)
         if self.fix:
-            tables.say(f"\nwrote {self.fix}; try it with: ppo-jax train {self.fix}")
+            say(f"\nwrote {self.fix}; try it with: ppo-jax train {self.fix}")
         return int(diagnosis.has_error)
 
     def _log(self) -> RunLog:
@@ -113,8 +115,8 @@ class Validate:
         if self.json:
             print_json({"runs": list(map(str, folders)), **validate.to_dict(checks)})
         else:
-            analysis_tables.show_validation([folder.name for folder in folders], checks)
-            tables.say(f"\nruns in {folders[0].parent}; `ppo-jax report` draws them", None)
+            show_validation([folder.name for folder in folders], checks)
+            say(f"\nruns in {folders[0].parent}; `ppo-jax report` draws them")
         return 0 if validate.passed(checks) else 1
 
     def _train(self, i: int) -> Path:
@@ -136,7 +138,7 @@ class Validate:
             folder,
             overwrite=status is not None,
             progress=not self.json,
-            warn=lambda text: tables.say(f"warning: {text}"),
+            warn=warn,
         )
         return folder
 
@@ -159,7 +161,7 @@ class Compare:
             print_json(compare.to_dict(groups))
         else:
             _say_notes(logs)
-            analysis_tables.show_comparison(groups)
+            show_comparison(groups)
         return 0
 
 
@@ -187,7 +189,7 @@ class Report:
         if self.json:
             print_json({"files": list(map(str, written))})
         else:
-            tables.say(f"wrote {written[0]} and {written[1]}")
+            say(f"wrote {written[0]} and {written[1]}")
         return 0
 
 
@@ -202,4 +204,4 @@ def _read_all(paths: tuple[Path, ...]) -> list[Any]:
 def _say_notes(logs: Any) -> None:
     for log in logs:
         for note in log.notes:
-            tables.say(f"note: {log.name}: {note}")
+            say(f"note: {log.name}: {note}")

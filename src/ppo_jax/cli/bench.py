@@ -9,8 +9,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ppo_jax.cli import bench_tables, tables
-from ppo_jax.cli.arguments import Switch, output
+from ppo_jax.cli.arguments import Switch
+from ppo_jax.cli.console import output, say
+from ppo_jax.cli.tables.bench import show_bench
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.types import PPOJaxError
 
@@ -38,13 +39,13 @@ class Bench:
 
         if unknown := [name for name in self.cases if name not in bench.CASES]:
             raise PPOJaxError(f"bench: no case {unknown[0]!r}; {nearest(unknown[0], bench.CASES)}")
-        result = bench.run(list(self.cases or bench.CASES), lambda name: tables.say(f"measuring {name} …"))
-        output(result, self.json, bench_tables.show_bench)
+        result = bench.run(list(self.cases or bench.CASES), lambda name: say(f"measuring {name} …"))
+        output(result, self.json, show_bench)
         worse = bench.worse(result, recorded) if recorded else []
         for line in worse:
-            tables.say(f"slower than recorded: {line}")
+            say(f"slower than recorded: {line}")
         if recorded and not worse:
-            tables.say("no ratio is more than 15% worse than recorded")
+            say("no ratio is more than 15% worse than recorded")
         return int(bool(worse))
 
     def _recorded(self) -> dict:

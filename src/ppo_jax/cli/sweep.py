@@ -10,18 +10,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ppo_jax.cli import analysis_tables, tables
-from ppo_jax.cli.arguments import (
-    Assignments,
-    Switch,
-    experiment_name,
-    flat,
-    how_to_go_on,
-    output,
-    print_json,
-    use_caches,
-    warn,
-)
+from ppo_jax.cli.arguments import Assignments, Switch, flat
+from ppo_jax.cli.console import output, print_json, say, warn
+from ppo_jax.cli.errors import how_to_go_on
+from ppo_jax.cli.experiments import experiment_name, use_caches
+from ppo_jax.cli.tables.sweep import show_study, show_sweep
 from ppo_jax.config import load_config
 from ppo_jax.sweeps.plan import make_plan
 from ppo_jax.types import PPOJaxError
@@ -108,7 +101,7 @@ class Extract:
         if self.json:
             print_json({"run": str(self.out), "member": self.member})
         else:
-            tables.say(f"wrote {self.out}")
+            say(f"wrote {self.out}")
         return 0
 
 
@@ -164,14 +157,14 @@ class Tune:
             study_name=self.study or experiment_name(self.config),
             sampler=self.sampler,
             pruner=self.pruner,
-            report=(lambda text: None) if self.quiet or self.json else tables.say,
+            report=(lambda text: None) if self.quiet or self.json else say,
         )
         found = tuning.conclude(study)
         if found["best"] is None:
             raise PPOJaxError("no trial was completed; a narrower [search] or --pruner none may help")
         if self.out is not None:
             write_atomically(self.out, config.override(found["best"]["setting"]).to_toml())
-        output(found, self.json, analysis_tables.show_study)
+        output(found, self.json, show_study)
         return 0
 
 
@@ -196,5 +189,5 @@ def _show(folder: Path, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        analysis_tables.show_sweep(found, folder)
+        show_sweep(found, folder)
     return 0

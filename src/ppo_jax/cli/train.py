@@ -9,21 +9,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo_jax.cli import tables
-from ppo_jax.cli.arguments import (
-    Assignments,
-    Devices,
-    RunFolder,
-    Switch,
-    experiment_name,
-    flat,
-    how_to_go_on,
-    other_settings,
-    print_json,
-    use_caches,
-    warn,
-)
+from ppo_jax.cli.arguments import Assignments, Devices, RunFolder, Switch, flat
+from ppo_jax.cli.console import print_json, say, warn
+from ppo_jax.cli.errors import how_to_go_on
+from ppo_jax.cli.experiments import experiment_name, other_settings, use_caches
 from ppo_jax.cli.sweep import resume_sweep
+from ppo_jax.cli.tables.train import show_run
 from ppo_jax.config import Config, load_config
 from ppo_jax.runs.files import read_summary
 from ppo_jax.types import PPOJaxError
@@ -68,8 +59,8 @@ class Train:
         folder = self.run_dir or Path("runs") / f"{experiment_name(self.config)}-s{config.run.seed}-{_now()}"
         status = read_summary(folder).get("status")
         if self.reuse and status == "completed" and not self.overwrite:
-            _show_run(read_summary(folder), folder, self.json)
-            tables.say(_how_to_train_anew(config, folder))
+            _show(read_summary(folder), folder, self.json)
+            say(_how_to_train_anew(config, folder))
             return 0
         use_caches()
         from ppo_jax.devices import cpu, mesh
@@ -83,7 +74,7 @@ class Train:
             else:
                 overwrite = self.overwrite or self.reuse
                 summary = runner.train(config, folder, overwrite=overwrite, progress=progress, warn=warn)
-        _show_run(summary, folder, self.json)
+        _show(summary, folder, self.json)
         return 0
 
 
@@ -113,8 +104,8 @@ class Resume:
             return resume_sweep(self.folder, self.json, self.quiet)
         summary = read_summary(self.folder)
         if summary.get("status") == "completed" and not self.assignments:
-            _show_run(summary, self.folder, self.json)
-            tables.say("This run is complete; to make it longer: --set total_timesteps=N")
+            _show(summary, self.folder, self.json)
+            say("This run is complete; to make it longer: --set total_timesteps=N")
             return 0
         progress = not (self.json or self.quiet)
         assignments = [*flat(self.assignments), *(f"{key}={value}" for key, value in self.placement.settings.items())]
@@ -122,17 +113,17 @@ class Resume:
         with self.placement.joined(), how_to_go_on(self.folder):
             cpu.prepare(config, config.run.devices or 1)
             summary = runner.resume(self.folder, assignments, progress=progress, warn=warn)
-        _show_run(summary, self.folder, self.json)
+        _show(summary, self.folder, self.json)
         return 0
 
 
-def _show_run(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
+def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
     if not summary:
         return  # another process has it
     if as_json:
         print_json({"run": str(folder), **summary})
     else:
-        tables.show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
+        show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
 
 
 def _stopped(folder: Path, config: Config) -> bool:

@@ -1,4 +1,7 @@
-"""The settings of a run: their schema, TOML in and out, and what is said of mistakes."""
+"""The settings of a run: what they are, how they are read and written, and what is said of mistakes.
+
+`Config` is one experiment, `load_config` reads it from TOML. `Settings` and `Hyperparams` are what the algorithm gets.
+"""
 
 from ppo_jax.config.config import SCHEDULED, SEARCH, SECTIONS, Config, from_dict, load_config
 from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, Schedule, Settings

@@ -1,4 +1,4 @@
-"""Values checked against the types of data classes, and explained where they are wrong."""
+"""Values that a user wrote, checked against the annotations of data classes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import dataclasses
 import inspect
 import itertools
 import math
-import re
 import textwrap
+import types
 import typing
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,36 +20,32 @@ from ppo_jax.types import PPOJaxError
 
 __all__ = ["convert", "field_docs"]
 
-_PLAIN_WORDS = {"null": "none", "object": "table", "array": "list"}  # JSON's words, in TOML's
-
 
 def convert(value: Any, kind: Any, place: str) -> Any:
     """Check `value` against the annotation `kind` (a whole float passes for an int) and return it as such.
 
     Raises:
-        PPOJaxError: wrong type or range, an unknown or missing key of a table; begins with `place`.
+        PPOJaxError: wrong type or range, a name that is not one of the choices, an unknown or missing key of a table;
+            begins with `place`, the rest is msgspec's message where it has one.
     """
-    parts = list(_parts(kind))
-    names = [field.name for part in parts if dataclasses.is_dataclass(part) for field in dataclasses.fields(part)]
-    if isinstance(value, dict) and names:
+    kinds = list(_alternatives(kind))
+    if isinstance(value, dict) and (tables := [one for one in kinds if dataclasses.is_dataclass(one)]):
+        keys = {name: each for table in tables for name, each in _field_types(table).items()}
         for name in value:
-            if name not in names:
-                raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, names)}")
-    if isinstance(value, float) and value.is_integer() and int in parts:
+            if name not in keys:
+                raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, keys)}")
+        value = {name: convert(one, keys[name], f"{place}.{name}") for name, one in value.items()}
+    if isinstance(value, float) and value.is_integer() and int in kinds:
         value = int(value)
     if isinstance(value, float) and math.isnan(value):
-        raise PPOJaxError(f"{place} = nan: expected a number")
+        raise PPOJaxError(f"{place}: Expected a number, got nan")
+    choices = [name for one in kinds if typing.get_origin(one) is Literal for name in typing.get_args(one)]
+    if choices and isinstance(value, str) and value not in choices:
+        raise PPOJaxError(f"{place}: Expected {' or '.join(choices)}, got {value!r}")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).replace("`", "").partition(" - at $")
-        if message.startswith("Invalid enum value"):
-            choices = [c for part in parts if typing.get_origin(part) is Literal for c in typing.get_args(part)]
-            message = f"expected {' or '.join(choices)}"
-        message = message.replace("Expected", "expected").replace(" | null", "").replace("Object", "table")
-        message = re.sub(r"\b(null|object|array)\b", lambda word: _PLAIN_WORDS[word[0]], message)
-        given = "" if path else f" = {'none' if value is None else repr(value)}"
-        raise PPOJaxError(f"{place}{path}{given}: {message}") from None
+        raise PPOJaxError(f"{place}: {error}") from None
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -62,15 +58,17 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-def _parts(kind: Any) -> Iterator[Any]:
-    """The types a (nested, annotated) union is made of, those of a data class's fields included."""
-    if dataclasses.is_dataclass(kind):
-        yield kind
-        for field in typing.get_type_hints(kind, include_extras=True).values():
-            if typing.get_origin(field) is Literal:
-                yield field
-    elif typing.get_origin(kind) is Literal or not typing.get_args(kind):
-        yield kind
+def _alternatives(kind: Any) -> Iterator[Any]:
+    """The types that an annotation allows: those of a union, without what `Annotated` adds."""
+    origin = typing.get_origin(kind)
+    if origin is Annotated:
+        yield from _alternatives(typing.get_args(kind)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for one in typing.get_args(kind):
+            yield from _alternatives(one)
     else:
-        for part in typing.get_args(kind):
-            yield from _parts(part)
+        yield kind
+
+
+def _field_types(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)

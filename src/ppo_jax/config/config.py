@@ -16,6 +16,7 @@ from typing import Any
 
 from ppo_jax.config.checks import convert
 from ppo_jax.config.hyperparams import Hyperparams, Schedule, Settings
+from ppo_jax.config.retired import rename_retired
 from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
 from ppo_jax.config.suggestions import nearest, nearest_divisors
 from ppo_jax.config.toml import parse_assignment, read_toml, write_toml
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 SEARCH = "search"  # a table of an experiment that `ppo-jax tune` reads
+LONGEST_DEFAULT_SEQUENCE = 16  # steps: gradients through a recurrent core reach no further back unless asked to
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Config:
                 f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
             )
+        _check_sequences(ppo, self.sequence_length)
         for name in SCHEDULED:
             schedule = getattr(ppo, name)
             if isinstance(schedule, ScheduleConfig) and schedule.end <= schedule.start:
@@ -71,13 +74,25 @@ class Config:
         return ()
 
     @property
+    def sequence_length(self) -> int:
+        """Steps of the sequences that minibatches are made of: as set, or as fits the network."""
+        ppo = self.ppo
+        if ppo.sequence_length is not None:
+            return ppo.sequence_length
+        if self.network.core == "none":
+            return 1
+        common = math.gcd(ppo.n_steps, _batch_size(ppo))
+        return max(length for length in range(1, LONGEST_DEFAULT_SEQUENCE + 1) if common % length == 0)
+
+    @property
     def settings(self) -> Settings:
         """The static settings of the training program."""
         ppo = self.ppo
         rollout = ppo.n_envs * ppo.n_steps
         names = {f.name for f in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(PPOConfig)}
         values = {name: getattr(ppo, name) for name in names}
-        values["batch_size"] = min(ppo.batch_size, rollout)
+        values["batch_size"] = _batch_size(ppo)
+        values["sequence_length"] = self.sequence_length
         return Settings(**values, n_updates=math.ceil(ppo.total_timesteps / rollout))
 
     @property
@@ -114,10 +129,12 @@ class Config:
         for key, new in pairs:
             section, dot, rest = key.partition(".")
             name, *inner = (rest if dot and section in SECTIONS else key).split(".")
-            table = tables[_section_of(name, f"{place} {key}")]
             if not inner:
-                table[name] = new
-            elif name in SCHEDULED and len(inner) == 1:
+                for current, value in rename_retired({name: new}, place).items():
+                    tables[_section_of(current, f"{place} {key}")][current] = value
+                continue
+            table = tables[_section_of(name, f"{place} {key}")]
+            if name in SCHEDULED and len(inner) == 1:
                 old = table.get(name, {})
                 table[name] = (old if isinstance(old, dict) else {"init": old, "final": old}) | {inner[0]: new}
             else:
@@ -180,6 +197,7 @@ def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:
             raise PPOJaxError(f"{place}: unknown section [{section}]; {hint}")
         if not isinstance(values, Mapping):
             raise PPOJaxError(f"{place}: {section} must be a table: [{section}]")
+        values = rename_retired(values, f"{place}: [{section}]")
         types = _FIELD_TYPES[section]
         for name in values:
             if (owner := _section_of(name, f"{place}: [{section}]")) != section:
@@ -193,6 +211,26 @@ def _section_of(name: str, place: str) -> str:
     if name not in _OWNER:
         raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, _OWNER)}")
     return _OWNER[name]
+
+
+def _batch_size(ppo: PPOConfig) -> int:
+    """Transitions of a minibatch; a batch larger than the rollout is the rollout."""
+    return min(ppo.batch_size, ppo.n_envs * ppo.n_steps)
+
+
+def _check_sequences(ppo: PPOConfig, length: int) -> None:
+    if ppo.n_steps % length:
+        near = ", ".join(map(str, nearest_divisors((ppo.n_steps,), length)))
+        raise PPOJaxError(
+            f"ppo.sequence_length = {length} does not divide n_steps = {ppo.n_steps}; the nearest that do: {near}"
+        )
+    if (batch_size := _batch_size(ppo)) % length:
+        sequences = nearest_divisors((ppo.n_envs, ppo.n_steps // length), round(batch_size / length))
+        near = ", ".join(str(length * n) for n in sequences)
+        raise PPOJaxError(
+            f"ppo.batch_size = {batch_size} is no multiple of sequence_length = {length}; "
+            f"the nearest sizes that are: {near}"
+        )
 
 
 def _schedule(value: float | ScheduleConfig) -> Schedule:

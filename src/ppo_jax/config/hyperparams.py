@@ -1,4 +1,8 @@
-"""What the algorithm is told: `Settings`, which are static, and `Hyperparams`, which are traced."""
+"""What the algorithm is told: `Settings`, which are static, and `Hyperparams`, which are traced.
+
+Another value of a static setting needs another compilation. A traced one may change at no cost, and may be an array
+over runs under `jax.vmap`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sections of a configuration: every key with its type, range, default and meaning."""
+"""The sections of a configuration: every key with its type, range, default and meaning.
+
+The text under a key is what `ppo-jax config` prints of it.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ class TaskConfig:
     """Folder of a knowledge graph (facts, rules, queries); instead of `env_id`."""
     rules: str = "rules.txt"
     """Name of the rule file in the dataset folder."""
-    reward_type: Annotated[int, msgspec.Meta(ge=0, le=5)] = 4
-    """Reward table of the proof task, 0 to 5 (docs/proof_mdp.md)."""
+    reward: Literal["prove", "sound", "decide", "strict", "verify", "refuse"] = "verify"
+    """What the end of a proof task's episode pays (the table in docs/proof_mdp.md)."""
     max_depth: Count = 20
     """Proof steps before an episode ends as not proved."""
     max_atoms: Annotated[int, msgspec.Meta(ge=2)] = 6
@@ -97,6 +100,9 @@ class PPOConfig:
     """Largest global norm of the gradient; inf switches the clip off."""
     target_kl: Positive | None = None
     """Stop the update's epochs where the approximate KL exceeds 1.5 times this."""
+    sequence_length: Count | None = None
+    """Steps of the sequences that minibatches are made of; must divide n_steps. By default 1 without a recurrent core,
+    and with one the largest divisor of n_steps and batch_size up to 16. A network of your own with memory sets it."""
     normalize_advantage: bool = True
     """Standardise the advantages of each minibatch."""
     bootstrap_truncation: bool = True
@@ -127,6 +133,10 @@ class NetworkConfig:
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
     fact_layers: Natural = 0
     """Layers in which the embedding of a constant to be bound takes in its background facts (`proof_actions`)."""
+    core: Literal["none", "gru", "lstm"] = "none"
+    """Recurrent core between encoder and heads, for tasks that need memory."""
+    core_size: Count = 64
+    """Width of the recurrent core."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The nearest thing that is right, for errors."""
+"""What is nearest to a mistake and right, to end an error message with."""
 
 from __future__ import annotations
 

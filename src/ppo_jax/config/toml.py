@@ -1,4 +1,4 @@
-"""Values that a user wrote, in a TOML file or as ``key=value``."""
+"""TOML files in and out, and values written on the command line as ``key=value``."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
 __all__ = ["ProofEnv", "ProofParams", "ProofState", "make"]
 
-# Reward at the end of an episode, by type: (TP, FN, FP, TN). docs/proof_mdp.md has the table.
+# Reward at the end of an episode: (TP, FN, FP, TN). docs/proof_mdp.md has the table.
 REWARDS = {
-    0: (1.0, 0.0, 0.0, 0.0),
-    1: (1.0, 0.0, -1.0, 0.0),
-    2: (1.0, 0.0, 0.0, 1.0),
-    3: (1.0, -0.5, -1.5, 1.0),
-    4: (1.0, -1.0, -1.0, None),  # TN: 1 / negative_ratio, so that both classes weigh the same
-    5: (1.0, -1.0, -1.0, None),  # as 4; giving up on a negative by choice earns END_BONUS more
+    "prove": (1.0, 0.0, 0.0, 0.0),
+    "sound": (1.0, 0.0, -1.0, 0.0),
+    "decide": (1.0, 0.0, 0.0, 1.0),
+    "strict": (1.0, -0.5, -1.5, 1.0),
+    "verify": (1.0, -1.0, -1.0, None),  # TN: 1 / negative_ratio, so that both classes weigh the same
+    "refuse": (1.0, -1.0, -1.0, None),  # as "verify"; giving up on a negative by choice earns END_BONUS more
 }
 END_BONUS = 0.3
 
@@ -65,7 +65,7 @@ class ProofEnv:
     sizes: Sizes
     max_depth: int = 20
     negative_ratio: int = 1
-    reward_type: int = 4
+    reward: str = "verify"  # name in REWARDS
     corrupt: Corruption = "both"
     end_action: bool = True
     collapse_proved: bool = True
@@ -151,7 +151,7 @@ class ProofEnv:
         state_after = self._derive(params, moved, *kept)
         return state_after._replace(action_mask=state_after.action_mask & ~over), proved
 
-    def reward(self, label: Any, proved: Any, chose_end: Any, xp: Any = jnp) -> Any:
+    def final_reward(self, label: Any, proved: Any, chose_end: Any, xp: Any = jnp) -> Any:
         """Reward float32 [...] at the end of episodes, by the arrays [...] bool.
 
         Args:
@@ -160,9 +160,9 @@ class ProofEnv:
             chose_end: whether it ended by `end` where another action was open.
             xp: the arrays' module, jnp or numpy.
         """
-        tp, fn, fp, tn = REWARDS[self.reward_type]
+        tp, fn, fp, tn = REWARDS[self.reward]
         refused = xp.asarray(1.0 / max(self.negative_ratio, 1) if tn is None else tn, xp.float32)
-        if self.reward_type == 5:
+        if self.reward == "refuse":
             refused = refused + xp.where(chose_end, xp.float32(END_BONUS), xp.float32(0.0))
         return xp.where(proved, xp.where(label, tp, fp), xp.where(label, fn, refused)).astype(xp.float32)
 
@@ -215,7 +215,7 @@ class ProofEnv:
         moved, end = self._move(state, action)
         proved = _is_empty(moved) & ~end
         done = proved | end | (state.depth + 1 >= self.max_depth)
-        reward = self.reward(state.label, proved, end & jnp.any(state.action_mask[:-1]))
+        reward = self.final_reward(state.label, proved, end & jnp.any(state.action_mask[:-1]))
         return jnp.where(done, reward, 0.0), done, proved
 
     def _derive(

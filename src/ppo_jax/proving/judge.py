@@ -80,7 +80,7 @@ class ProofJudge:
         found = in_blocks(lambda atoms: search.attempt(self._derivations, visit, atoms, sample), starts, room)
         rows, last = np.arange(len(starts)), np.sum(found.choices > 0, axis=1) - 1
         chose_end = (found.kinds[rows, last] == env.sizes.end_kind) & (found.choices[rows, last] > 1)
-        returns = gamma**last * env.reward(rows < half, found.proved, chose_end, np)
+        returns = gamma**last * env.final_reward(rows < half, found.proved, chose_end, np)
         values = self._explorer.values(policy_params, self._derivations.begin(starts))
         return float(np.sqrt(np.mean((values - returns) ** 2)))
 

@@ -246,7 +246,7 @@ def make_environment(config: Config) -> Environment:
             corrupt=task.corrupt,
             max_depth=task.max_depth,
             negative_ratio=task.negative_ratio,
-            reward_type=task.reward_type,
+            reward=task.reward,
             end_action=task.end_action,
             collapse_proved=task.collapse_proved,
             prune_visited=task.prune_visited,

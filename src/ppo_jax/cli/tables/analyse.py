@@ -1,23 +1,21 @@
-"""What the commands of the analyst print: findings, validation, runs side by side. Fits 80 columns."""
+"""What the analyst found: diagnoses, validations, runs side by side."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from ppo_jax.cli.tables import make_console, make_pairs, make_table
+from ppo_jax.cli.console import as_argument, make_console, make_pairs, make_table
 
 if TYPE_CHECKING:
     from ppo_jax.analysis.compare import Group
     from ppo_jax.analysis.diagnose import Diagnosis
     from ppo_jax.analysis.validate import Check
 
-__all__ = ["show_comparison", "show_diagnosis", "show_study", "show_sweep", "show_validation"]
+__all__ = ["show_comparison", "show_diagnosis", "show_validation"]
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan", "PASS": "green", "FAIL": "bold red"}
 LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
@@ -44,7 +42,7 @@ def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
             parts["because"] = f"of {', '.join(finding.because_of)}"
         parts |= {"why": finding.cause, "do": finding.advice}
         if finding.changes:
-            parts["try"] = " ".join(f"{key}={_assigned(value)}" for key, value in finding.changes.items())
+            parts["try"] = " ".join(f"{key}={as_argument(value)}" for key, value in finding.changes.items())
         console.print(make_pairs(parts | {"source ": finding.source}))
     reasons: dict[str, list[str]] = {}
     for one in diagnosis.unjudged:
@@ -98,61 +96,6 @@ def show_comparison(groups: Sequence[Group]) -> None:
         console.print(table)
 
 
-def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
-    """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
-    from ppo_jax.analysis.sweeps import describe_setting
-
-    console = make_console()
-    members = record["members"]
-    counts = Counter(str(member.get("status", "not trained")) for member in members)
-    said = ", ".join(f"{n} {status}" for status, n in counts.items())
-    console.print(f"{len(record['groups'])} settings × {len(record['seeds'])} seeds: {said}\n", style="bold")
-    names = next((list(group["scores"]) for group in record["groups"] if group["scores"]), [])
-    for name in names:
-        table = make_table(name, ">IQM", ">95% interval", ">seeds", ">P(better than first)")
-        for group in record["groups"]:
-            one = group["scores"].get(name)
-            if one is None:
-                table.add_row(describe_setting(group["setting"]), "–", "", str(group["members"]), "failed")
-                continue
-            interval = "–" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
-            better = f"{one['improvement']['value']:.2f}" if "improvement" in one else "first"
-            table.add_row(describe_setting(group["setting"]), f"{one['iqm']:.3f}", interval, str(one["n"]), better)
-        console.print(table)
-        console.print()
-    console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
-    programs = record["programs"]
-    side_by_side = {program.get("side_by_side", True) for program in programs}
-    order = " or ".join("side by side" if way else "one by one" for way in sorted(side_by_side))
-    compiling = sum(program.get("compile_seconds", 0.0) for program in programs)
-    facts = {
-        "sweep": str(folder),
-        "figures": f"{folder / 'sweep.svg'}, curves.svg",
-        "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {order}",
-        "time": f"{record['seconds']:.1f} s in all",
-        "a member": f"ppo-jax sweep extract {folder} {members[0]['name']} --out runs/mine",
-    }
-    console.print()
-    console.print(make_pairs(facts))
-
-
-def show_study(found: Mapping[str, Any], shown: int = 10) -> None:
-    """The best trials of a study, and how much each setting mattered."""
-    console = make_console()
-    states = ", ".join(f"{n} {state}" for state, n in found["states"].items())
-    console.print(f"study {found['study']}: {states}\n", style="bold")
-    keys = list(found["best"]["setting"])
-    table = make_table(">trial", ">score", *(f">{key}" for key in keys))
-    for trial in found["trials"][:shown]:
-        values = [_assigned(trial["setting"].get(key)) for key in keys]
-        table.add_row(str(trial["number"]), f"{trial['score']:.4f}", *values)
-    console.print(table)
-    if found["importance"]:
-        shares = ", ".join(f"{key} {share:.0%}" for key, share in found["importance"].items())
-        console.print(f"\nWhat mattered: {shares}")
-    console.print("\nScores are on valid; confirm the best on fresh seeds before believing it.")
-
-
 def _show_scores(groups: Sequence[Group]) -> None:
     from ppo_jax.analysis import compare
 
@@ -176,11 +119,3 @@ def _estimate(one: Any, form: str = ".3f") -> str:
 
 def _short(x: float) -> str:
     return f"{x:.3g}" if abs(x) < 1000 else f"{x:,.0f}"
-
-
-def _assigned(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "'{" + ", ".join(f"{key} = {_assigned(one)}" for key, one in value.items()) + "}'"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

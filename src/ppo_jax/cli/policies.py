@@ -1,4 +1,4 @@
-"""The commands that use a trained policy: prove a query, watch it play, export it."""
+"""The commands that use a trained policy: judge it again, prove a query, watch it play, export it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,54 @@ import io
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo_jax.cli import tables
-from ppo_jax.cli.arguments import RunFolder, Switch, output, use_caches
+from ppo_jax.cli.arguments import Assignments, RunFolder, Switch, flat
+from ppo_jax.cli.console import output, print_json
+from ppo_jax.cli.experiments import use_caches
+from ppo_jax.cli.tables.policies import show_episodes, show_export, show_proof, show_proofs
+from ppo_jax.cli.tables.train import show_results
 from ppo_jax.runs import files
 from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
     from ppo_jax.runs.experiment import Experiment, PolicyParams
 
-__all__ = ["Export", "Play", "Prove"]
+__all__ = ["Evaluate", "Export", "Play", "Prove"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge the policy of a run again."""
+
+    folder: RunFolder
+    """Folder of the run."""
+    split: Literal["valid", "test"] = "valid"
+    """Queries to judge on; tasks other than proving differ in their random numbers alone."""
+    protocol: Literal["greedy", "marginal", "both"] = "both"
+    """Proof tasks: follow the most likely action, or sum the probability of all proofs."""
+    last: Switch = False
+    """Judge the last parameters; otherwise those best on valid."""
+    assignments: Assignments = ()
+    """Settings of the evaluation other than the run's, such as beam_width=256 or mask_end=true."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        use_caches()
+        from ppo_jax.runs import runner
+
+        which = "last" if self.last else "best"
+        experiment, params = runner.load(self.folder, which, flat(self.assignments))
+        protocols = ("greedy", "marginal") if self.protocol == "both" else (self.protocol,)
+        result = experiment.evaluate(params, self.split, protocols)
+        if self.json:
+            print_json({"run": str(self.folder), "parameters": which, "split": self.split, **result})
+        else:
+            show_results({f"trained ({which})": result})
+        return 0
 
 
 @dataclass(frozen=True)
@@ -41,7 +76,7 @@ class Prove:
 
         experiment, params = runner.load(self.folder, assignments={"mask_end": True} if self.mask_end else {})
         proof = play.proof(experiment, params, self.query)
-        output(proof, self.json, tables.show_proof)
+        output(proof, self.json, show_proof)
         return 0 if proof["proved"] else 1
 
 
@@ -92,7 +127,7 @@ class Play:
         played = [
             {"return": float(e.rewards.sum()), "length": len(e.rewards), "finished": e.finished} for e in episodes
         ]
-        output({"run": str(self.folder), "out": str(out), "episodes": played}, self.json, tables.show_episodes)
+        output({"run": str(self.folder), "out": str(out), "episodes": played}, self.json, show_episodes)
         return 0
 
     def _proofs(self, experiment: Experiment, params: PolicyParams) -> int:
@@ -101,10 +136,10 @@ class Play:
         found = play.proofs(experiment, params, self.seed, self.episodes)
         if self.out is not None:
             with redirect_stdout(io.StringIO()) as text:
-                tables.show_proofs(found)
+                show_proofs(found)
             files.write_atomically(self.out, text.getvalue())
         out = {"out": str(self.out)} if self.out else {}
-        output({"run": str(self.folder), **out, "proofs": found}, self.json, lambda x: tables.show_proofs(x["proofs"]))
+        output({"run": str(self.folder), **out, "proofs": found}, self.json, lambda x: show_proofs(x["proofs"]))
         return 0
 
 
@@ -132,7 +167,7 @@ class Export:
 
         policy = load_policy(self.folder, "last" if self.last else "best", deterministic=self.deterministic)
         found: dict[str, Any] = {"run": str(self.folder), "out": str(out), **export_policy(policy, out)}
-        output(found, self.json, tables.show_export)
+        output(found, self.json, show_export)
         return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ppo_jax.cli.tables import make_console, make_pairs, make_table
+from ppo_jax.cli.console import make_console, make_pairs, make_table
 
 __all__ = ["show_bench", "show_peers", "show_runs"]
 

@@ -1,0 +1,148 @@
+"""The commands that say what there is: environments, data sets, the keys of a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional, arg
+
+from ppo_jax.cli.arguments import DataName, Switch
+from ppo_jax.cli.console import output, print_json, say
+from ppo_jax.cli.experiments import use_caches
+from ppo_jax.cli.tables.data import show_data, show_data_check, show_environments, show_keys
+from ppo_jax.config import SECTIONS
+from ppo_jax.config.checks import field_docs
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["Data", "Envs", "Keys"]
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List the ids that env_id takes, what each observes and what it does."""
+
+    pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
+    """A part of the id, in any case: minatar, proof, cart."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.tasks import gymnax
+
+        ids = [name for name in gymnax.environment_ids() if self.pattern.lower() in name.lower()]
+        if not ids:
+            raise PPOJaxError(f"no environment id holds {self.pattern!r}; `ppo-jax envs` lists all")
+        rows = [gymnax.describe(name) for name in ids]
+        output(rows, self.json, show_environments)
+        return 0
+
+
+@dataclass(frozen=True)
+class Build:
+    """Write a built-in data set to a folder."""
+
+    name: Positional[Annotated[str, arg(metavar="NAME", help_behavior_hint="")]]
+    """countries_s1, countries_s2, countries_s3, countries_s3_clean or countries_s3_full."""
+    out: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
+    """Where it is written."""
+    split_seed: Annotated[int | None, arg(metavar="K", help_behavior_hint="(default: the published split)")] = None
+    """Hold out other countries, drawn with this seed; the task Proof-NAME@K is the same without a folder."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.proving import datasets
+
+        files = datasets.build_countries(self.name, self.split_seed)
+        datasets.write_folder(files, self.out)
+        if self.json:
+            print_json({"folder": str(self.out), "files": sorted(files)})
+        else:
+            say(f"wrote {', '.join(sorted(files))} to {self.out}", file=sys.stdout)
+        return 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """Read a data set and say what is wrong or odd about it. Exits with 2 where it cannot be used."""
+
+    name: DataName
+    """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
+    rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
+    """Name of the rule file in the data set, or path of another."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.proving import datasets
+
+        found = datasets.describe(datasets.load(self.name, self.rules))
+        output(found, self.json, show_data_check)
+        return 0
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Count what a data set holds, and how much of it can be proved."""
+
+    name: DataName
+    """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
+    rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
+    """Name of the rule file in the data set, or path of another."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        use_caches()
+        from ppo_jax.runs import experiment
+
+        found = experiment.describe_data(self.name, self.rules)
+        output(found, self.json, show_data)
+        return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data sets of facts, rules and queries: build, check, describe."""
+
+    command: (
+        Annotated[Build, tyro.conf.subcommand("build")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Describe, tyro.conf.subcommand("describe")]
+    )
+
+    def run(self) -> int:
+        return self.command.run()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """List and explain the keys of a configuration: those of a TOML file and of --set."""
+
+    pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
+    """A part of the key or of its section: rate, normalize, evaluation."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        rows = [row for row in _describe_keys() if self.pattern in f"{row['section']}.{row['key']}"]
+        if not rows:
+            raise PPOJaxError(f"no key holds {self.pattern!r}; `ppo-jax config` lists all")
+        output(rows, self.json, show_keys)
+        return 0
+
+
+def _describe_keys() -> list[dict[str, Any]]:
+    """Section, key, default and meaning of every configuration key."""
+    rows = []
+    for section, cls in SECTIONS.items():
+        docs = field_docs(cls)
+        for field in dataclasses.fields(cls):
+            row = {"section": section, "key": field.name, "default": field.default, "meaning": docs.get(field.name, "")}
+            rows.append(row)
+    return rows

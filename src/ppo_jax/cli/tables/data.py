@@ -1,0 +1,100 @@
+"""What there is to train on: environments, data sets, and the keys of a configuration."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.padding import Padding
+from rich.text import Text
+
+from ppo_jax.cli.console import count, make_console, make_pairs, make_table, say
+
+__all__ = ["given_up", "provable", "show_data", "show_data_check", "show_environments", "show_keys"]
+
+Json = dict[str, Any]
+
+
+def show_environments(rows: list[Json]) -> None:
+    """A line for each environment, and its peculiarities below it."""
+    console = make_console()
+    line = "{:<25} {:<12} {:<18} {:>6}"
+    console.print(line.format("env_id", "observation", "actions", "steps"), style="bold")
+    for row in rows:
+        shape, steps = row["observation_shape"], row["max_episode_length"]
+        observation = "below" if isinstance(shape, dict) else _shape(shape)
+        console.print(line.format(row["env_id"], observation, _actions(row["action_space"]), steps or "").rstrip())
+        notes = [f"observes {_shape(shape)}"] if isinstance(shape, dict) else []
+        for note in [row["note"], *notes]:
+            if note:
+                console.print(Padding(Text(note, "dim"), (0, 0, 0, 4), expand=False))
+
+
+def show_data_check(found: Json) -> None:
+    """Counts of a data set in one line, and its warnings."""
+    queries = ", ".join(f"{count} {split}" for split, count in found["queries"].items())
+    counts = f"{count(found['facts'], 'fact')}, {count(len(found['rules']), 'rule')}"
+    say(f"{found['name']}: {counts}, queries: {queries}", sys.stdout)
+    for text in found["warnings"]:
+        say(f"warning: {text}", sys.stdout)
+    if not found["warnings"]:
+        say("nothing odd about it", sys.stdout)
+
+
+def show_data(found: Json) -> None:
+    """All there is to say about a data set."""
+    console = make_console()
+    by_predicate = ", ".join(f"{count} {name}" for name, count in found["facts_by_predicate"].items())
+    facts = {
+        "data set": found["name"],
+        "facts": f"{found['facts']}: {by_predicate}",
+        "constants": str(found["constants"]),
+        "rules": "\n".join(f"{name}: {text}" for name, text in found["rules"].items()),
+        "queries": ", ".join(f"{count} {split}" for split, count in found["queries"].items()),
+        "overlaps": ", ".join(f"{count} {splits}" for splits, count in found["overlaps"].items() if count) or "none",
+        "corruptions": f"replace the {'tail' if found['corrupt'] == 'tail' else 'head and the tail'}",
+        "provable": f"{provable(found, 'positives')}, {provable(found, 'negatives')}{given_up(found)}",
+        "actions": f"at most {found['max_successors']} in a state, besides `end`",
+        "sha256": found["sha256"],
+    }
+    console.print(make_pairs(facts))
+    for text in found["warnings"]:
+        console.print(f"warning: {text}")
+
+
+def show_keys(rows: list[Json]) -> None:
+    """A table of configuration keys for each section."""
+    console = make_console()
+    for section in dict.fromkeys(row["section"] for row in rows):
+        console.print(f"[{section}]")
+        table = make_table("", "", "", header=False)
+        for row in rows:
+            if row["section"] == section:
+                default = "" if row["default"] is None else json.dumps(row["default"])
+                table.add_row(f"  {row['key']}", default, row["meaning"])
+        console.print(table)
+
+
+def provable(data: Json, kind: str) -> str:
+    """How many of the training queries that are `kind`, positives or negatives, were found to have a proof."""
+    return f"{data[f'train_{kind}_provable']} of {data[f'train_{kind}_searched']} training {kind}"
+
+
+def given_up(data: Json) -> str:
+    """Of how many queries it is not known, as the end of a sentence; empty where it is known of all."""
+    n = data["searches_given_up"]
+    return f"; of {n} it is not known, the search was given up" if n else ""
+
+
+def _shape(shape: Any) -> str:
+    if isinstance(shape, dict):
+        return ", ".join(f"{name} {_shape(one)}".strip() for name, one in shape.items())
+    return "×".join(map(str, shape))
+
+
+def _actions(space: Json) -> str:
+    if space["type"] == "discrete":
+        return str(space["n"])
+    bounds = sorted(set(zip(space["low"], space["high"], strict=True)))
+    return f"{len(space['low'])} in " + ", ".join(f"[{low:g}, {high:g}]" for low, high in bounds)

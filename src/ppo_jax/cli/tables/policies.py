@@ -1,0 +1,60 @@
+"""What a trained policy did: its proofs, the episodes it played, the program it was exported to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from ppo_jax.cli.console import count, make_console, make_table, say
+
+__all__ = ["show_episodes", "show_export", "show_proof", "show_proofs"]
+
+Json = dict[str, Any]
+
+
+def show_proof(proof: Json) -> None:
+    """The steps of an attempt at a proof: choice, its probability, facts used, what is left."""
+    console, probability = make_console(), 1.0
+    console.print(proof["query"])
+    table = make_table(">", "", ">", header=False)
+    for i, step in enumerate(proof["steps"], start=1):
+        probability *= step["probability"]
+        table.add_row(str(i), step["action"], f"p {step['probability']:.3f}")
+        known = [fact for fact in step["facts"] if step["action"] != f"fact {fact}"]
+        if known:
+            table.add_row("", Text(f"known: {', '.join(known)}", "dim"), "")
+        if step["resolvent"]:
+            table.add_row("", Text(f"to prove: {', '.join(step['resolvent'])}", "dim"), "")
+    console.print(table)
+    steps = count(len(proof["steps"]), "step")
+    if proof["proved"]:
+        console.print(f"proved in {steps}, with probability {probability:.3g}")
+    else:
+        console.print(f"not proved after {steps}: {proof['stopped_by']}")
+
+
+def show_proofs(proofs: list[Json]) -> None:
+    """Attempts at proofs, one below the other."""
+    for i, proof in enumerate(proofs):
+        if i:
+            print()
+        show_proof(proof)
+
+
+def show_episodes(played: Json) -> None:
+    """Return and length of each episode, and where they can be watched."""
+    for i, episode in enumerate(played["episodes"], start=1):
+        cut = "" if episode["finished"] else ", cut there by --max-steps"
+        say(f"episode {i}: return {episode['return']:.6g} in {count(episode['length'], 'step')}{cut}", sys.stdout)
+    say(f"wrote {played['out']}", sys.stdout)
+
+
+def show_export(found: Json) -> None:
+    """Where the artifact is, what it takes and what it gives."""
+    names = ", ".join(found["inputs"])
+    say(f"wrote {found['out']}: ({names}) -> action, on {', '.join(found['platforms'])}", sys.stdout)
+    say(f"wrote {Path(found['out']).with_suffix('.json')}: shapes and meaning of both", sys.stdout)
+    say("experiments/serve_policy.py serves it with plain JAX.", sys.stdout)

@@ -1,0 +1,67 @@
+"""The results of sweeps and of searches for good settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ppo_jax.cli.console import as_argument, make_console, make_pairs, make_table
+
+__all__ = ["show_study", "show_sweep"]
+
+
+def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
+    """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
+    from ppo_jax.analysis.sweeps import describe_setting
+
+    console = make_console()
+    members = record["members"]
+    counts = Counter(str(member.get("status", "not trained")) for member in members)
+    said = ", ".join(f"{n} {status}" for status, n in counts.items())
+    console.print(f"{len(record['groups'])} settings × {len(record['seeds'])} seeds: {said}\n", style="bold")
+    names = next((list(group["scores"]) for group in record["groups"] if group["scores"]), [])
+    for name in names:
+        table = make_table(name, ">IQM", ">95% interval", ">seeds", ">P(better than first)")
+        for group in record["groups"]:
+            one = group["scores"].get(name)
+            if one is None:
+                table.add_row(describe_setting(group["setting"]), "–", "", str(group["members"]), "failed")
+                continue
+            interval = "–" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+            better = f"{one['improvement']['value']:.2f}" if "improvement" in one else "first"
+            table.add_row(describe_setting(group["setting"]), f"{one['iqm']:.3f}", interval, str(one["n"]), better)
+        console.print(table)
+        console.print()
+    console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
+    programs = record["programs"]
+    side_by_side = {program.get("side_by_side", True) for program in programs}
+    order = " or ".join("side by side" if way else "one by one" for way in sorted(side_by_side))
+    compiling = sum(program.get("compile_seconds", 0.0) for program in programs)
+    facts = {
+        "sweep": str(folder),
+        "figures": f"{folder / 'sweep.svg'}, curves.svg",
+        "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {order}",
+        "time": f"{record['seconds']:.1f} s in all",
+        "a member": f"ppo-jax sweep extract {folder} {members[0]['name']} --out runs/mine",
+    }
+    console.print()
+    console.print(make_pairs(facts))
+
+
+def show_study(found: Mapping[str, Any], shown: int = 10) -> None:
+    """The best trials of a study, and how much each setting mattered."""
+    console = make_console()
+    states = ", ".join(f"{n} {state}" for state, n in found["states"].items())
+    console.print(f"study {found['study']}: {states}\n", style="bold")
+    keys = list(found["best"]["setting"])
+    table = make_table(">trial", ">score", *(f">{key}" for key in keys))
+    for trial in found["trials"][:shown]:
+        values = [as_argument(trial["setting"].get(key)) for key in keys]
+        table.add_row(str(trial["number"]), f"{trial['score']:.4f}", *values)
+    console.print(table)
+    if found["importance"]:
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in found["importance"].items())
+        console.print(f"\nWhat mattered: {shares}")
+    console.print("\nScores are on valid; confirm the best on fresh seeds before believing it.")

@@ -1,0 +1,60 @@
+"""What there is to train on: environments, the keys of a configuration, data sets."""
+
+from __future__ import annotations
+
+import json
+
+from ppo_jax.cli.tables.data import show_data
+from tests.cli.console import fail, succeed
+
+
+def test_envs_lists_ids_with_what_they_observe_and_do():
+    rows = {row["env_id"]: row for row in json.loads(succeed("envs", "CART", "--json"))}
+    assert set(rows) == {"CartPole-v1"}
+    assert rows["CartPole-v1"]["observation_shape"] == [4]
+    table = succeed("envs", "pendulum")
+    assert table.splitlines()[1].split() == ["Pendulum-v1", "3", "1", "in", "[-2,", "2]", "200"]
+    proof = succeed("envs", "proof-countries_s3_clean")
+    assert "Proof-countries_s3_clean" in proof
+    assert "observes action_constants" in proof
+    assert max(len(line.rstrip()) for line in proof.splitlines()) <= 80
+    assert "no environment id holds 'nothing'" in fail("envs", "nothing")
+
+
+def test_config_explains_the_keys():
+    rows = json.loads(succeed("config", "--json"))
+    assert {"section": "ppo", "key": "gamma", "default": 0.99, "meaning": "Discount of a step."} in rows
+    assert [row["key"] for row in json.loads(succeed("config", "target", "--json"))] == ["target_kl"]
+    assert max(map(len, succeed("config").splitlines())) <= 80
+    assert "no key holds 'nothing'" in fail("config", "nothing")
+
+
+def test_data_is_built_checked_and_described(tmp_path):
+    folder = tmp_path / "s3"
+    written = json.loads(succeed("data", "build", "countries_s3", "--split-seed", "7", "--out", folder, "--json"))
+    assert written["folder"] == str(folder)
+    assert set(written["files"]) == {path.name for path in folder.iterdir()} >= {"train.txt", "rules_full.txt"}
+    from_folder = json.loads(succeed("data", "check", folder, "--json"))
+    built_in = json.loads(succeed("data", "check", "countries_s3@7", "--json"))
+    assert from_folder | {"name": "countries_s3@7"} == built_in
+    full = succeed("data", "check", folder, "--rules", "rules_full.txt")
+    assert "3 rules" in full and "nothing odd" in full
+    assert "already holds" in fail("data", "build", "countries_s3", "--out", folder)
+    assert "no Countries variant 'countries_s9'" in fail("data", "build", "countries_s9", "--out", tmp_path / "s9")
+    assert not (tmp_path / "s9").exists()
+
+
+def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
+    assert "warning: valid queries that are also test queries: 1" in succeed("data", "check", workplace / "data")
+    found = json.loads(succeed("data", "describe", workplace / "data", "--json"))
+    assert (found["facts"], found["train_positives_searched"]) == (17, 5)
+    # All but none: each of a, b, d, x, y has a neighbour whose island is known without it.
+    assert found["train_positives_provable"] == 5
+    table = succeed("data", "describe", workplace / "data")
+    assert "5 of 5 training positives" in table
+    assert "r1 (rules.txt:1): in(X,Y) :- near(X,Z), in(Z,Y)" in table
+    assert "given up" not in table
+    show_data(found | {"searches_given_up": 3, "train_positives_provable": 2})
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 of 5 training positives" in out
+    assert "of 3 it is not known, the search was given up" in out
