@@ -53,7 +53,7 @@ def apply(
 
 
 def evaluate(network: Any, params: PyTree, batch: Batch, length: int) -> tuple[Distribution, jax.Array]:
-    """Distributions and values [N] along sequences of `length` steps; the carry begins each as it was in the rollout."""
+    """Distributions and values [N] along sequences of `length` steps, each begun with the carry of the rollout."""
     if length == 1:
         return apply(network, params, batch.observation, batch.carry, batch.start)[:2]
 

@@ -15,7 +15,8 @@ PyTree = Any
 
 
 def to_sequences(batch: Batch, length: int) -> Batch:
-    """A batch [T, B, ...] as sequences [T B / L, L, ...], those of the first L steps first; its carry as [T B / L, ...].
+    """A batch [T, B, ...] as sequences [T B / L, L, ...], those of the first L steps first. The carry is [T B / L, ...].
+
 
     The carry is given for the steps at which a sequence begins, [T / L, B, ...].
     """
