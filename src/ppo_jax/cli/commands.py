@@ -66,7 +66,7 @@ class Evaluate:
 
         which = "last" if self.last else "best"
         experiment, params = runner.load(self.folder, which, flat(self.assignments))
-        protocols = ("greedy", "marginal") if self.protocol == "both" else (self.protocol,)
+        protocols = None if self.protocol == "both" else (self.protocol,)
         result = experiment.evaluate(params, self.split, protocols)
         if self.json:
             print_json({"run": str(self.folder), "parameters": which, "split": self.split, **result})
@@ -152,9 +152,9 @@ class Describe:
 
     def run(self) -> int:
         use_caches()
-        from ppo_jax.runs import experiment
+        from ppo_jax.proving.task import describe_data
 
-        found = experiment.describe_data(self.name, self.rules)
+        found = describe_data(self.name, self.rules)
         output(found, self.json, tables.show_data)
         return 0
 

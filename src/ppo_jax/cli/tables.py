@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ppo_jax.config import SECTIONS, checks
+from ppo_jax.proving.results import given_up, provable
+from ppo_jax.tasks import results
 
 __all__ = [
     "describe_keys",
@@ -24,11 +27,10 @@ __all__ = [
     "show_data",
     "show_data_check",
     "show_environments",
-    "show_episodes",
     "show_export",
     "show_keys",
+    "show_played",
     "show_proof",
-    "show_proofs",
     "show_results",
     "show_run",
 ]
@@ -41,33 +43,23 @@ def say(text: str, file: TextIO | None = None) -> None:
     print(text, file=file or sys.stderr, flush=True)
 
 
-def show_run(summary: Json, folder: Path, max_depth: int) -> None:
+def show_run(summary: Json, folder: Path) -> None:
     """Results of a completed run beside its baselines, what the data allows, and where to find everything.
 
     Args:
         summary: content of summary.json.
         folder: of the run.
-        max_depth: proof steps its data was searched to.
     """
-    console = make_console()
-    baselines = summary.get("baselines", {})
+    console, kind = make_console(), results.of(summary)
     console.print(f"{summary['env_id']}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
-    rows = {"trained (best)": summary["test"], "trained (last)": summary["test_last"]}
-    if untrained := baselines.get("untrained"):
-        rows[f"untrained (×{len(untrained['greedy']['mrr_each'])})"] = untrained
-    if baselines:
-        rows |= {"uniform policy": baselines["uniform"], "shortest proof": baselines["shortest_proof"]}
-    show_results(rows)
-    if baselines:
-        console.print(f"\n{_verdict(summary['test'], baselines)}")
-    if data := summary.get("data"):
-        console.print(
-            f"What the data allows: {_provable(data, 'positives')} and {_provable(data, 'negatives')} "
-            f"have a proof within {max_depth} steps{_given_up(data)}."
-        )
+    show_results(kind.rows(summary))
+    if baselines := summary.get("baselines"):
+        console.print(f"\n{kind.verdict(summary['test'], baselines)}")
+    if note := kind.data_note(summary.get("data", {})):
+        console.print(note)
     facts = {
         "run": str(folder),
-        "best": f"update {summary['best_update']} of {summary['updates']}, on valid: {_headline(summary['valid'])}",
+        "best": f"update {summary['best_update']} of {summary['updates']}, on valid: {kind.headline(summary['valid'])}",
         "speed": f"{summary['steps_per_second']:,.0f} environment steps/s",
         "time": f"training {summary['train_seconds']:.1f} s, compiling {summary['compile_seconds']:.1f} s before",
     }
@@ -75,37 +67,18 @@ def show_run(summary: Json, folder: Path, max_depth: int) -> None:
     console.print(make_pairs(facts))
 
 
-def show_results(rows: dict[str, Json]) -> None:
-    """A table with a row for each named result of `Experiment.evaluate`, and the protocols behind it."""
-    console = make_console()
-    if not any("greedy" in result or "marginal" in result for result in rows.values()):
-        table = make_table("", ">return", ">std", ">length", ">episodes")
-        for name, result in rows.items():
-            numbers = (_number(result[key], ".2f") for key in ("return_mean", "return_std", "length_mean"))
-            table.add_row(name, *numbers, str(result["episodes"]))
-        console.print(table)
-        return
-    greedy = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")
-    marginal = ("marginal\nMRR", "\nAUC-PR")
-    has = {name for result in rows.values() for name in result}
-    columns = [*(greedy if "greedy" in has else ()), *(marginal if "marginal" in has else ())]
-    table = make_table("", *(f">{column}" for column in columns))
-    for name, result in rows.items():
-        cells = [name]
-        if "greedy" in has:
-            keys = ("hits@1", "hits@3", "proved_positive", "proved_negative")
-            cells += [_mrr(result.get("greedy", {})), *(_number(result.get("greedy", {}).get(key)) for key in keys)]
-        if "marginal" in has:
-            one = result.get("marginal", {})
-            cells += [_number(one.get("mrr")) if "greedy" in has else _mrr(one), _number(one.get("auc_pr"))]
-        table.add_row(*cells)
+def show_results(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """A table with a row for each named result of `Experiment.evaluate`, and how they were measured."""
+    console, kind = make_console(), results.of(next(iter(rows.values())))
+    headers, cells = kind.table(rows)
+    table = make_table(headers[0], *(f">{header}" for header in headers[1:]))
+    for row in cells:
+        table.add_row(*row)
     console.print(table)
-    console.print()
-    first = next(iter(rows.values()))
-    for name in (name for name in ("greedy", "marginal") if name in first):
-        unexplored = first[name].get("unexplored_mass")
-        left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
-        console.print(f"{first[name]['protocol']}, {first[name]['n_queries']} queries{left}")
+    if notes := kind.notes(rows):
+        console.print()
+    for note in notes:
+        console.print(note)
 
 
 def show_proof(proof: Json) -> None:
@@ -129,20 +102,15 @@ def show_proof(proof: Json) -> None:
         console.print(f"not proved after {steps}: {proof['stopped_by']}")
 
 
-def show_proofs(proofs: list[Json]) -> None:
-    """Attempts at proofs, one below the other."""
-    for i, proof in enumerate(proofs):
+def show_played(played: Json) -> None:
+    """Attempts at proofs, one below the other; return and length of episodes."""
+    for i, proof in enumerate(played.get("proofs", ())):
         if i:
             print()
         show_proof(proof)
-
-
-def show_episodes(played: Json) -> None:
-    """Return and length of each episode, and where they can be watched."""
-    for i, episode in enumerate(played["episodes"], start=1):
+    for i, episode in enumerate(played.get("episodes", ()), start=1):
         cut = "" if episode["finished"] else ", cut there by --max-steps"
         say(f"episode {i}: return {episode['return']:.6g} in {_count(episode['length'], 'step')}{cut}", sys.stdout)
-    say(f"wrote {played['out']}", sys.stdout)
 
 
 def show_export(found: Json) -> None:
@@ -191,7 +159,7 @@ def show_data(found: Json) -> None:
         "queries": ", ".join(f"{count} {split}" for split, count in found["queries"].items()),
         "overlaps": ", ".join(f"{count} {splits}" for splits, count in found["overlaps"].items() if count) or "none",
         "corruptions": f"replace the {'tail' if found['corrupt'] == 'tail' else 'head and the tail'}",
-        "provable": f"{_provable(found, 'positives')}, {_provable(found, 'negatives')}{_given_up(found)}",
+        "provable": f"{provable(found, 'positives')}, {provable(found, 'negatives')}{given_up(found)}",
         "actions": f"at most {found['max_successors']} in a state, besides `end`",
         "sha256": found["sha256"],
     }
@@ -247,45 +215,8 @@ def make_pairs(values: dict[str, str], style: str = "bold") -> Table:
     return table
 
 
-def _number(value: float | None, form: str = ".3f") -> str:
-    return "–" if value is None else f"{value:{form}}"
-
-
 def _count(n: int, thing: str) -> str:
     return f"{n} {thing}{'' if n == 1 else 's'}"
-
-
-def _mrr(result: Json) -> str:
-    interval = result.get("mrr_interval")
-    return _number(result.get("mrr")) + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
-
-
-def _provable(data: Json, kind: str) -> str:
-    return f"{data[f'train_{kind}_provable']} of {data[f'train_{kind}_searched']} training {kind}"
-
-
-def _given_up(data: Json) -> str:
-    given_up = data["searches_given_up"]
-    return f"; of {given_up} it is not known, the search was given up" if given_up else ""
-
-
-def _headline(result: Json) -> str:
-    if "greedy" in result:
-        return f"greedy MRR {_number(result['greedy']['mrr'])}"
-    return f"return {_number(result['return_mean'], '.2f')}"
-
-
-def _verdict(test: Json, baselines: Json) -> str:
-    """Which baselines the trained policy does not beat, in a sentence."""
-    measured = (("greedy", "mrr", "greedy MRR"), ("marginal", "mrr", "marginal MRR"), ("marginal", "auc_pr", "AUC-PR"))
-    unbeaten = []
-    for protocol, key, label in measured:
-        own = test[protocol][key]
-        others = {name.replace("_", " "): result.get(protocol, {}).get(key) for name, result in baselines.items()}
-        better = [f"{name} {x:.3f}" for name, x in others.items() if own is not None and x is not None and own <= x]
-        if better:
-            unbeaten.append(f"{label} {own:.3f} ({', '.join(better)})")
-    return f"Not better than without learning: {'; '.join(unbeaten)}." if unbeaten else "Better than every baseline."
 
 
 def _shape(shape: Any) -> str:

@@ -132,7 +132,7 @@ def _show_run(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(folder), **summary})
     else:
-        tables.show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
+        tables.show_run(summary, folder)
 
 
 def _stopped(folder: Path, config: Config) -> bool:

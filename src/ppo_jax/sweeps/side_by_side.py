@@ -61,7 +61,7 @@ class Shared:
 
     def __init__(self, config: Config) -> None:
         self.experiment = build(config)
-        self.experiment.require_queries()
+        self.experiment.task.check()
         self.compiled: dict[tuple[int, int, str], Any] = {}  # (width, devices, way) -> program
 
     @cached_property
