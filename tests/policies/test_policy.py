@@ -22,7 +22,7 @@ from ppo_jax.runs import checkpoint, files, runner
 from ppo_jax.tasks import drawing, episodes
 from tests.cli.console import call, fail
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "total_timesteps": 32,
     "n_envs": 4,
