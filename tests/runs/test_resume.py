@@ -24,7 +24,7 @@ from ppo_jax.runs import checkpoint, files, loggers, loop, runner
 from ppo_jax.types import PPOJaxError
 from tests import toys
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 TOY = from_dict(
     {
         "task": {"env_id": "tests.toys:ObservedReward"},

@@ -228,3 +228,16 @@ def test_what_is_said_below_a_table_of_proofs():
     alone = results.PROOFS.table({"a": {"marginal": MARGINAL}, "b": {}})
     assert alone.headers == ("", "marginal\nMRR", "\nAUC-PR")
     assert alone.rows == (("a", "0.950 (0.60–0.90)", "0.800"), ("b", "–", "–"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"env_id": "Proof-countries_s3"}, results.PROOFS),
+        ({"env_id": None, "dataset": "data/family"}, results.PROOFS),
+        ({"env_id": "CartPole-v1", "dataset": None}, results.EPISODES),
+        ({}, results.EPISODES),
+    ],
+)
+def test_the_settings_of_a_run_tell_its_kind(settings, kind):
+    assert results.of_settings(settings) is kind

@@ -115,9 +115,8 @@ class Group:
     @property
     def proves(self) -> bool:
         """Whether the task is to prove queries."""
-        told = str(self.settings.get("env_id")).startswith("Proof-") or self.settings.get("dataset") is not None
-        shown = (View(log).has("proved_positive") or results.of(log.summary) is results.PROOFS for log in self.logs)
-        return told or any(shown)
+        told = (results.of_settings(self.settings), *(results.of(log.summary) for log in self.logs))
+        return results.PROOFS in told or any(View(log).has("proved_positive") for log in self.logs)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from ppo_jax.proving.resolution import dropped_out, successors
 from ppo_jax.proving.sampling import Corruption, sample_query
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
-__all__ = ["PREFIX", "ProofEnv", "ProofParams", "ProofState", "make"]
+__all__ = ["ProofEnv", "ProofParams", "ProofState", "make"]
 
-PREFIX = "Proof-"  # of the environment id of a data set
 # Reward at the end of an episode, by type: (TP, FN, FP, TN). docs/proof_mdp.md has the table.
 REWARDS = {
     0: (1.0, 0.0, 0.0, 0.0),

@@ -226,7 +226,7 @@ class ProofTask:
 
 def is_named(config: Config) -> bool:
     """Whether ``[task]`` names a proof task."""
-    return config.task.dataset is not None or (config.task.env_id or "").startswith(proof.PREFIX)
+    return datasets.names_dataset(config.task.env_id, config.task.dataset)
 
 
 def make(config: Config) -> ProofTask:
@@ -237,7 +237,7 @@ def make(config: Config) -> ProofTask:
     """
     task = config.task
     env = proof.make(
-        task.dataset or (task.env_id or "").removeprefix(proof.PREFIX),
+        task.dataset or (task.env_id or "").removeprefix(datasets.PREFIX),
         rules=task.rules,
         max_atoms=task.max_atoms,
         max_successors=task.max_successors,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ppo_jax.proving.datasets import names_dataset
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
 from ppo_jax.results import Results
 from ppo_jax.tasks.episode_results import EpisodeTaskResults
 
-__all__ = ["EPISODES", "PROOFS", "of"]
+__all__ = ["EPISODES", "PROOFS", "of", "of_settings"]
 
 PROOFS, EPISODES = ProofResults(), EpisodeTaskResults()
 
@@ -23,3 +24,8 @@ def of(stored: Any) -> Results:
         return EPISODES
     results = [stored, *(stored[split] for split in ("test", "valid") if isinstance(stored.get(split), Mapping))]
     return PROOFS if any(protocol in result for result in results for protocol in PROTOCOLS) else EPISODES
+
+
+def of_settings(settings: Mapping[str, Any]) -> Results:
+    """The reader of the results of a run with these settings, ``env_id`` and ``dataset`` among them."""
+    return PROOFS if names_dataset(settings.get("env_id"), settings.get("dataset")) else EPISODES
