@@ -38,23 +38,11 @@ from ppo_jax.proving.knowledge_base import (
 )
 from ppo_jax.types import PPOJaxError
 
-__all__ = [
-    "BUILTIN",
-    "PREFIX",
-    "Dataset",
-    "Files",
-    "build_countries",
-    "describe",
-    "from_files",
-    "load",
-    "names_dataset",
-    "write_folder",
-]
+__all__ = ["BUILTIN", "Dataset", "Files", "build_countries", "describe", "from_files", "load", "write_folder"]
 
 Files = dict[str, str]
 """The texts of a data set by file name."""
 
-PREFIX = "Proof-"  # of the environment id of a data set
 _RULES = "rules.txt"
 _DOMAINS = "domain2constants.txt"
 _FACT_FILES = ("graph.txt", "train.txt")
@@ -74,11 +62,6 @@ class Dataset:
     warnings: tuple[str, ...]  # one line each
     sha256: str  # over the names and bytes of the files that were read
     corrupt: str  # which argument corruptions replace by default: "tail" (Countries) or "both"
-
-
-def names_dataset(env_id: str | None, dataset: str | None) -> bool:
-    """Whether the ``env_id`` and the ``dataset`` of a configuration name a data set to prove queries of."""
-    return dataset is not None or (env_id or "").startswith(PREFIX)
 
 
 def load(name_or_folder: str | Path, rules: str = _RULES) -> Dataset:

@@ -21,6 +21,7 @@ from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.networks import ProofActions, ProofSuccessors, background_facts
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
 from ppo_jax.proving.search import Attempts, MarginalProofs
+from ppo_jax.proving.task_id import PREFIX, names_data_set
 from ppo_jax.results import Judged, Played
 from ppo_jax.types import PPOJaxError
 
@@ -226,7 +227,7 @@ class ProofTask:
 
 def is_named(config: Config) -> bool:
     """Whether ``[task]`` names a proof task."""
-    return datasets.names_dataset(config.task.env_id, config.task.dataset)
+    return names_data_set(config.task.env_id, config.task.dataset)
 
 
 def make(config: Config) -> ProofTask:
@@ -237,7 +238,7 @@ def make(config: Config) -> ProofTask:
     """
     task = config.task
     env = proof.make(
-        task.dataset or (task.env_id or "").removeprefix(datasets.PREFIX),
+        task.dataset or (task.env_id or "").removeprefix(PREFIX),
         rules=task.rules,
         max_atoms=task.max_atoms,
         max_successors=task.max_successors,

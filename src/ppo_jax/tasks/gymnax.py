@@ -32,8 +32,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax.proving import environment as proof
-from ppo_jax.proving.datasets import BUILTIN, PREFIX
+from ppo_jax.proving.datasets import BUILTIN
 from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
+from ppo_jax.proving.task_id import PREFIX
 from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree
 
 __all__ = [

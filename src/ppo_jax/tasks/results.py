@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ppo_jax.proving.datasets import names_dataset
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
+from ppo_jax.proving.task_id import names_data_set
 from ppo_jax.results import Results
 from ppo_jax.tasks.episode_results import EpisodeTaskResults
 
@@ -28,4 +28,4 @@ def of(stored: Any) -> Results:
 
 def of_settings(settings: Mapping[str, Any]) -> Results:
     """The reader of the results of a run with these settings, ``env_id`` and ``dataset`` among them."""
-    return PROOFS if names_dataset(settings.get("env_id"), settings.get("dataset")) else EPISODES
+    return PROOFS if names_data_set(settings.get("env_id"), settings.get("dataset")) else EPISODES
