@@ -179,7 +179,8 @@ def measure(name: str) -> dict[str, Any]:
         training["train on one device"] = Training(experiment, experiment.initial_state(0), one)
 
     observation = jax.tree.leaves(state.rollout.observation)[0]
-    n_features = HIDDEN if experiment.is_proof else int(np.prod(observation.shape[1:]))
+    # An observation of several arrays has no width of its own.
+    n_features = int(np.prod(observation.shape[1:])) if isinstance(state.rollout.observation, jax.Array) else HIDDEN
     n_actions = experiment.env.action_space.n  # type: ignore[union-attr]
     x = jax.random.normal(jax.random.key(1), (settings.rollout_size, n_features))
     action = jax.random.randint(jax.random.key(2), (settings.rollout_size,), 0, n_actions)

@@ -17,10 +17,9 @@ import pytest
 from PIL import Image
 
 import ppo_jax
-from ppo_jax.policies import play
 from ppo_jax.policies.policy import Policy
 from ppo_jax.runs import checkpoint, files, runner
-from ppo_jax.tasks import drawing
+from ppo_jax.tasks import drawing, episodes
 from tests.cli.console import call, fail
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -315,7 +314,7 @@ def test_play_writes_a_gif_of_what_evaluation_sees(runs, tmp_path):
 def test_what_gymnax_draws_itself(env_id):
     experiment = ppo_jax.build(config_of(env_id=env_id))
     env = drawing.check_drawable(experiment.env, env_id)
-    [episode] = play.play(Policy(experiment, experiment.untrained(0), deterministic=True), 0, 1, 3)
+    [episode] = episodes.play(experiment.env, experiment.policy, experiment.untrained(0), 0, 1, 3)
     pictures = list(drawing.draw(env, episode.states))
     assert [picture.shape[2] for picture in pictures] == [3, 3, 3]
     assert pictures[0].std() > 1.0 and (pictures[0] != pictures[-1]).any()
@@ -331,7 +330,8 @@ def test_play_shows_proofs_and_writes_them_as_text(runs, tmp_path):
     [proof] = found["proofs"]
     assert json.loads(call("prove", runs["places"], proof["query"], "--json")[1]) == proof
     experiment, params = runner.load(runs["places"])
-    assert {play.proofs(experiment, params, seed, 1)[0]["query"] for seed in range(8)} == queries
+    played = [experiment.task.play(experiment.policy, params, seed=seed, n=1, max_steps=9).record for seed in range(8)]
+    assert {record["proofs"][0]["query"] for record in played} == queries
 
 
 def test_what_play_cannot_draw(runs, tmp_path, monkeypatch):

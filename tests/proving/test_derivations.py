@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from ppo_jax.ops.distributions import Categorical
 from ppo_jax.proving import derivations
 from ppo_jax.proving import environment as proof
 from ppo_jax.proving.candidates import candidates
-from ppo_jax.proving.derivations import PROVED, Derivations, Explorer, onward
+from ppo_jax.proving.derivations import PROVED, Derivations, estimate, onward, visit
 from ppo_jax.proving.search import prove_marginally
 
 N = 64
@@ -74,15 +76,16 @@ def test_places_are_those_of_the_environment(env):
 def test_what_was_asked_before_changes_nothing(env, monkeypatch):
     """Not even by a bit: a run that was stopped and goes on judges as if it had not been."""
     atoms = candidates(env.dataset, "test").atoms.reshape(-1, 3)[:N]
-    prove = lambda explorer: prove_marginally(  # noqa: E731
-        explorer.derivations, lambda paths: explorer.visit(None, 1.0, paths), atoms, 8
-    )
-    fresh, used = (Explorer(env, env.default_params, hashed) for _ in range(2))
-    used.visit(None, 1.0, used.derivations.begin(atoms[::-2]))
+
+    def prove(graph):
+        return prove_marginally(graph, partial(visit, graph, hashed, None, 1.0), 8, atoms)
+
+    fresh, used = (Derivations(env, env.default_params) for _ in range(2))
+    visit(used, hashed, None, 1.0, used.begin(atoms[::-2]))
     expected, again = prove(fresh), prove(used)
-    n_nodes = len(used.derivations._atoms.rows)
+    n_nodes = len(used._atoms.rows)
     prove(used)
-    assert len(used.derivations._atoms.rows) == n_nodes
+    assert len(used._atoms.rows) == n_nodes
     monkeypatch.setattr(derivations, "MEMORY", 0)
     forgetful = prove(used)  # every beginning forgets
     for found in (again, forgetful):
@@ -90,16 +93,17 @@ def test_what_was_asked_before_changes_nothing(env, monkeypatch):
 
 
 def test_places_that_look_alike_are_asked_once(env):
-    explorer = Explorer(env, env.default_params, hashed)
-    paths = explorer.derivations.begin(candidates(env.dataset, "test").atoms[:4, 0])
+    graph = Derivations(env, env.default_params)
+    ask = partial(visit, graph, hashed, None, 1.0)
+    paths = graph.begin(candidates(env.dataset, "test").atoms[:4, 0])
     rows = np.array([0, 1, 2, 3, 2, 1, 0, 0])
-    found, log_probs = explorer.visit(None, 1.0, paths[rows])
+    found, log_probs = ask(paths[rows])
     for i, row in enumerate(rows):
-        alone, its_log_probs = explorer.visit(None, 1.0, paths[row : row + 1])
+        alone, its_log_probs = ask(paths[row : row + 1])
         np.testing.assert_array_equal(found.mask[i], alone.mask[0])
         np.testing.assert_allclose(log_probs[i], its_log_probs[0], rtol=1e-5)
     assert len(np.unique(log_probs[:4], axis=0)) == 4
-    assert explorer.values(None, paths).shape == (4,)
+    assert estimate(graph, hashed, None, paths).shape == (4,)
 
 
 def test_nodes_are_numbered_by_root_and_resolvent(env):

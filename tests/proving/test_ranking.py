@@ -246,7 +246,7 @@ def test_nan_scores_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("scores", "valid", "group", "message"),
+    ("scores", "valid", "query", "message"),
     [
         ([0.0, 1.0], [True, True], [0], r"must both be \[Q, N\]"),
         ([[0.0, 1.0]], [[True]], [0], r"must both be \[Q, N\]"),
@@ -255,6 +255,6 @@ def test_nan_scores_are_refused():
         ([[0.0, 1.0]], [[True, True]], [0, 1], "name one query for each of the 1 rows"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(scores, valid, group, message):
+def test_shapes_that_do_not_fit_are_refused(scores, valid, query, message):
     with pytest.raises(ValueError, match=message):
-        summarize(scores, valid, group)
+        summarize(scores, valid, query)

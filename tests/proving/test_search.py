@@ -12,11 +12,11 @@ import pytest
 from ppo_jax.ops.distributions import Categorical
 from ppo_jax.proving import derivations
 from ppo_jax.proving import environment as proof
-from ppo_jax.proving import judge as judge_module
 from ppo_jax.proving.breadth_first import BUDGET, shortest_proofs
 from ppo_jax.proving.candidates import Candidates, candidates
-from ppo_jax.proving.derivations import Explorer
+from ppo_jax.proving.derivations import Derivations, visit
 from ppo_jax.proving.environment import REWARDS
+from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.search import _descending, attempt, greediest
 
@@ -44,8 +44,8 @@ def certain(_, observation):
 
 
 @pytest.fixture(scope="module")
-def judge(env):
-    return judge_module.ProofJudge(env, env.default_params, eager, beam_width=64, mask_end=False)
+def evaluator(env):
+    return ProofEvaluator(env, env.default_params, beam_width=64, mask_end=False)
 
 
 def test_search_proves_what_is_provable(env):
@@ -54,7 +54,7 @@ def test_search_proves_what_is_provable(env):
     assert (depth[:, 0] > 0).sum() == 24
     assert (depth[:, 1:] > 0).sum() == 38
     assert depth.max() == 20  # the deepest shortest proof takes the last step allowed
-    summary = judge_module.shortest_proof_baseline(env, env.default_params, test)
+    summary = shortest_proof_baseline(env, env.default_params, test)
     assert summary["mrr"] == pytest.approx(0.9375)
     assert summary["searches_given_up"] == 0
     assert shortest_proofs(env, env.default_params, test.atoms[0, :0]).shape == (0,)
@@ -71,49 +71,49 @@ def test_search_looks_at_a_limited_number_of_states(env):
 
 
 def test_the_data_says_what_a_perfect_agent_could_reach(env):
-    summary = judge_module.data_summary(env, env.default_params)
+    summary = data_summary(env, env.default_params)
     assert (summary["train_positives_provable"], summary["train_positives_searched"]) == (33, 111)
     assert (summary["train_negatives_provable"], summary["train_negatives_searched"]) == (48, 444)
 
 
-def test_the_uniform_policy_scores_as_published(env, judge):
-    summary, found = judge.marginal(None, candidates(env.dataset, "test"), sharpness=0.0)
+def test_the_uniform_policy_scores_as_published(env, evaluator):
+    summary, found = evaluator.marginal(eager, None, candidates(env.dataset, "test"), sharpness=0.0)
     assert summary["mrr"] == pytest.approx(47 / 48)  # 0.979: one query second, the others first
     assert 0.84 < summary["auc_pr"] < 0.88  # 0.866 at beam 256
     assert np.all(np.exp(found.log_prob) + found.unexplored <= 1 + 1e-5)
 
 
-def test_judging_hides_no_fact(env, judge):
+def test_judging_hides_no_fact(env, evaluator):
     without = proof.make("countries_s3", max_atoms=4, fact_dropout=0.9)
-    hiding = judge_module.ProofJudge(without, env.default_params, eager, 64, mask_end=False)
+    hiding = ProofEvaluator(without, env.default_params, 64, mask_end=False)
     test = candidates(env.dataset, "test")
-    summary, found = judge.marginal(None, test)
-    theirs, their_proofs = hiding.marginal(None, test)
+    summary, found = evaluator.marginal(eager, None, test)
+    theirs, their_proofs = hiding.marginal(eager, None, test)
     assert summary == theirs
     np.testing.assert_array_equal(found.log_prob, their_proofs.log_prob)
 
 
-def test_a_policy_is_sharpened_by_its_logits(env, judge):
+def test_a_policy_is_sharpened_by_its_logits(env, evaluator):
     def twice(_, observation):
         policy, value = eager(_, observation)
         return policy._replace(logits=2.0 * policy.logits), value
 
     test = candidates(env.dataset, "test")
-    sharper = judge_module.ProofJudge(env, env.default_params, twice, beam_width=64, mask_end=False)
-    _, ours = judge.marginal(None, test, sharpness=2.0)
-    _, theirs = sharper.marginal(None, test)
+    sharper = ProofEvaluator(env, env.default_params, beam_width=64, mask_end=False)
+    _, ours = evaluator.marginal(eager, None, test, sharpness=2.0)
+    _, theirs = sharper.marginal(twice, None, test)
     np.testing.assert_array_equal(ours.log_prob, theirs.log_prob)
-    assert not np.array_equal(ours.log_prob, judge.marginal(None, test)[1].log_prob)
+    assert not np.array_equal(ours.log_prob, evaluator.marginal(eager, None, test)[1].log_prob)
 
 
-def test_probabilities_of_one_query_add_up_by_hand(env, judge):
+def test_probabilities_of_one_query_add_up_by_hand(env, evaluator):
     # A query whose proof is one rule and one fact away: P is at least that path's, 1/3 * 1/(neighbours + end).
     test = candidates(env.dataset, "test")
     depth = shortest_proofs(env, env.default_params, test.atoms[:, 0])
     row = int(np.argmin(depth))
     assert depth[row] == 2
     one = Candidates(test.atoms[row : row + 1, :1], np.ones((1, 1), bool), np.zeros(1, np.int32))
-    _, found = judge.marginal(None, one, sharpness=0.0)
+    _, found = evaluator.marginal(eager, None, one, sharpness=0.0)
     # Resolving r1 leaves neighborOf(x, Y), locatedInCR(Y, z): a known locatedInCR(y, z) makes the proof the one action.
     assert 1 / 3 - 1e-6 <= float(np.exp(found.log_prob[0])) <= 1
 
@@ -121,8 +121,8 @@ def test_probabilities_of_one_query_add_up_by_hand(env, judge):
 def test_greedy_proofs_replay_in_words(env):
     queries = candidates(env.dataset, "test").atoms[:, 0]
     kb = env.dataset.kb
-    explorer = Explorer(env, env.default_params, eager)
-    found = attempt(explorer.derivations, partial(explorer.visit, None, 1.0), queries, greediest)
+    graph = Derivations(env, env.default_params)
+    found = attempt(graph, partial(visit, graph, eager, None, 1.0), greediest, queries)
     assert 0 < int(found.proved.sum()) < len(queries)
     known = {kb.format_atom(fact) for fact in kb.facts}
     for i in range(len(queries)):
@@ -146,8 +146,8 @@ def test_attempts_follow_the_environment(options):
     """Greedy attempts, beside the environment's own steps under the same choices."""
     env = proof.make("countries_s3", max_atoms=4, **options)
     params, queries = env.default_params, candidates(env.dataset, "valid").atoms[:, 0]
-    explorer = Explorer(env, params, eager)
-    found = attempt(explorer.derivations, partial(explorer.visit, None, 1.0), queries, greediest)
+    graph = Derivations(env, params)
+    found = attempt(graph, partial(visit, graph, eager, None, 1.0), greediest, queries)
     start = jax.jit(jax.vmap(env.start, in_axes=(None, 0, 0)))
     advance = jax.jit(jax.vmap(env.advance, in_axes=(None, 0, 0)))
     states, rows = start(params, jnp.asarray(queries), jnp.zeros(len(queries), bool)), np.arange(len(queries))
@@ -177,8 +177,8 @@ def test_rewards_of_whole_episodes_are_those_of_steps(reward):
     env = proof.make("countries_s3", max_atoms=4, reward=reward, negative_ratio=2)
     queries = candidates(env.dataset, "test")
     one = Candidates(queries.atoms[3:4, :2], queries.valid[3:4, :2], np.zeros(1, np.int32))
-    judge = judge_module.ProofJudge(env, env.default_params, certain, beam_width=1, mask_end=False)
-    error = judge.value_error(None, one, gamma=0.9, seed=0, n_episodes=2)
+    evaluator = ProofEvaluator(env, env.default_params, beam_width=1, mask_end=False)
+    error = evaluator.value_error(certain, None, one, gamma=0.9, seed=0, n_episodes=2)
     step, returns = jax.jit(env.step), []
     for query, label in zip(one.atoms[0], (True, False), strict=True):
         state = jax.jit(env.start)(env.default_params, jnp.asarray(query), jnp.asarray(label))
@@ -192,15 +192,15 @@ def test_rewards_of_whole_episodes_are_those_of_steps(reward):
     assert error == pytest.approx(np.sqrt(np.mean(np.square(returns))), rel=1e-5)
 
 
-def test_the_sizes_of_calls_change_nothing(env, judge, monkeypatch):
+def test_the_sizes_of_calls_change_nothing(env, evaluator, monkeypatch):
     test = candidates(env.dataset, "test")
-    expected = [judge.greedy(None, test), judge.marginal(None, test)]
+    expected = [evaluator.greedy(eager, None, test), evaluator.marginal(eager, None, test)]
     monkeypatch.setattr(derivations, "BATCH", 50)
     monkeypatch.setattr(
-        judge._derivations, "room", 64
+        evaluator._derivations, "room", 64
     )  # queries in blocks: one at a time where 64 derivations of each go on
     one = Candidates(test.atoms[:8], test.valid[:8], test.query[:8])
-    found = [judge.greedy(None, one), judge.marginal(None, one)]
+    found = [evaluator.greedy(eager, None, one), evaluator.marginal(eager, None, one)]
     m = one.valid.size
     # The last digits of a probability can decide which of equally probable derivations stay on the beam.
     for (_, a), (_, b), tolerance in zip(found, expected, (1e-5, 5e-3), strict=True):
@@ -211,13 +211,13 @@ def test_the_error_of_a_critic_is_that_of_sampled_returns():
     """A critic that says 0: with reward 1 for proofs of true queries alone, its squared error is their share."""
     env = proof.make("countries_s3", max_atoms=4, reward="prove")
     queries = candidates(env.dataset, "test")
-    judge = judge_module.ProofJudge(env, env.default_params, eager, beam_width=256, mask_end=False)
-    arguments = (None, queries)
-    mass = np.exp(judge.marginal(*arguments)[1].log_prob.reshape(queries.valid.shape)[:, 0])
-    error = judge.value_error(*arguments, gamma=1.0, seed=0, n_episodes=4096)
+    evaluator = ProofEvaluator(env, env.default_params, beam_width=256, mask_end=False)
+    arguments = (eager, None, queries)
+    mass = np.exp(evaluator.marginal(*arguments)[1].log_prob.reshape(queries.valid.shape)[:, 0])
+    error = evaluator.value_error(*arguments, gamma=1.0, seed=0, n_episodes=4096)
     share = mass.mean() / 2  # half the episodes start from true queries
     assert error**2 == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4096) + 1e-3)
-    assert judge.value_error(*arguments, gamma=0.5, seed=0, n_episodes=512) < 0.6 * error  # no proof takes one step
+    assert evaluator.value_error(*arguments, gamma=0.5, seed=0, n_episodes=512) < 0.6 * error  # no proof takes one step
 
 
 def test_validation_corruptions_know_nothing_of_test():

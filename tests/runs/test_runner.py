@@ -20,6 +20,7 @@ from ppo_jax import ppo
 from ppo_jax.config import from_dict, load_config
 from ppo_jax.runs import checkpoint, files, loggers, loop, metric_table, recorder, runner
 from ppo_jax.runs.experiment import Experiment, build
+from ppo_jax.tasks import results
 from ppo_jax.types import PPOJaxError
 from tests import toys
 
@@ -42,7 +43,7 @@ FILES = {
 }
 PROGRESS = {"status", "env_id", "seed", "env_steps", "updates"}
 SPEED = {"compile_seconds", "train_seconds", "steps_per_second"}
-RESULTS = {"final", "best_update", "valid", "test", "test_last"}
+RESULTS = {"final", "best_update", "valid", "test", "test_last", "baselines"}
 EPISODES = {"return_mean", "return_std", "length_mean", "episodes"}
 
 
@@ -96,6 +97,7 @@ def test_the_summary_has_the_keys_that_readers_rely_on(run):
     assert (summary["status"], summary["env_id"], summary["seed"]) == ("completed", "CartPole-v1", 0)
     assert (summary["env_steps"], summary["updates"]) == (224, 7)
     assert all(set(summary[name]) == EPISODES for name in ("valid", "test", "test_last"))
+    assert set(summary["baselines"]) == {"random"} and set(summary["baselines"]["random"]) == EPISODES
     assert summary["final"] == {k: v for k, v in read_lines(run / "metrics.jsonl")[-1].items() if k in summary["final"]}
     assert summary["steps_per_second"] == pytest.approx(224 / summary["train_seconds"])
 
@@ -145,9 +147,9 @@ def test_another_seed_is_another_run(run, tmp_path):
 
 def test_a_finished_run_evaluates_to_its_summary(run):
     summary = read_summary(run)
-    for which, results in (("best", ("valid", "test")), ("last", ("test_last",))):
+    for which, splits in (("best", ("valid", "test")), ("last", ("test_last",))):
         experiment, params = runner.load(run, which)
-        for name in results:
+        for name in splits:
             assert experiment.evaluate(params, name.removesuffix("_last")) == summary[name]
     assert summary["test"] != summary["valid"]
 
@@ -276,16 +278,18 @@ def test_warnings_about_configuration_and_data_come_first(tmp_path, monkeypatch)
     assert [str(warning.message) for warning in recorded][1:] == warned
 
 
+def offer(best, i, result):
+    return best.offer(i, i, result, results.of(result).score(result))
+
+
 def test_the_best_are_the_highest_and_of_equals_the_latest():
     best = recorder.Best()
     proof = [(0.5, 0.9), (0.6, 0.1), (0.6, 0.2), (0.6, 0.2), (0.4, 1.0), (None, None), (math.nan, 1.0)]
-    kept = [
-        best.offer(i, i, {"greedy": {"mrr": mrr}, "marginal": {"auc_pr": auc}}) for i, (mrr, auc) in enumerate(proof)
-    ]
+    kept = [offer(best, i, {"greedy": {"mrr": mrr}, "marginal": {"auc_pr": auc}}) for i, (mrr, auc) in enumerate(proof)]
     assert kept == [True, True, True, True, False, False, False]
     assert (best.params, best.update) == (3, 3)
     best = recorder.Best()
-    assert [best.offer(i, i, {"return_mean": mean}) for i, mean in enumerate([None, math.nan, -9.0, None])] == [
+    assert [offer(best, i, {"return_mean": mean}) for i, mean in enumerate([None, math.nan, -9.0, None])] == [
         *(True, True, True, False)
     ]
 

@@ -89,7 +89,7 @@ def types(tree: Any) -> Any:
 
 def test_neither_importing_the_adapter_nor_a_proof_task_imports_gymnax() -> None:
     program = (
-        "import sys, ppo_jax.tasks.wrappers; from ppo_jax.envs import gymnax as adapter;"
+        "import sys, ppo_jax.tasks.wrappers; from ppo_jax.tasks import gymnax as adapter;"
         "adapter.describe('Proof-countries_s3'); sys.exit('gymnax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -19,6 +19,7 @@ from ppo_jax.analysis.view import View, overflow_allowed, score
 from ppo_jax.config import SECTIONS
 from ppo_jax.config.toml import write_toml
 from ppo_jax.runs.files import to_json
+from ppo_jax.tasks import results
 
 __all__ = [
     "RECOMMENDED",
@@ -114,8 +115,8 @@ class Group:
     @property
     def proves(self) -> bool:
         """Whether the task is to prove queries."""
-        told = str(self.settings.get("env_id")).startswith("Proof-") or self.settings.get("dataset") is not None
-        return told or any(View(log).has("proved_positive") or "baselines" in log.summary for log in self.logs)
+        told = (results.of_settings(self.settings), *(results.of(log.summary) for log in self.logs))
+        return results.PROOFS in told or any(View(log).has("proved_positive") for log in self.logs)
 
 
 @dataclass(frozen=True)

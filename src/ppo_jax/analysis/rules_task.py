@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppo_jax.analysis.view import Hit, View, number, rule, score
+from ppo_jax.tasks import results
 
 __all__ = [
     "action_space_forced",
@@ -138,7 +139,7 @@ def seed_outlier(v: View) -> Hit | None:
     severity="warning",
     threshold="a test score is no higher than that of a baseline that learnt nothing; an error for the greedy MRR of "
     "untrained networks",
-    cause="What the agent learnt does not help on queries it has not seen, by this protocol.",
+    cause="What the agent learnt does not help on test, by this score.",
     advice="Do not report the score without that baseline. Look at overfitting, at critic-memorises, and at whether "
     "the data leaves anything to learn (`ppo-jax data describe`).",
     source="docs/evaluation.md, baselines",
@@ -147,13 +148,13 @@ def seed_outlier(v: View) -> Hit | None:
 )
 def beaten_by_baseline(v: View) -> Hit | None:
     summary, lost, by_untrained = v.log.summary, [], False
-    numbers = {"greedy MRR": ("greedy", "mrr"), "AUC-PR": ("marginal", "auc_pr"), "return": ("return_mean",)}
+    scores = results.of(summary).scores
     for name in v.baselines():
-        for label, path in numbers.items():
+        for i, (label, path) in enumerate(scores.items()):
             mine, theirs = score(summary, "test", *path), score(summary, "baselines", name, *path)
             if mine is not None and theirs is not None and mine <= theirs:
                 lost.append(f"{label} {number(mine)} ({name.replace('_', ' ')} {number(theirs)})")
-                by_untrained |= name == "untrained" and label != "AUC-PR"
+                by_untrained |= name == "untrained" and i == 0
     return Hit("; ".join(lost), severity="error" if by_untrained else None) if lost else None
 
 

@@ -11,14 +11,14 @@ from ppo_jax.analysis import figures
 from ppo_jax.analysis.compare import Group, write_setting
 from ppo_jax.analysis.logs import read_run
 from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
+from ppo_jax.results import look_up
 from ppo_jax.runs.files import to_json, write_atomically
+from ppo_jax.tasks import results
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["conclude", "describe_setting"]
 
 Json = dict[str, Any]
-PROOF_SCORES = {"greedy MRR": ("greedy", "mrr"), "marginal AUC-PR": ("marginal", "auc_pr")}
-EPISODE_SCORES = {"return": ("return_mean",)}
 MAX_CURVES = 6
 
 
@@ -46,11 +46,10 @@ def conclude(folder: Path) -> Json:
         reasons = {m["error"] for together in members for m in together if "error" in m}
         raise PPOJaxError(f"{folder}: no member was completed{': ' + min(reasons) if reasons else ''}")
     first = next(together[0] for together in ended if together)
-    names = PROOF_SCORES if "greedy" in first["test"] else EPISODE_SCORES
     scores = {
-        f"{split} {name}": [[_look_up(m[split], path) for m in together] for together in ended]
+        f"{split} {name}": [[_number(m[split], path) for m in together] for together in ended]
         for split in ("valid", "test")
-        for name, path in names.items()
+        for name, path in results.of(first["test"]).scores.items()
     }
     groups = [
         {
@@ -83,10 +82,8 @@ def _statistics(own: Sequence[float], baseline: Sequence[float]) -> Json:
     return found
 
 
-def _look_up(result: Json, path: Sequence[str]) -> float:
-    value: Any = result
-    for key in path:
-        value = value[key]
+def _number(result: Json, path: Sequence[str]) -> float:
+    value = look_up(result, *path)
     return float("nan") if value is None else float(value)
 
 

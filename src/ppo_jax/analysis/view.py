@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.analysis.logs import RunLog
+from ppo_jax.results import look_up
+from ppo_jax.tasks import results
 
 __all__ = [
     "NO_UPDATE",
@@ -159,7 +161,7 @@ class View:
         return float(at @ (window - window.mean()) / (at @ at) / np.ptp(returns))
 
     def scores(self) -> np.ndarray:
-        """What each evaluation on valid judged: greedy MRR, or the mean return."""
+        """The headline of each evaluation on valid."""
         return np.array([x for x in map(_score, self.log.evaluations) if x is not None], float)
 
     def value_errors(self) -> np.ndarray:
@@ -217,13 +219,6 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
 
 
-def look_up(data: Any, *path: str) -> Any:
-    """What lies at a path of nested JSON objects; None where one is missing or something else."""
-    for name in path:
-        data = data.get(name) if isinstance(data, Mapping) else None
-    return data
-
-
 def score(data: Any, *path: str) -> float | None:
     """A finite number at a path of nested JSON objects, as in ``score(summary, "test", "greedy", "mrr")``, or None."""
     value = look_up(data, *path)
@@ -231,8 +226,9 @@ def score(data: Any, *path: str) -> float | None:
 
 
 def _score(result: Any) -> float | None:
-    greedy = score(result, "greedy", "mrr")
-    return score(result, "return_mean") if greedy is None else greedy
+    """The headline of a result; None where it is not known."""
+    path = next(iter(results.of(result).scores.values()))
+    return score(result, *path)
 
 
 def _span(update: np.ndarray) -> str:

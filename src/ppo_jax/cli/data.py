@@ -99,9 +99,9 @@ class Describe:
 
     def run(self) -> int:
         use_caches()
-        from ppo_jax.runs import experiment
+        from ppo_jax.proving.task import describe_data
 
-        found = experiment.describe_data(self.name, self.rules)
+        found = describe_data(self.name, self.rules)
         output(found, self.json, show_data)
         return 0
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import io
+import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from ppo_jax.cli.arguments import Assignments, RunFolder, Switch, flat
-from ppo_jax.cli.console import output, print_json
+from ppo_jax.cli.console import output, print_json, say
 from ppo_jax.cli.experiments import use_caches
-from ppo_jax.cli.tables.policies import show_episodes, show_export, show_proof, show_proofs
+from ppo_jax.cli.tables.policies import show_export, show_played, show_proof
 from ppo_jax.cli.tables.train import show_results
 from ppo_jax.runs import files
 from ppo_jax.types import PPOJaxError
-
-if TYPE_CHECKING:
-    from ppo_jax.runs.experiment import Experiment, PolicyParams
 
 __all__ = ["Evaluate", "Export", "Play", "Prove"]
 
@@ -47,7 +45,7 @@ class Evaluate:
 
         which = "last" if self.last else "best"
         experiment, params = runner.load(self.folder, which, flat(self.assignments))
-        protocols = ("greedy", "marginal") if self.protocol == "both" else (self.protocol,)
+        protocols = None if self.protocol == "both" else (self.protocol,)
         result = experiment.evaluate(params, self.split, protocols)
         if self.json:
             print_json({"run": str(self.folder), "parameters": which, "split": self.split, **result})
@@ -71,11 +69,11 @@ class Prove:
 
     def run(self) -> int:
         use_caches()
-        from ppo_jax.policies import play
+        from ppo_jax.policies.prove import prove
         from ppo_jax.runs import runner
 
         experiment, params = runner.load(self.folder, assignments={"mask_end": True} if self.mask_end else {})
-        proof = play.proof(experiment, params, self.query)
+        proof = prove(experiment, params, self.query)
         output(proof, self.json, show_proof)
         return 0 if proof["proved"] else 1
 
@@ -111,35 +109,18 @@ class Play:
         from ppo_jax.runs import runner
 
         experiment, params = runner.load(self.folder)
-        play = self._proofs if experiment.is_proof else self._episodes
-        return play(experiment, params)
-
-    def _episodes(self, experiment: Experiment, params: PolicyParams) -> int:
-        from ppo_jax.policies import play
-        from ppo_jax.policies.policy import Policy
-        from ppo_jax.tasks import drawing
-
-        task, out = experiment.config.task, self.out or self.folder / "play.gif"
-        env = drawing.check_drawable(experiment.env, task.env_id or "")
-        policy = Policy(experiment, params, deterministic=True)
-        episodes = play.play(policy, self.seed, self.episodes, self.max_steps)
-        files.write_atomically(out, play.animate(env, episodes))
-        played = [
-            {"return": float(e.rewards.sum()), "length": len(e.rewards), "finished": e.finished} for e in episodes
-        ]
-        output({"run": str(self.folder), "out": str(out), "episodes": played}, self.json, show_episodes)
-        return 0
-
-    def _proofs(self, experiment: Experiment, params: PolicyParams) -> int:
-        from ppo_jax.policies import play
-
-        found = play.proofs(experiment, params, self.seed, self.episodes)
-        if self.out is not None:
-            with redirect_stdout(io.StringIO()) as text:
-                show_proofs(found)
-            files.write_atomically(self.out, text.getvalue())
-        out = {"out": str(self.out)} if self.out else {}
-        output({"run": str(self.folder), **out, "proofs": found}, self.json, lambda x: show_proofs(x["proofs"]))
+        limits: dict[str, int] = {"seed": self.seed, "n": self.episodes, "max_steps": self.max_steps}
+        record, gif = experiment.task.play(experiment.policy, params, **limits)
+        out = self.out or (None if gif is None else self.folder / "play.gif")
+        if out is not None:
+            if gif is None:
+                with redirect_stdout(io.StringIO()) as text:
+                    show_played(record)
+            files.write_atomically(out, text.getvalue() if gif is None else gif)
+        written = {} if out is None else {"out": str(out)}
+        output({"run": str(self.folder), **written, **record}, self.json, show_played)
+        if gif is not None and not self.json:
+            say(f"wrote {out}", sys.stdout)
         return 0
 
 

@@ -123,7 +123,7 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(folder), **summary})
     else:
-        show_run(summary, folder, load_config(folder / "config.toml").task.max_depth)
+        show_run(summary, folder)
 
 
 def _stopped(folder: Path, config: Config) -> bool:

@@ -15,10 +15,9 @@ PyTree = Any
 
 
 def to_sequences(batch: Batch, length: int) -> Batch:
-    """A batch [T, B, ...] as sequences [T B / L, L, ...], those of the first L steps first. The carry is [T B / L, ...].
+    """A batch [T, B, ...] as sequences [T B / L, L, ...], those of the first L steps first.
 
-
-    The carry is given for the steps at which a sequence begins, [T / L, B, ...].
+    Its carry is given where a sequence begins, [T / L, B, ...], and becomes [T B / L, ...].
     """
 
     def convert(x: jax.Array) -> jax.Array:

@@ -53,8 +53,8 @@ def _describe(policy: Policy, inputs: list[PyTree], exported: export.Exported) -
         action |= {"type": "discrete", "n": space.n}
     else:
         action |= {"type": "box", "low": list(space.low), "high": list(space.high)}
-    if policy.experiment.is_proof:
-        action["meaning"] = "index into action_mask: the successor to move to, the last one to give up"
+    if (meaning := policy.experiment.task.action_meaning) is not None:
+        action["meaning"] = meaning
     return {
         "env_id": task.env_id or task.dataset,
         "deterministic": policy.deterministic,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ppo_jax.proving.derivations import Derivations, in_blocks
@@ -30,11 +32,12 @@ def shortest_proofs(env: ProofEnv, params: ProofParams, queries: np.ndarray, max
         return np.zeros(0, np.int32)
     derivations = Derivations(env, params)
     atoms, inverse = np.unique(queries, axis=0, return_inverse=True)
-    depth: np.ndarray = in_blocks(lambda block: _search(derivations, block, max_states), atoms, AT_ONCE)[inverse]
+    search = partial(_search, derivations, max_states)
+    depth: np.ndarray = in_blocks(search, atoms, AT_ONCE)[inverse]
     return depth
 
 
-def _search(derivations: Derivations, queries: np.ndarray, max_states: int) -> np.ndarray:
+def _search(derivations: Derivations, max_states: int, queries: np.ndarray) -> np.ndarray:
     """`shortest_proofs` of different queries, level by level, of all of them side by side."""
     depth, looked_at = np.full(len(queries), UNPROVED, np.int32), np.ones(len(queries), np.int64)
     nodes, owner = derivations.begin(queries)[:, 0], np.arange(len(queries))
@@ -43,10 +46,10 @@ def _search(derivations: Derivations, queries: np.ndarray, max_states: int) -> n
         after, owners = [], []
         for begin in range(0, len(nodes), derivations.room):
             rows = slice(begin, begin + derivations.room)
-            found, searched = derivations.open(nodes[rows, None]), owner[rows]
-            depth[searched[found.proofs.any(axis=1)]] = step
-            row, action = np.nonzero(found.mask[:, :-1] & (depth[searched] == UNPROVED)[:, None])
-            after.append(found.leads_to[row, action])
+            offered, searched = derivations.open(nodes[rows, None]), owner[rows]
+            depth[searched[offered.proofs.any(axis=1)]] = step
+            row, action = np.nonzero(offered.mask[:, :-1] & (depth[searched] == UNPROVED)[:, None])
+            after.append(offered.leads_to[row, action])
             owners.append(searched[row])
         # A node that any branch reached is not looked at again; nodes of different queries differ.
         nodes, first = np.unique(np.concatenate(after), return_index=True)

@@ -48,16 +48,21 @@ def candidates(
     queries = dataset.queries[split][:n_queries]
     known_parts = [dataset.kb.facts, *(dataset.queries[s] for s in order[: order.index(split) + 1])]
     stride = len(dataset.kb.constants) + 1
-    encode = lambda atoms: (atoms[:, 0].astype(np.int64) * stride + atoms[:, 1]) * stride + atoms[:, 2]  # noqa: E731
+
+    def encode(atoms: np.ndarray) -> np.ndarray:
+        """A number for each of [n, 3], equal for equal atoms alone."""
+        codes: np.ndarray = (atoms[:, 0].astype(np.int64) * stride + atoms[:, 1]) * stride + atoms[:, 2]
+        return codes
+
     known = np.unique(np.concatenate([encode(part) for part in known_parts]))
     rng = np.random.default_rng(seed)
     sides = {"tail": (2,), "head": (1,), "both": (1, 2)}[corrupt or dataset.corrupt]
     rows, owners = [], []
     for q, query in enumerate(queries):
         for side in sides:
-            members = dataset.domains[int(query[0]), side - 1]
-            atoms = np.repeat(query[None], len(members), axis=0)
-            atoms[:, side] = members
+            constants = dataset.domains[int(query[0]), side - 1]
+            atoms = np.repeat(query[None], len(constants), axis=0)
+            atoms[:, side] = constants
             atoms = atoms[~np.isin(encode(atoms), known)]
             if n_corruptions is not None and len(atoms) > n_corruptions:
                 atoms = atoms[np.sort(rng.choice(len(atoms), n_corruptions, replace=False))]

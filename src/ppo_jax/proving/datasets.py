@@ -277,10 +277,10 @@ def _domains(kb: KnowledgeBase, domain_names: Mapping[str, list[str]]) -> dict[t
     All constants where no fact has the predicate, or where one of those constants is in no domain.
     """
     everything = _frozen(np.arange(1, len(kb.constants) + 1, dtype=np.int32))
-    members = np.zeros((len(domain_names), len(kb.constants) + 1), bool)  # [domain, constant id]
-    for row, constants in zip(members, domain_names.values(), strict=True):
+    belongs = np.zeros((len(domain_names), len(kb.constants) + 1), bool)  # [domain, constant id]
+    for row, constants in zip(belongs, domain_names.values(), strict=True):
         row[[kb.constant_ids[constant] for constant in constants]] = True
-    in_some_domain = np.any(members, axis=0)
+    in_some_domain = np.any(belongs, axis=0)
     domains: dict[tuple[int, int], np.ndarray] = {}
     for predicate in range(1, len(kb.predicates) + 1):
         facts = kb.facts[kb.facts[:, 0] == predicate]
@@ -288,7 +288,7 @@ def _domains(kb: KnowledgeBase, domain_names: Mapping[str, list[str]]) -> dict[t
             present = np.unique(facts[:, 1 + argument])
             domains[predicate, argument] = everything
             if len(present) and in_some_domain[present].all():
-                allowed = members[members[:, present].any(1)].any(0)
+                allowed = belongs[belongs[:, present].any(1)].any(0)
                 domains[predicate, argument] = _frozen(np.flatnonzero(allowed).astype(np.int32))
     return domains
 
@@ -296,14 +296,14 @@ def _domains(kb: KnowledgeBase, domain_names: Mapping[str, list[str]]) -> dict[t
 def _warnings(
     kb: KnowledgeBase, queries: Mapping[str, np.ndarray], overlaps: Mapping[str, int], heads: list[int]
 ) -> list[str]:
-    found = []
+    warnings = []
     for split in ("valid", "test"):
         if count := overlaps[f"train/{split}"]:
-            found.append(f"training facts that are also {split} queries: {count}, left out of the training data")
+            warnings.append(f"training facts that are also {split} queries: {count}, left out of the training data")
     if count := overlaps["valid/test"]:
-        found.append(f"valid queries that are also test queries: {count}, in both: valid is not independent of test")
+        warnings.append(f"valid queries that are also test queries: {count}, in both: valid is not independent of test")
     for predicate, rule in underivable_predicates(kb).items():
-        found.append(
+        warnings.append(
             f"{rule.source}: the predicate {kb.predicates[predicate - 1]} has no facts and no rule that could derive "
             "one, so no rule that uses it can be applied"
         )
@@ -311,10 +311,10 @@ def _warnings(
         headless = queries[split][~np.isin(queries[split][:, 0], heads)]
         if len(headless):
             names = ", ".join(kb.predicates[predicate - 1] for predicate in np.unique(headless[:, 0]))
-            found.append(
+            warnings.append(
                 f"{split} queries whose predicate heads no rule, so that none can be proved: {len(headless)} ({names})"
             )
-    return found
+    return warnings
 
 
 def _why_no_queries(name: str, kb: KnowledgeBase, train: np.ndarray, heads: list[int]) -> str:

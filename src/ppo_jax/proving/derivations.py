@@ -19,10 +19,11 @@ from ppo_jax.ops.distributions import Categorical
 from ppo_jax.proving import resolution
 from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
 
-__all__ = ["PROVED", "Derivations", "Explorer", "Open", "Policy", "in_blocks", "onward"]
+__all__ = ["PROVED", "Derivations", "Open", "Policy", "estimate", "in_blocks", "onward", "visit"]
 
 PyTree = Any
 # (policy parameters, observation with one batch axis) -> distribution over actions and value; parameters are traced.
+# Programs are compiled for each: equal policies share them.
 Policy = Callable[[PyTree, dict[str, jax.Array]], tuple[Categorical, jax.Array]]
 
 BATCH = 256  # nodes that are derived, or places at which a policy is asked, in one call of a compiled program
@@ -44,9 +45,9 @@ class Open(NamedTuple):
         return self.mask[:, :-1] & (self.leads_to == PROVED)
 
 
-def onward(paths: np.ndarray, found: Open, rows: np.ndarray, actions: np.ndarray) -> np.ndarray:
+def onward(paths: np.ndarray, offered: Open, rows: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Paths [k, d + 2] by `actions` [k], none of which is `end`, from those of `rows` [k] of `paths` [n, d + 1]."""
-    return np.column_stack([paths[rows], found.leads_to[rows, actions]])
+    return np.column_stack([paths[rows], offered.leads_to[rows, actions]])
 
 
 class Derivations:
@@ -119,15 +120,15 @@ class Derivations:
         if len(new):
             atoms = self._atoms.rows[new]
             derive = partial(_derive, self.env.sizes, self._facts)
-            found = _in_batches(derive, (atoms[:, 0], atoms[:, 1:]))
-            leads_to = np.where(found.valid, PROVED, CLOSED).astype(np.int32)
-            row, action = np.nonzero(found.length)
-            after = np.swapaxes(found.resolvents[row, :, :, action], 1, 2)
+            derived = _in_batches(derive, (atoms[:, 0], atoms[:, 1:]))
+            leads_to = np.where(derived.valid, PROVED, CLOSED).astype(np.int32)
+            row, action = np.nonzero(derived.length)
+            after = np.swapaxes(derived.resolvents[row, :, :, action], 1, 2)
             leads_to[row, action] = self._nodes(np.concatenate([atoms[row, :1], after], axis=1))
             self._place.rows[new] = len(self._leads_to.rows) + np.arange(len(new))
             self._leads_to.add(leads_to)
-            self._kind.add(np.pad(found.kind, ((0, 0), (0, 1)), constant_values=self.env.sizes.end_kind))
-            self._constants.add(np.pad(np.swapaxes(found.constants, 1, 2), ((0, 0), (0, 1), (0, 0))))
+            self._kind.add(np.pad(derived.kind, ((0, 0), (0, 1)), constant_values=self.env.sizes.end_kind))
+            self._constants.add(np.pad(np.swapaxes(derived.constants, 1, 2), ((0, 0), (0, 1), (0, 0))))
         return self._place.rows[nodes]
 
     def _nodes(self, atoms: np.ndarray) -> np.ndarray:
@@ -143,42 +144,44 @@ class Derivations:
         return numbered
 
 
-class Explorer:
-    """Asks a policy at places, for actions and for values."""
+def visit(
+    derivations: Derivations, policy: Policy, policy_params: PyTree, sharpness: float, paths: np.ndarray
+) -> tuple[Open, np.ndarray]:
+    """What is open at the ends of n >= 1 `paths` [n, d + 1], and log-probabilities [n, G + 1]; -inf for the rest.
 
-    def __init__(self, env: ProofEnv, params: ProofParams, policy: Policy) -> None:
-        self.derivations = Derivations(env, params)
+    Logits are multiplied by `sharpness`: 1 is the policy, and with 0 every open action is alike.
+    """
+    offered = derivations.open(paths)
+    # A policy sees where it is and what is open there, not how it came: half the places of a beam look alike.
+    looks = np.column_stack([paths[:, -1], np.packbits(offered.mask, axis=1)])
+    first, inverse = _distinct(_hashes(looks))
+    states = derivations.states(paths[first, -1], paths.shape[1] - 1, offered.mask[first])
+    ask = partial(_log_probs, derivations.env, policy, policy_params, sharpness)
+    log_probs: np.ndarray = _in_batches(ask, states)
+    return offered, log_probs[inverse]
 
-        def actions(policy_params: PyTree, sharpness: jax.Array, states: ProofState) -> jax.Array:
-            distribution, _ = policy(policy_params, jax.vmap(env.observe)(states))
-            log_probs = distribution._replace(logits=sharpness * distribution.logits).log_probs()
-            return jnp.where(states.action_mask, log_probs, -jnp.inf)
 
-        # Apart: most places are asked for actions alone, and marginal evaluations take a sixth less without the critic.
-        def values(policy_params: PyTree, states: ProofState) -> jax.Array:
-            return policy(policy_params, jax.vmap(env.observe)(states))[1]
+def estimate(derivations: Derivations, policy: Policy, policy_params: PyTree, paths: np.ndarray) -> np.ndarray:
+    """Values that the critic gives the ends of n >= 1 `paths` [n, d + 1], [n]."""
+    mask = derivations.open(paths).mask
+    states = derivations.states(paths[:, -1], paths.shape[1] - 1, mask)
+    values: np.ndarray = _in_batches(partial(_values, derivations.env, policy, policy_params), states)
+    return values
 
-        self._actions, self._values = jax.jit(actions), jax.jit(values)
 
-    def visit(self, policy_params: PyTree, sharpness: float, paths: np.ndarray) -> tuple[Open, np.ndarray]:
-        """What is open at the ends of n >= 1 `paths` [n, d + 1], and log-probabilities [n, G + 1]; -inf for the rest.
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_probs(
+    env: ProofEnv, policy: Policy, policy_params: PyTree, sharpness: jax.Array, states: ProofState
+) -> jax.Array:
+    distribution, _ = policy(policy_params, jax.vmap(env.observe)(states))
+    log_probs = distribution._replace(logits=sharpness * distribution.logits).log_probs()
+    return jnp.where(states.action_mask, log_probs, -jnp.inf)
 
-        Logits are multiplied by `sharpness`: 1 is the policy, and with 0 every open action is alike.
-        """
-        found = self.derivations.open(paths)
-        # A policy sees where it is and what is open there, not how it came: half the places of a beam look alike.
-        looks = np.column_stack([paths[:, -1], np.packbits(found.mask, axis=1)])
-        first, inverse = _distinct(_hashes(looks))
-        states = self.derivations.states(paths[first, -1], paths.shape[1] - 1, found.mask[first])
-        log_probs: np.ndarray = _in_batches(partial(self._actions, policy_params, sharpness), states)
-        return found, log_probs[inverse]
 
-    def values(self, policy_params: PyTree, paths: np.ndarray) -> np.ndarray:
-        """What the critic says at the ends of n >= 1 `paths`, [n]."""
-        mask = self.derivations.open(paths).mask
-        states = self.derivations.states(paths[:, -1], paths.shape[1] - 1, mask)
-        values: np.ndarray = _in_batches(partial(self._values, policy_params), states)
-        return values
+# Apart: most places are asked for actions alone, and marginal evaluations take a sixth less without the critic.
+@partial(jax.jit, static_argnums=(0, 1))
+def _values(env: ProofEnv, policy: Policy, policy_params: PyTree, states: ProofState) -> jax.Array:
+    return policy(policy_params, jax.vmap(env.observe)(states))[1]
 
 
 class _Rows:

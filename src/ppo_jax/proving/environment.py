@@ -232,14 +232,18 @@ class ProofEnv:
         """The state at `resolvent` with the actions open there; `visited` gains it."""
         visited = jax.lax.dynamic_update_index_in_dim(visited, state_hash(resolvent.T), depth, 0)
         hidden = partial(dropped_out, params.facts, self.sizes, salt=salt, share=self.fact_dropout)
-        found = successors(params.facts, self.sizes, resolvent, root, hidden if self.fact_dropout else None)
-        valid = found.valid
+        derived = successors(params.facts, self.sizes, resolvent, root, hidden if self.fact_dropout else None)
+        valid = derived.valid
         if self.prune_visited:
-            hashes = state_hash(found.resolvents)  # [2, G]
+            hashes = state_hash(derived.resolvents)  # [2, G]
             again = (hashes[0][None] == visited[:, :1]) & (hashes[1][None] == visited[:, 1:])  # [max_depth + 1, G]
             valid &= ~jnp.any(again, axis=0)
-        valid, may_end = self.choices(valid, valid & (found.length == 0))
-        hide = lambda x: jnp.where(valid.reshape((1,) * (x.ndim - 1) + (-1,)), x, 0)  # noqa: E731
+        valid, may_end = self.choices(valid, valid & (derived.length == 0))
+
+        def hide(x: jax.Array) -> jax.Array:
+            """0 where an action [..., G] is not open."""
+            return jnp.where(valid.reshape((1,) * (x.ndim - 1) + (-1,)), x, 0)
+
         end_kind = jnp.where(may_end, self.sizes.end_kind, 0)
         return ProofState(
             resolvent=resolvent,
@@ -249,11 +253,11 @@ class ProofEnv:
             visited=visited,
             counter=counter,
             salt=salt,
-            successors=hide(found.resolvents),
-            action_kind=jnp.append(hide(found.kind), end_kind),
-            action_constants=jnp.pad(hide(found.constants), ((0, 0), (0, 1))).T,
+            successors=hide(derived.resolvents),
+            action_kind=jnp.append(hide(derived.kind), end_kind),
+            action_constants=jnp.pad(hide(derived.constants), ((0, 0), (0, 1))).T,
             action_mask=jnp.append(valid, may_end),
-            dropped=found.dropped,
+            dropped=derived.dropped,
         )
 
 

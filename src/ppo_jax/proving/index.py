@@ -83,7 +83,7 @@ class QueryTable(NamedTuple):
     queries: jax.Array  # [N, 3] int32
     domain_of: jax.Array  # [P+1, 2] int32 number of an argument's domain
     domain_sizes: jax.Array  # [D] int32
-    domain_members: jax.Array  # [D, largest] int32 constants, ascending, 0 padded
+    domain_constants: jax.Array  # [D, largest] int32 constants, ascending, 0 padded
     domain_ranks: jax.Array  # [D, C+1] int32 position of a constant in the domain
 
 
@@ -169,22 +169,22 @@ def build_queries(dataset: Dataset, queries: np.ndarray) -> QueryTable:
     domains: list[np.ndarray] = [everything]
     number_of = {everything.tobytes(): 0}
     domain_of = np.zeros((n_predicates + 1, 2), np.int32)
-    for (predicate, argument), members in dataset.domains.items():
-        members = np.sort(members).astype(np.int32)
-        if members.tobytes() not in number_of:
-            number_of[members.tobytes()] = len(domains)
-            domains.append(members)
-        domain_of[predicate, argument] = number_of[members.tobytes()]
+    for (predicate, argument), constants in dataset.domains.items():
+        constants = np.sort(constants).astype(np.int32)
+        if constants.tobytes() not in number_of:
+            number_of[constants.tobytes()] = len(domains)
+            domains.append(constants)
+        domain_of[predicate, argument] = number_of[constants.tobytes()]
     table = np.zeros((len(domains), max(map(len, domains))), np.int32)
     ranks = np.zeros((len(domains), n_constants + 1), np.int32)
-    for i, members in enumerate(domains):
-        table[i, : len(members)] = members
-        ranks[i, members] = np.arange(len(members))
+    for i, constants in enumerate(domains):
+        table[i, : len(constants)] = constants
+        ranks[i, constants] = np.arange(len(constants))
     return QueryTable(
         queries=_int32(queries).reshape(-1, 3),
         domain_of=_int32(domain_of),
         domain_sizes=_int32(np.array([len(d) for d in domains])),
-        domain_members=_int32(table),
+        domain_constants=_int32(table),
         domain_ranks=_int32(ranks),
     )
 

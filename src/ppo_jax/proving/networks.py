@@ -10,6 +10,7 @@ training queries have a proof; one that does not has to learn how to look for it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,8 +21,9 @@ from flax import linen as nn
 
 from ppo_jax.networks.mlp import ACTIVATIONS, MLP, dense
 from ppo_jax.ops.distributions import Categorical
+from ppo_jax.proving.knowledge_base import KnowledgeBase
 
-__all__ = ["Background", "ProofActions", "ProofSuccessors"]
+__all__ = ["Background", "ProofActions", "ProofSuccessors", "background_facts"]
 
 Observation = dict[str, jax.Array]
 # Small, so that a constant never seen in training says nothing, rather than something random.
@@ -42,6 +44,28 @@ class Background:
     receivers: np.ndarray = field(compare=False)  # [E] int32 terms
     relations: np.ndarray = field(compare=False)  # [E] int32, one for each predicate and direction
     weights: np.ndarray = field(compare=False)  # [E] float32, 1 / edges of the receiver in the relation
+
+
+def background_facts(kb: KnowledgeBase) -> Background | None:
+    """The facts of predicates that head no rule, both ways round, as edges; None where there are none."""
+    facts = kb.facts[~np.isin(kb.facts[:, 0], [rule.head[0] for rule in kb.rules])]
+    if len(facts) == 0:
+        return None
+    predicate, first, second = facts.T
+    senders, receivers = np.concatenate([second, first]), np.concatenate([first, second])
+    _, relations = np.unique(np.concatenate([2 * predicate, 2 * predicate + 1]), return_inverse=True)
+    key = relations.astype(np.int64) * (len(kb.constants) + 1) + receivers
+    _, row, row_sizes = np.unique(key, return_inverse=True, return_counts=True)
+    order = np.argsort(receivers, kind="stable")
+    edges = [x[order].astype(np.int32) for x in (senders, receivers, relations)]
+    return Background(
+        digest=hashlib.sha256(b"".join(x.tobytes() for x in edges)).hexdigest(),
+        n_relations=int(relations.max()) + 1,
+        senders=edges[0],
+        receivers=edges[1],
+        relations=edges[2],
+        weights=(1.0 / row_sizes[row])[order].astype(np.float32),
+    )
 
 
 class AtomLayer(nn.Module):

@@ -144,7 +144,7 @@ def bootstrap_interval(
 
 
 def summarize(
-    scores: ArrayLike, valid: ArrayLike, group: ArrayLike, *, auc_pr: bool = False, seed: int = 0
+    scores: ArrayLike, valid: ArrayLike, query: ArrayLike, *, auc_pr: bool = False, seed: int = 0
 ) -> dict[str, Any]:
     """Summarise the ranking of a set of queries; every metric that the set leaves undefined is None.
 
@@ -155,7 +155,7 @@ def summarize(
     Args:
         scores: [R, N] as for `ranks`.
         valid: [R, N] bool as for `ranks`.
-        group: [R] the query each row belongs to.
+        query: [R] the query each row belongs to.
         auc_pr: whether to pool all candidates into an AUC-PR; only scores that compare across queries allow it.
         seed: of the bootstrap.
 
@@ -168,21 +168,21 @@ def summarize(
         ValueError: the shapes do not fit or a row has no positive.
     """
     scores, valid = _checked(scores, valid)
-    group = np.asarray(group)
-    if group.shape != scores.shape[:1]:
-        raise ValueError(f"group {group.shape} must name one query for each of the {len(scores)} rows")
-    _, first_row, query = np.unique(group, return_index=True, return_inverse=True)
+    query = np.asarray(query)
+    if query.shape != scores.shape[:1]:
+        raise ValueError(f"query {query.shape} must name one query for each of the {len(scores)} rows")
+    _, first_row, owner = np.unique(query, return_index=True, return_inverse=True)
     n_queries = len(first_row)
 
     better, tied = ranks(scores, valid)
-    reciprocal_ranks = _query_means(expected_reciprocal_rank(better, tied), query)
+    reciprocal_ranks = _query_means(expected_reciprocal_rank(better, tied), owner)
     positives = scores[first_row, 0]
     negatives = scores[:, 1:][valid[:, 1:]]
 
     summary: dict[str, Any] = {
         "mrr": _mean(reciprocal_ranks),
         "mrr_interval": list(bootstrap_interval(reciprocal_ranks, seed)) if n_queries else None,
-        **{f"hits@{k}": _mean(_query_means(expected_hits(better, tied, k), query)) for k in HITS},
+        **{f"hits@{k}": _mean(_query_means(expected_hits(better, tied, k), owner)) for k in HITS},
         "proved_positive": _mean(positives > -np.inf),
         "proved_negative": _mean(negatives > -np.inf),
         "n_queries": n_queries,
@@ -212,9 +212,9 @@ def _refuse_nan(where: str, nan: NDArray[np.bool_]) -> None:
         )
 
 
-def _query_means(row_values: FloatArray, query: IntArray) -> FloatArray:
-    """Average the rows [R] of each query [R] into [Q]."""
-    return np.bincount(query, weights=row_values) / np.bincount(query)
+def _query_means(row_values: FloatArray, owner: IntArray) -> FloatArray:
+    """Average the rows [R] of each query, whose number is their owner [R], into [Q]."""
+    return np.bincount(owner, weights=row_values) / np.bincount(owner)
 
 
 def _mean(values: NDArray[Any]) -> float | None:

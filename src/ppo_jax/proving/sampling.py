@@ -37,8 +37,8 @@ def sample_query(
     query = table.queries[jax.random.randint(query_key, (), 0, table.queries.shape[0])]
     if negative_ratio == 0:
         return query, jnp.ones((), bool)
-    corrupted, found = corrupt_query(corrupt_key, index, sizes, table, query, corrupt)
-    negative = (counter % (1 + negative_ratio) != 0) & found
+    corrupted, unknown = corrupt_query(corrupt_key, index, sizes, table, query, corrupt)
+    negative = (counter % (1 + negative_ratio) != 0) & unknown
     return jnp.where(negative, corrupted, query), ~negative
 
 
@@ -67,5 +67,5 @@ def corrupt_query(
     r = jax.random.randint(draw_key, (), 0, jnp.maximum(unknown, 1))
     ranks = table.domain_ranks[domain, known]
     skipped = jnp.sum(present & (ranks - jnp.arange(sizes.max_row) <= r))
-    constant = table.domain_members[domain, jnp.minimum(r + skipped, table.domain_members.shape[1] - 1)]
+    constant = table.domain_constants[domain, jnp.minimum(r + skipped, table.domain_constants.shape[1] - 1)]
     return query.at[1 + position].set(constant), unknown > 0

@@ -34,15 +34,15 @@ class Attempts(NamedTuple):
 
 
 def attempt(
-    derivations: Derivations, visit: Visit, queries: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]
+    derivations: Derivations, visit: Visit, choose: Callable[[np.ndarray], np.ndarray], queries: np.ndarray
 ) -> Attempts:
     """Try to prove each of `queries` [M, 3] once.
 
     Args:
         derivations: where the attempts begin.
         visit: asks the policy.
-        queries: ground atoms.
         choose: actions [n] by the log-probabilities [n, G + 1] of those open, -inf for others.
+        queries: ground atoms.
     """
     m, depth_limit = len(queries), derivations.env.max_depth
     proved = np.zeros(m, bool)
@@ -50,19 +50,19 @@ def attempt(
     constants = np.zeros((m, depth_limit, 2), np.int32)
     paths, owner = derivations.begin(queries), np.arange(m)
     for depth in range(depth_limit):
-        found, open_log_probs = visit(paths)
+        offered, open_log_probs = visit(paths)
         action, rows = choose(open_log_probs), np.arange(len(owner))
         log_probs[owner, depth] = open_log_probs[rows, action]
-        open_kinds, open_constants = derivations.actions(paths[:, -1], found.mask)
+        open_kinds, open_constants = derivations.actions(paths[:, -1], offered.mask)
         kinds[owner, depth], constants[owner, depth] = open_kinds[rows, action], open_constants[rows, action]
-        choices[owner, depth] = found.mask.sum(axis=1)
-        end = action == found.leads_to.shape[1]
-        proof = ~end & found.proofs[rows, np.where(end, 0, action)]
+        choices[owner, depth] = offered.mask.sum(axis=1)
+        end = action == offered.leads_to.shape[1]
+        proof = ~end & offered.proofs[rows, np.where(end, 0, action)]
         proved[owner[proof]] = True
         rows = rows[~end & ~proof]
         if len(rows) == 0:
             break
-        paths, owner = onward(paths, found, rows, action[rows]), owner[rows]
+        paths, owner = onward(paths, offered, rows, action[rows]), owner[rows]
     log_prob = np.where(proved, log_probs.sum(axis=1), -np.inf)
     return Attempts(log_prob, proved, log_probs, kinds, constants, choices)
 
@@ -85,7 +85,7 @@ class MarginalProofs(NamedTuple):
     unexplored: np.ndarray  # [M] probability mass that was not followed: P(proved) is at most this much more
 
 
-def prove_marginally(derivations: Derivations, visit: Visit, queries: np.ndarray, beam_width: int) -> MarginalProofs:
+def prove_marginally(derivations: Derivations, visit: Visit, beam_width: int, queries: np.ndarray) -> MarginalProofs:
     """Sum the probability of all derivations of `queries` [M, 3] that prove, by beam search.
 
     At each depth the `beam_width` most probable unfinished derivations of a query go on, but none less probable than
@@ -95,16 +95,16 @@ def prove_marginally(derivations: Derivations, visit: Visit, queries: np.ndarray
     Args:
         derivations: where they begin.
         visit: asks the policy.
-        queries: ground atoms, [M, 3].
         beam_width: derivations of a query that go on.
+        queries: ground atoms, [M, 3].
     """
     m = len(queries)
     log_proved, unexplored = np.full(m, -np.inf), np.zeros(m)
     paths, owner, log_mass = derivations.begin(queries), np.arange(m), np.zeros(m)
     depth_limit = derivations.env.max_depth
     for depth in range(depth_limit):
-        found, log_probs = visit(paths)
-        proofs, log_paths = found.proofs, log_mass[:, None] + log_probs
+        offered, log_probs = visit(paths)
+        proofs, log_paths = offered.proofs, log_mass[:, None] + log_probs
         row, action = np.nonzero(proofs)
         np.logaddexp.at(log_proved, owner[row], log_paths[row, action])
         # Giving up and proofs end here; the rest compete for the beam.
@@ -123,7 +123,7 @@ def prove_marginally(derivations: Derivations, visit: Visit, queries: np.ndarray
             break
         np.add.at(unexplored, owner[~kept], np.exp(mass[~kept]))
         owner, log_mass = owner[kept], mass[kept]
-        paths = onward(paths, found, row[kept], action[kept])
+        paths = onward(paths, offered, row[kept], action[kept])
     return MarginalProofs(np.minimum(log_proved, 0.0), unexplored)
 
 

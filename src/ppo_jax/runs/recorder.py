@@ -38,9 +38,9 @@ class Best:
     update: int = 0
     result: dict[str, Any] = field(default_factory=dict)
 
-    def offer(self, params: PolicyParams, update: int, result: dict[str, Any]) -> bool:
-        """Take these parameters if they are no worse; says whether they were taken."""
-        if (score := _score(result)) < self.score:
+    def offer(self, params: PolicyParams, update: int, result: dict[str, Any], score: tuple[float, ...]) -> bool:
+        """Take these parameters if their score is no worse; says whether they were taken."""
+        if score < self.score:
             return False
         self.score, self.params, self.update, self.result = score, params, update, result
         return True
@@ -134,7 +134,8 @@ class Recorder:
         params = policy_params(self.experiment.trainer, state)
         result = self.experiment.evaluate(params, "valid")
         self._evaluations.write(self._position | result | self.experiment.value_errors(params))
-        if self.standing.best.offer(params, self.standing.update, result):
+        score = self.experiment.task.results.score(result)
+        if self.standing.best.offer(params, self.standing.update, result, score):
             checkpoint.save(self.folder / "checkpoints" / "best", params)
         return {"valid": self.standing.best.score[0]}
 
@@ -274,15 +275,3 @@ def _not_finite(name: str, update: int, latest: int) -> str:
     kept = f"the checkpoint of update {latest} is kept" if latest else "no checkpoint was written yet"
     advice = "Lower learning_rate, or go on without such updates: on_nan=skip"
     return f"update {update}: {name} is not finite; {kept}. {advice}"
-
-
-def _score(result: dict[str, Any]) -> tuple[float, ...]:
-    """Greedy MRR, then marginal AUC-PR; mean return for episodes. None counts as worst."""
-    keys = [("greedy", "mrr"), ("marginal", "auc_pr")] if "greedy" in result else [("return_mean",)]
-    values = []
-    for key in keys:
-        value: Any = result
-        for part in key:
-            value = value[part]
-        values.append(-np.inf if value is None or np.isnan(value) else float(value))
-    return tuple(values)

@@ -74,7 +74,7 @@ def prepare(folder: Path, experiment: Experiment) -> None:
         "cores": os.cpu_count(),
         "git_commit": _git_commit(),
         "run_id": uuid.uuid4().hex,  # a resumed run keeps it
-        "dataset_sha256": getattr(experiment.dataset, "sha256", None),
+        "dataset_sha256": experiment.task.sha256,
     }
     files.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
 

@@ -11,25 +11,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ppo_jax.config import Config, load_config
 from ppo_jax.devices import mesh, processes
-from ppo_jax.proving import judge, ranking
-from ppo_jax.proving.candidates import Candidates
-from ppo_jax.proving.environment import ProofEnv
-from ppo_jax.proving.explanation import Step, explain
-from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.runs import checkpoint, files, loggers, loop, recorder, run_folder, signals
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.runs.recorder import Follower, Recorder, Standing
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
-    "baselines",
     "beginning",
     "load",
-    "prove",
     "resume",
     "test",
     "test_context",
@@ -37,8 +29,6 @@ __all__ = [
     "use_compilation_cache",
 ]
 
-UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
-UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
 LIVE = (
     ("episode_return_mean", "return", ".4g"),
     ("explained_variance", "expl.var", ".2f"),
@@ -95,8 +85,8 @@ def train(
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
     config = mesh.resolve(config).with_absolute_dataset()
     experiment = build(config)
-    experiment.require_queries()
-    for text in (*config.warnings, *getattr(experiment.dataset, "warnings", ())):
+    experiment.task.check()
+    for text in (*config.warnings, *experiment.task.warnings):
         warn(text)
     summary = beginning(config)
     run_folder.make_folder(folder)
@@ -213,90 +203,28 @@ def _follow(experiment: Experiment) -> None:
 
 
 def test_context(experiment: Experiment) -> dict[str, Any]:
-    """What the results of a proof task on test stand beside: what the data allows, and what no learning reaches."""
-    if not experiment.is_proof:
-        return {}
-    data = judge.data_summary(experiment.env, experiment.trainer.env_params)  # type: ignore[arg-type]
-    return {"data": data, "baselines": baselines(experiment, "test")}
+    """What the results on test stand beside: what the data allows, and what no learning reaches."""
+    data = experiment.task.data_summary()
+    return ({"data": data} if data else {}) | {"baselines": experiment.baselines()}
 
 
 def test(experiment: Experiment, folder: Path, summary: dict[str, Any], standing: Standing) -> None:
     """Test, once: results of the parameters best on valid and of the last ones go into `summary`.
 
-    For proof tasks the proofs go into ``queries.jsonl`` of `folder`.
+    What else the task keeps of the best ones goes into files of `folder`.
     """
     best, last = standing.best, policy_params(experiment.trainer, standing.state)
     assert best.params is not None
     summary["best_update"] = best.update
     summary["valid"] = best.result
-    if experiment.is_proof:
-        judged = experiment.judge_proofs(best.params, "test")
-        summary["test"] = {name: result for name, (result, _) in judged.items()}
-        (folder / "queries.jsonl").unlink(missing_ok=True)  # a run killed here before has left some
-        lines = loggers.JSONLines(folder / "queries.jsonl")
-        for row in judged_queries(experiment, "test", judged["greedy"][1], judged["marginal"][1]):
+    summary["test"], extra = experiment.test(best.params)
+    for name, rows in extra.items():
+        (folder / name).unlink(missing_ok=True)  # a run killed here before has left some
+        lines = loggers.JSONLines(folder / name)
+        for row in rows:
             lines.write(row)
-    else:
-        summary["test"] = experiment.evaluate(best.params, "test")
     # The best parameters are often the last ones; they need no second test.
     summary["test_last"] = summary["test"] if best.update == standing.update else experiment.evaluate(last, "test")
-
-
-def baselines(experiment: Experiment, split: str) -> dict[str, Any]:
-    """What no learning reaches on a split: untrained networks, the uniform policy, the shortest proof."""
-    env, params = experiment.env, experiment.trainer.env_params
-    queries = experiment.candidates(split)
-    seeds = range(UNTRAINED_SEED, UNTRAINED_SEED + experiment.config.evaluation.untrained_networks)
-    networks = [experiment.untrained(seed) for seed in seeds]
-    anyone = networks[0] if networks else experiment.untrained(UNTRAINED_SEED)
-    greedy = [experiment.judge.greedy(network, queries)[0] for network in networks]
-    marginal = [experiment.judge.marginal(network, queries)[0] for network in networks[:UNTRAINED_MARGINAL]]
-    return {
-        "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},
-        "uniform": {"marginal": experiment.judge.marginal(anyone, queries, sharpness=0.0)[0]},
-        "shortest_proof": {"greedy": judge.shortest_proof_baseline(env, params, queries)},  # type: ignore[arg-type]
-    }
-
-
-def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean over networks of every number, with `mrr` of each; intervals over queries have no mean and go."""
-    first = summaries[0]
-    mean = {
-        key: float(np.mean([s[key] for s in summaries])) if isinstance(value, float) else value
-        for key, value in first.items()
-        if key != "mrr_interval"
-    }
-    return mean | {"mrr_each": [s["mrr"] for s in summaries]}
-
-
-def judged_queries(
-    experiment: Experiment, split: str, greedy: Attempts, marginal: MarginalProofs, shown: int = 10
-) -> list[dict[str, Any]]:
-    """Each query of a split with its best `shown` candidates, scores, expected reciprocal rank and greedy proof."""
-    dataset = experiment.env.dataset  # type: ignore[attr-defined]
-    queries, kb = experiment.candidates(split), dataset.kb
-    shape = queries.valid.shape
-    scores, masses = greedy.log_prob.reshape(shape), np.exp(marginal.log_prob.reshape(shape))
-    reciprocal = ranking.expected_reciprocal_rank(*ranking.ranks(scores, queries.valid))
-    rows = []
-    for r in range(shape[0]):
-        order = [0, *(1 + np.argsort(-masses[r, 1:] - (scores[r, 1:] > -np.inf), kind="stable"))]
-        candidates = []
-        for c in [c for c in order if queries.valid[r, c]][: shown + 1]:
-            m = r * shape[1] + c
-            steps = explain(kb, queries.atoms[r, c], greedy.kinds[m], greedy.constants[m], greedy.log_probs[m])
-            candidates.append(
-                {
-                    "query": kb.format_atom(queries.atoms[r, c]),
-                    "label": c == 0,
-                    "greedy_log_prob": float(scores[r, c]),
-                    "marginal_probability": float(masses[r, c]),
-                    "proved": bool(greedy.proved[m]),
-                    "steps": [step.to_dict() for step in steps],
-                }
-            )
-        rows.append({"query": candidates[0]["query"], "reciprocal_rank": reciprocal[r], "candidates": candidates})
-    return rows
 
 
 def load(
@@ -318,28 +246,3 @@ def load(
     experiment = build(load_config(folder / "config.toml", assignments))
     _, like = experiment.shapes()
     return experiment, checkpoint.restore(folder / "checkpoints" / which, like)
-
-
-def prove(experiment: Experiment, params: PolicyParams, query: str) -> tuple[list[Step], bool, str]:
-    """Let a policy prove `query`, greedily.
-
-    Returns:
-        The steps, whether they prove it, and what stopped them otherwise.
-
-    Raises:
-        PPOJaxError: no proof task, or a query the knowledge base cannot read.
-    """
-    env = experiment.env
-    if not isinstance(env, ProofEnv) or env.dataset is None:
-        raise PPOJaxError(f"{experiment.config.task.env_id}: no proof task, there is nothing to prove")
-    kb = env.dataset.kb
-    atom = np.array(kb.parse_atom(query), np.int32)
-    queries = Candidates(atom[None, None], np.ones((1, 1), bool), np.zeros(1, np.int32))
-    _, found = experiment.judge.greedy(params, queries)
-    steps = explain(kb, atom, found.kinds[0], found.constants[0], found.log_probs[0])
-    if found.proved[0]:
-        return steps, True, ""
-    if len(steps) >= env.max_depth and steps[-1].action != "end":
-        return steps, False, f"the depth limit of {env.max_depth} steps"
-    forced = found.choices[0][len(steps) - 1] == 1
-    return steps, False, "no action but `end` was left" if forced else "the agent chose to give up"

@@ -54,7 +54,7 @@ class Shared:
 
     def __init__(self, config: Config) -> None:
         self.experiment = build(config)
-        self.experiment.require_queries()
+        self.experiment.task.check()
         self.compiled: dict[tuple[int, int, bool], Any] = {}  # (width, devices, side by side) -> program
 
     @cached_property

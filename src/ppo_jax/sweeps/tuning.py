@@ -21,6 +21,7 @@ from ppo_jax.analysis.statistics import interquartile_mean
 from ppo_jax.config import SEARCH, Config
 from ppo_jax.config.toml import read_toml
 from ppo_jax.sweeps.plan import make_plan
+from ppo_jax.tasks import results
 from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def tune(
 
         with tempfile.TemporaryDirectory(prefix="ppo_jax-trial-") as folder:
             record = sweep.run(plan, Path(folder) / "sweep", progress=False, watch=watch, test=False)
-        scores = [_score(member["valid"]) for member in record["members"] if member["status"] == "completed"]
+        valid = [member["valid"] for member in record["members"] if member["status"] == "completed"]
+        scores = [results.of(result).score(result)[0] for result in valid]
         if len(scores) < n_seeds:
             raise optuna.TrialPruned  # a seed diverged: no setting to recommend
         return interquartile_mean(scores)
@@ -223,11 +225,6 @@ def _open(storage: str | None, name: str, sampler: str, pruner: str, seed: int) 
     except Exception as error:  # SQLAlchemy and its drivers raise many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise PPOJaxError(f"--storage {storage}: cannot be reached: {reason[0]}") from None
-
-
-def _score(result: Mapping[str, Any]) -> float:
-    value = result["greedy"]["mrr"] if "greedy" in result else result["return_mean"]
-    return float("-inf") if value is None else float(value)
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, dict[str, Any]]:

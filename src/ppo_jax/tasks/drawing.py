@@ -1,19 +1,21 @@
-"""Pictures of gymnax environments: classic control as Gymnasium draws it, grids and points as gymnax does."""
+"""Pictures and GIFs of gymnax environments: classic control as Gymnasium draws it, grids and points as gymnax does."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from ppo_jax.tasks.gymnax import GymnaxEnvironment
 from ppo_jax.types import Environment, PPOJaxError, PyTree
 
-__all__ = ["DRAWABLE", "check_drawable", "draw", "frames_per_second"]
+__all__ = ["DRAWABLE", "animate", "check_drawable", "draw", "frames_per_second"]
 
 # By the name that an environment gives itself, which one of your own keeps if it extends one of these.
 _CLASSIC_CONTROL = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
@@ -23,6 +25,8 @@ _GRIDS_AND_POINTS = (
 )
 DRAWABLE = (*_CLASSIC_CONTROL, *_GRIDS_AND_POINTS)
 DOTS_PER_INCH = 60
+CAPTION_HEIGHT = 22  # pixels
+COLORS = 64
 
 
 def check_drawable(env: Environment, env_id: str) -> GymnaxEnvironment:
@@ -41,6 +45,32 @@ def check_drawable(env: Environment, env_id: str) -> GymnaxEnvironment:
 def frames_per_second(env: GymnaxEnvironment) -> int:
     """As gymnax animates it."""
     return 20 if env.environment.name in _CLASSIC_CONTROL else 10
+
+
+def animate(env: GymnaxEnvironment, episodes: Sequence[tuple[Sequence[PyTree], np.ndarray]]) -> bytes:
+    """A GIF of episodes one after the other, each frame captioned with its step and the return so far.
+
+    Args:
+        env: what was played.
+        episodes: T states, of NumPy arrays, and rewards [T] of each.
+    """
+    frames = [
+        _captioned(picture, f"episode {i}   step {t}   return {total:.6g}")
+        for i, (states, rewards) in enumerate(episodes, start=1)
+        for t, (picture, total) in enumerate(zip(draw(env, states), np.cumsum(rewards), strict=True), start=1)
+    ]
+    file = io.BytesIO()
+    duration = 1000 // frames_per_second(env)  # milliseconds
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    return file.getvalue()
+
+
+def _captioned(picture: np.ndarray, text: str) -> Image.Image:
+    height, width, _ = picture.shape
+    frame = Image.new("RGB", (width, height + CAPTION_HEIGHT), "white")
+    frame.paste(Image.fromarray(picture))
+    ImageDraw.Draw(frame).text((6, height + 2), text, "black", ImageFont.load_default(14))
+    return frame.quantize(COLORS, dither=Image.Dither.NONE)
 
 
 def draw(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Returns of whole episodes under a fixed policy: one parallel environment an episode, no auto-reset bias.
+"""The episode task: a policy is judged by its return over whole episodes, one parallel environment an episode.
 
 Each environment contributes its *first* episode only. Counting every episode that ends within a number of steps
 would favour short ones; here the same happens only to episodes still running after ``max_steps``, which do not count.
@@ -6,16 +6,160 @@ would favour short ones; here the same happens only to episodes still running af
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
-from ppo_jax.types import Environment, PyTree
+from ppo_jax.config.schema import NetworkConfig
+from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.results import Judged, Played, Results
+from ppo_jax.tasks.episode_results import EpisodeTaskResults
+from ppo_jax.tasks.task import Policy
+from ppo_jax.types import ActionSpace, Discrete, Environment, PPOJaxError, PyTree
 
-__all__ = ["EpisodeResults", "evaluate_episodes", "summarize"]
+__all__ = ["Episode", "EpisodeResults", "EpisodeTask", "evaluate_episodes", "play", "random_actions", "summarize"]
+
+MAX_STEPS = 10_000  # of an evaluation episode in an environment that does not say how long one can last
+SPLITS = {"valid": 1, "test": 2}  # folded into the key of an evaluation: the splits differ in their random keys alone
+BASELINE_SEED = 0  # a baseline belongs to the task: it is the same whatever the seed of a run
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeTask:
+    """Reaching a high return in an environment; satisfies `ppo_jax.tasks.task.Task`."""
+
+    env: Environment
+    n_episodes: int  # of an evaluation
+    env_id: str
+
+    results: ClassVar[Results] = EpisodeTaskResults()
+    warnings: ClassVar[tuple[str, ...]] = ()
+    sha256: ClassVar[str | None] = None
+    action_meaning: ClassVar[str | None] = None
+
+    @property
+    def env_params(self) -> PyTree:
+        """The environment's own."""
+        return self.env.default_params
+
+    def default_network(self, config: NetworkConfig) -> nn.Module:
+        """An MLP.
+
+        Raises:
+            PPOJaxError: the name is of another network.
+        """
+        if config.network not in ("auto", "mlp"):
+            raise PPOJaxError(
+                f"network.network = {config.network!r} does not fit this task; use mlp or an import path module:Class"
+            )
+        return MLPActorCritic(
+            action_space=self.env.action_space,
+            hidden_sizes=config.hidden_sizes,
+            activation=config.activation,
+            residual_layers=config.residual_layers,
+            separate_critic=config.separate_critic,
+        )
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+    def evaluate(
+        self, policy: Policy, params: PyTree, split: str, *, seed: int, protocols: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """Summary of episodes with the policy's most likely actions; there is one protocol."""
+        return summarize(
+            _evaluate(self.env, policy, self.n_episodes, self.env_params, params, _evaluation_key(seed, split))
+        )
+
+    def value_errors(self, policy: Policy, params: PyTree, *, gamma: float, seed: int) -> dict[str, float]:
+        """None are measured."""
+        return {}
+
+    def test(self, policy: Policy, params: PyTree, *, seed: int) -> Judged:
+        """The result on test; no files."""
+        return Judged(self.evaluate(policy, params, "test", seed=seed), files={})
+
+    def data_summary(self) -> dict[str, Any]:
+        """There are no data."""
+        return {}
+
+    def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
+        """A random policy, on as many episodes as any other."""
+        key = _evaluation_key(BASELINE_SEED, "test")
+        return {"random": summarize(_evaluate_random(self.env, self.n_episodes, self.env_params, key))}
+
+    def play(self, policy: Policy, params: PyTree, *, seed: int, n: int, max_steps: int) -> Played:
+        """`n` episodes of at most `max_steps` steps, as a GIF.
+
+        Raises:
+            PPOJaxError: the environment cannot be drawn, or a library for it is missing.
+        """
+        from ppo_jax.tasks import drawing  # only here: pictures need libraries that nothing else does
+
+        env = drawing.check_drawable(self.env, self.env_id)
+        episodes = play(env, policy, params, seed, n, max_steps)
+        record = [
+            {"return": float(e.rewards.sum()), "length": len(e.rewards), "finished": e.finished} for e in episodes
+        ]
+        return Played({"episodes": record}, drawing.animate(env, [(e.states, e.rewards) for e in episodes]))
+
+
+def _evaluation_key(seed: int, split: str) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), SPLITS[split])
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _evaluate(
+    env: Environment, policy: Policy, n_episodes: int, env_params: PyTree, params: PyTree, key: jax.Array
+) -> EpisodeResults:
+    def most_likely(observation: PyTree, _: jax.Array) -> jax.Array:
+        actions: jax.Array = policy(params, observation)[0].mode()
+        return actions
+
+    limit = _step_limit(env)
+    return evaluate_episodes(env, env_params, most_likely, key, max_steps=limit, n_episodes=n_episodes)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _evaluate_random(env: Environment, n_episodes: int, env_params: PyTree, key: jax.Array) -> EpisodeResults:
+    act, limit = partial(random_actions, env.action_space), _step_limit(env)
+    return evaluate_episodes(env, env_params, act, key, max_steps=limit, n_episodes=n_episodes)
+
+
+def _step_limit(env: Environment) -> int:
+    return getattr(env, "max_episode_length", None) or MAX_STEPS
+
+
+def random_actions(space: ActionSpace, observation: PyTree, key: jax.Array) -> jax.Array:
+    """Actions of a policy that knows nothing.
+
+    Args:
+        space: of the actions.
+        observation: [n, ...]; of a Discrete space it may hold ``action_mask`` [n, space.n].
+        key: draws the actions.
+
+    Returns:
+        [n] int32, uniform over the actions that are valid; or [n, size] float32, where each number is uniform between
+        its bounds, or of the standard normal clipped to them where one is infinite.
+    """
+    n = jax.tree.leaves(observation)[0].shape[0]
+    if isinstance(space, Discrete):
+        mask = observation.get("action_mask") if isinstance(observation, dict) else None
+        logits = jnp.zeros((n, space.n)) if mask is None else jnp.where(mask, 0.0, -jnp.inf)
+        return jax.random.categorical(key, logits)
+    low, high = np.array(space.low, np.float32), np.array(space.high, np.float32)
+    bounded = np.isfinite(low) & np.isfinite(high)
+    key_uniform, key_normal = jax.random.split(key)
+    share = jax.random.uniform(key_uniform, (n, space.size))
+    uniform = np.where(bounded, low, 0.0)[None] + share * np.where(bounded, high - low, 0.0)[None]
+    normal = jnp.clip(jax.random.normal(key_normal, (n, space.size)), low[None], high[None])
+    return jnp.where(bounded[None], uniform, normal)
 
 
 class EpisodeResults(NamedTuple):
@@ -103,3 +247,41 @@ def summarize(results: EpisodeResults) -> dict[str, Any]:
         "length_mean": float(lengths.mean()),
         "episodes": int(finished.sum()),
     }
+
+
+class Episode(NamedTuple):
+    """One episode of T steps."""
+
+    states: list[PyTree]  # T states acted in, of NumPy arrays
+    rewards: np.ndarray  # [T] float32
+    finished: bool  # it ended within the steps allowed
+
+
+def play(env: Environment, policy: Policy, params: PyTree, seed: int, n_episodes: int, max_steps: int) -> list[Episode]:
+    """Play episodes of at most `max_steps` steps with the most likely actions, each from a random key of its own."""
+    episodes = []
+    for key in jax.random.split(jax.random.key(seed), n_episodes):
+        states, rewards, done = jax.device_get(_play(env, policy, max_steps, env.default_params, params, key))
+        length = int(np.argmax(done)) + 1 if done.any() else max_steps
+        states = [jax.tree.map(lambda x, t=t: x[t], states) for t in range(length)]
+        episodes.append(Episode(states, rewards[:length], bool(done.any())))
+    return episodes
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _play(
+    env: Environment, policy: Policy, max_steps: int, env_params: PyTree, params: PyTree, key: jax.Array
+) -> tuple[PyTree, jax.Array, jax.Array]:
+    """States before each of `max_steps` steps, rewards and whether an episode ended there, [max_steps, ...] each."""
+
+    def step(carry: tuple[PyTree, PyTree], key: jax.Array) -> tuple[tuple[PyTree, PyTree], Any]:
+        observation, state = carry
+        _, key_env = jax.random.split(key)
+        action = policy(params, jax.tree.map(lambda x: x[None], observation))[0].mode()[0]
+        taken = env.step(key_env, state, action, env_params)
+        return (taken.observation, taken.state), (state, taken.reward, taken.terminated | taken.truncated)
+
+    key_reset, key_steps = jax.random.split(key)
+    start = env.reset(key_reset, env_params)
+    played: tuple[PyTree, jax.Array, jax.Array] = jax.lax.scan(step, start, jax.random.split(key_steps, max_steps))[1]
+    return played

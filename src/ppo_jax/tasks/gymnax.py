@@ -34,10 +34,10 @@ import numpy as np
 from ppo_jax.proving import environment as proof
 from ppo_jax.proving.datasets import BUILTIN
 from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
+from ppo_jax.proving.task_id import PREFIX
 from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree
 
 __all__ = [
-    "PROOF_PREFIX",
     "GymnaxEnvironment",
     "as_gymnax",
     "describe",
@@ -47,8 +47,7 @@ __all__ = [
     "register_proof_tasks",
 ]
 
-PROOF_PREFIX = "Proof-"
-_PROOF_IDS = [PROOF_PREFIX + name for name in BUILTIN]
+_PROOF_IDS = [PREFIX + name for name in BUILTIN]
 _NEEDS_DOWNLOAD = "MNISTBandit-bsuite"
 _NEVER_TERMINATES = "never terminates, only truncates"
 _NOTES = {
@@ -150,7 +149,7 @@ def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment | ProofEnv:
     Raises:
         PPOJaxError: the id is unknown (names the nearest ones), needs a download, or refuses the arguments.
     """
-    if env_id.startswith(PROOF_PREFIX):
+    if env_id.startswith(PREFIX):
         return _make_proof_env(env_id, **env_kwargs)
     import gymnax
 
@@ -248,7 +247,7 @@ def _make_proof_env(env_id: str, **options: Any) -> ProofEnv:
     try:
         # Concrete even when called under a trace, as in `make`.
         with jax.ensure_compile_time_eval():
-            return proof.make(env_id.removeprefix(PROOF_PREFIX), **options)
+            return proof.make(env_id.removeprefix(PREFIX), **options)
     except TypeError as error:
         raise PPOJaxError(f"env_id {env_id!r} cannot be made with the arguments {options}: {error}") from error
 
@@ -276,7 +275,7 @@ def _proof_task() -> Any:
 
         @property
         def name(self) -> str:
-            return PROOF_PREFIX + (self.proof_env.dataset.name if self.proof_env.dataset else "task")
+            return PREFIX + (self.proof_env.dataset.name if self.proof_env.dataset else "task")
 
         @property
         def num_actions(self) -> int:

@@ -9,9 +9,10 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
+from ppo_jax.proving.results import given_up, provable
 from ppo_jax.cli.console import count, make_console, make_pairs, make_table, say
 
-__all__ = ["given_up", "provable", "show_data", "show_data_check", "show_environments", "show_keys"]
+__all__ = ["show_data", "show_data_check", "show_environments", "show_keys"]
 
 Json = dict[str, Any]
 
@@ -74,17 +75,6 @@ def show_keys(rows: list[Json]) -> None:
                 default = "" if row["default"] is None else json.dumps(row["default"])
                 table.add_row(f"  {row['key']}", default, row["meaning"])
         console.print(table)
-
-
-def provable(data: Json, kind: str) -> str:
-    """How many of the training queries that are `kind`, positives or negatives, were found to have a proof."""
-    return f"{data[f'train_{kind}_provable']} of {data[f'train_{kind}_searched']} training {kind}"
-
-
-def given_up(data: Json) -> str:
-    """Of how many queries it is not known, as the end of a sentence; empty where it is known of all."""
-    n = data["searches_given_up"]
-    return f"; of {n} it is not known, the search was given up" if n else ""
 
 
 def _shape(shape: Any) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ppo_jax.cli.console import count, make_console, make_table, say
 
-__all__ = ["show_episodes", "show_export", "show_proof", "show_proofs"]
+__all__ = ["show_export", "show_played", "show_proof"]
 
 Json = dict[str, Any]
 
@@ -36,20 +36,15 @@ def show_proof(proof: Json) -> None:
         console.print(f"not proved after {steps}: {proof['stopped_by']}")
 
 
-def show_proofs(proofs: list[Json]) -> None:
-    """Attempts at proofs, one below the other."""
-    for i, proof in enumerate(proofs):
+def show_played(played: Json) -> None:
+    """Attempts at proofs, one below the other; return and length of episodes."""
+    for i, proof in enumerate(played.get("proofs", ())):
         if i:
             print()
         show_proof(proof)
-
-
-def show_episodes(played: Json) -> None:
-    """Return and length of each episode, and where they can be watched."""
-    for i, episode in enumerate(played["episodes"], start=1):
+    for i, episode in enumerate(played.get("episodes", ()), start=1):
         cut = "" if episode["finished"] else ", cut there by --max-steps"
         say(f"episode {i}: return {episode['return']:.6g} in {count(episode['length'], 'step')}{cut}", sys.stdout)
-    say(f"wrote {played['out']}", sys.stdout)
 
 
 def show_export(found: Json) -> None:

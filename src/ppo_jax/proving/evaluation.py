@@ -10,62 +10,62 @@ import numpy as np
 from ppo_jax.proving import ranking, search
 from ppo_jax.proving.breadth_first import BUDGET, shortest_proofs
 from ppo_jax.proving.candidates import Candidates, candidates
-from ppo_jax.proving.derivations import Explorer, Policy, in_blocks
+from ppo_jax.proving.derivations import Derivations, Policy, estimate, in_blocks, visit
 from ppo_jax.proving.environment import ProofEnv, ProofParams
 
-__all__ = ["ProofJudge", "data_summary", "shortest_proof_baseline"]
+__all__ = ["ProofEvaluator", "data_summary", "shortest_proof_baseline"]
 
 PyTree = Any
 
 
-class ProofJudge:
+class ProofEvaluator:
     """Scores candidates with a policy, under both protocols."""
 
-    def __init__(
-        self,
-        env: ProofEnv,
-        params: ProofParams,
-        policy: Policy,
-        beam_width: int,
-        mask_end: bool,
-    ) -> None:
+    def __init__(self, env: ProofEnv, params: ProofParams, beam_width: int, mask_end: bool) -> None:
         self.beam_width, self.mask_end = beam_width, mask_end
-        self._explorer = Explorer(env, params, policy)
-        self._derivations = self._explorer.derivations
+        self._derivations = Derivations(env, params)
 
-    def greedy(self, policy_params: PyTree, queries: Candidates) -> tuple[dict[str, Any], search.Attempts]:
+    def greedy(
+        self, policy: Policy, policy_params: PyTree, queries: Candidates
+    ) -> tuple[dict[str, Any], search.Attempts]:
         """Summary under the greedy protocol, and the attempts themselves ([R * N] in row order)."""
-        visit = partial(self._explorer.visit, policy_params, 1.0)
+        ask = partial(visit, self._derivations, policy, policy_params, 1.0)
         choose = partial(search.greediest, mask_end=self.mask_end)
-        prove = lambda atoms: search.attempt(self._derivations, visit, atoms, choose)  # noqa: E731
-        found = in_blocks(prove, queries.atoms.reshape(-1, 3), self._derivations.room)
-        summary = ranking.summarize(found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query)
+        prove = partial(search.attempt, self._derivations, ask, choose)
+        attempts: search.Attempts = in_blocks(prove, queries.atoms.reshape(-1, 3), self._derivations.room)
+        summary = ranking.summarize(attempts.log_prob.reshape(queries.valid.shape), queries.valid, queries.query)
         end = "end masked" if self.mask_end else "end allowed"
-        return summary | {"protocol": f"greedy, {end}, expected rank of ties"}, found
+        return summary | {"protocol": f"greedy, {end}, expected rank of ties"}, attempts
 
     def marginal(
-        self, policy_params: PyTree, queries: Candidates, sharpness: float = 1.0
+        self, policy: Policy, policy_params: PyTree, queries: Candidates, sharpness: float = 1.0
     ) -> tuple[dict[str, Any], search.MarginalProofs]:
         """Summary under the marginal protocol, and each candidate's probability of a proof ([R * N]).
 
         `sharpness` multiplies the policy's logits: 0 makes any policy the uniform one.
         """
-        visit = partial(self._explorer.visit, policy_params, sharpness)
-        prove = lambda atoms: search.prove_marginally(self._derivations, visit, atoms, self.beam_width)  # noqa: E731
-        found = in_blocks(prove, queries.atoms.reshape(-1, 3), max(1, self._derivations.room // self.beam_width))
-        summary = ranking.summarize(
-            found.log_prob.reshape(queries.valid.shape), queries.valid, queries.query, auc_pr=True
-        )
-        unexplored = found.unexplored.reshape(queries.valid.shape)[queries.valid]
+        ask = partial(visit, self._derivations, policy, policy_params, sharpness)
+        prove = partial(search.prove_marginally, self._derivations, ask, self.beam_width)
+        room = max(1, self._derivations.room // self.beam_width)
+        proofs: search.MarginalProofs = in_blocks(prove, queries.atoms.reshape(-1, 3), room)
+        scores = proofs.log_prob.reshape(queries.valid.shape)
+        summary = ranking.summarize(scores, queries.valid, queries.query, auc_pr=True)
+        unexplored = proofs.unexplored.reshape(queries.valid.shape)[queries.valid]
         summary["unexplored_mass"] = float(unexplored.mean()) if unexplored.size else None
-        return summary | {"protocol": f"marginal, beam {self.beam_width}, expected rank of ties"}, found
+        return summary | {"protocol": f"marginal, beam {self.beam_width}, expected rank of ties"}, proofs
 
     def value_error(
-        self, policy_params: PyTree, queries: Candidates, gamma: float, seed: int, n_episodes: int = 512
+        self,
+        policy: Policy,
+        policy_params: PyTree,
+        queries: Candidates,
+        gamma: float,
+        seed: int,
+        n_episodes: int = 512,
     ) -> float:
         """Root mean square of V(first state) - discounted return over sampled episodes, in raw return units.
 
-        Half the episodes start from queries, half from their corruptions.
+        Half the episodes start from queries, half from their corruptions; NaN where there are none of either.
         """
         rng, env = np.random.default_rng(seed), self._derivations.env
         positives = queries.atoms[:, 0]
@@ -74,14 +74,18 @@ class ProofJudge:
             return float("nan")
         half, room = n_episodes // 2, self._derivations.room
         starts = np.concatenate([part[rng.integers(len(part), size=half)] for part in (positives, negatives)])
-        visit = partial(self._explorer.visit, policy_params, 1.0)
-        # The largest of log-probabilities with Gumbel noise is a sample of them.
-        sample = lambda log_probs: np.argmax(log_probs + rng.gumbel(size=log_probs.shape), axis=1)  # noqa: E731
-        found = in_blocks(lambda atoms: search.attempt(self._derivations, visit, atoms, sample), starts, room)
-        rows, last = np.arange(len(starts)), np.sum(found.choices > 0, axis=1) - 1
-        chose_end = (found.kinds[rows, last] == env.sizes.end_kind) & (found.choices[rows, last] > 1)
-        returns = gamma**last * env.final_reward(rows < half, found.proved, chose_end, np)
-        values = self._explorer.values(policy_params, self._derivations.begin(starts))
+
+        def sample(log_probs: np.ndarray) -> np.ndarray:
+            # The largest of log-probabilities with Gumbel noise is a sample of them.
+            actions: np.ndarray = np.argmax(log_probs + rng.gumbel(size=log_probs.shape), axis=1)
+            return actions
+
+        ask = partial(visit, self._derivations, policy, policy_params, 1.0)
+        attempts: search.Attempts = in_blocks(partial(search.attempt, self._derivations, ask, sample), starts, room)
+        rows, last = np.arange(len(starts)), np.sum(attempts.choices > 0, axis=1) - 1
+        chose_end = (attempts.kinds[rows, last] == env.sizes.end_kind) & (attempts.choices[rows, last] > 1)
+        returns = gamma**last * env.final_reward(rows < half, attempts.proved, chose_end, np)
+        values = estimate(self._derivations, policy, policy_params, self._derivations.begin(starts))
         return float(np.sqrt(np.mean((values - returns) ** 2)))
 
 
@@ -117,6 +121,7 @@ def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_cor
         "queries": {split: len(rows) for split, rows in dataset.queries.items()},
         "overlaps": dataset.overlaps,
         "max_successors": env.sizes.max_successors,
+        "max_depth": env.max_depth,
         "widest_row_cut": env.widest_cut,
         "train_positives_searched": len(own),
         "train_positives_provable": int((own > 0).sum()),

@@ -1,0 +1,90 @@
+"""How the results of a proof task are read and shown; JAX is not needed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ppo_jax.results import Path, Results, Table, number
+
+__all__ = ["PROTOCOLS", "ProofResults", "given_up", "provable"]
+
+Json = Mapping[str, Any]
+PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/evaluation.md)
+GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")
+GREEDY_KEYS = ("hits@1", "hits@3", "proved_positive", "proved_negative")
+MARGINAL_COLUMNS = ("marginal\nMRR", "\nAUC-PR")
+
+
+class ProofResults(Results):
+    """A result holds a summary of the ranking under each protocol."""
+
+    scores: ClassVar[Mapping[str, Path]] = {"greedy MRR": ("greedy", "mrr"), "marginal AUC-PR": ("marginal", "auc_pr")}
+    compared: ClassVar[Mapping[str, Path]] = {
+        "greedy MRR": ("greedy", "mrr"),
+        "marginal MRR": ("marginal", "mrr"),
+        "AUC-PR": ("marginal", "auc_pr"),
+    }
+    form = ".3f"
+
+    def baseline_rows(self, baselines: Json) -> dict[str, Json]:
+        """Untrained networks where some were judged, the uniform policy and the shortest proof."""
+        rows = {}
+        if untrained := baselines.get("untrained"):
+            rows[f"untrained (×{len(untrained['greedy']['mrr_each'])})"] = untrained
+        if baselines:
+            rows |= {"uniform policy": baselines["uniform"], "shortest proof": baselines["shortest_proof"]}
+        return rows
+
+    def table(self, rows: Mapping[str, Json]) -> Table:
+        """Columns of the protocols that some row has; the interval of the MRR stands with the first protocol."""
+        shown = [protocol for protocol in PROTOCOLS if any(protocol in result for result in rows.values())]
+        columns = {"greedy": GREEDY_COLUMNS, "marginal": MARGINAL_COLUMNS}
+        headers = ("", *(column for protocol in shown for column in columns[protocol]))
+        cells = []
+        for name, result in rows.items():
+            row = [name]
+            if "greedy" in shown:
+                greedy = result.get("greedy", {})
+                row += [_mrr(greedy), *(number(greedy.get(key)) for key in GREEDY_KEYS)]
+            if "marginal" in shown:
+                marginal = result.get("marginal", {})
+                row += [number(marginal.get("mrr")) if "greedy" in shown else _mrr(marginal)]
+                row += [number(marginal.get("auc_pr"))]
+            cells.append(tuple(row))
+        return Table(headers, tuple(cells))
+
+    def notes(self, rows: Mapping[str, Json]) -> list[str]:
+        """The protocols of the first row."""
+        first, lines = next(iter(rows.values())), []
+        for summary in (first[protocol] for protocol in PROTOCOLS if protocol in first):
+            unexplored = summary.get("unexplored_mass")
+            left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
+            lines.append(f"{summary['protocol']}, {summary['n_queries']} queries{left}")
+        return lines
+
+    def data_note(self, data: Json) -> str | None:
+        """How much of the training data can be proved at all."""
+        if not data:
+            return None
+        depth = f"{data['max_depth']} steps" if "max_depth" in data else "the depth limit"  # older runs do not tell
+        return (
+            f"What the data allows: {provable(data, 'positives')} and {provable(data, 'negatives')} "
+            f"have a proof within {depth}{given_up(data)}."
+        )
+
+
+def provable(data: Json, kind: str) -> str:
+    """How many of the training ``"positives"`` or ``"negatives"`` can be proved."""
+    return f"{data[f'train_{kind}_provable']} of {data[f'train_{kind}_searched']} training {kind}"
+
+
+def given_up(data: Json) -> str:
+    """Of how many queries it is not known whether they can be proved; empty where it is known of all."""
+    count = data["searches_given_up"]
+    return f"; of {count} it is not known, the search was given up" if count else ""
+
+
+def _mrr(summary: Json) -> str:
+    interval = summary.get("mrr_interval")
+    return number(summary.get("mrr")) + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")

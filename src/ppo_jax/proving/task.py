@@ -1,0 +1,276 @@
+"""The proof task: what is trained on, how a policy is judged, and what the verdict stands beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+
+from ppo_jax.config import Config
+from ppo_jax.config.schema import EvaluationConfig, NetworkConfig
+from ppo_jax.proving import datasets, ranking
+from ppo_jax.proving import environment as proof
+from ppo_jax.proving.candidates import Candidates, candidates
+from ppo_jax.proving.derivations import Policy
+from ppo_jax.proving.environment import ProofEnv
+from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
+from ppo_jax.proving.explanation import explain
+from ppo_jax.proving.networks import ProofActions, ProofSuccessors, background_facts
+from ppo_jax.proving.results import PROTOCOLS, ProofResults
+from ppo_jax.proving.search import Attempts, MarginalProofs
+from ppo_jax.proving.task_id import PREFIX, names_data_set
+from ppo_jax.results import Judged, Played
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["NETWORKS", "ProofTask", "describe_data", "is_named", "make"]
+
+PyTree = Any
+NETWORKS = {"proof_actions": ProofActions, "proof_successors": ProofSuccessors}
+DEFAULT_NETWORK = "proof_actions"
+UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
+UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
+CANDIDATES_SHOWN = 10  # corruptions of a query in ``queries.jsonl``
+
+
+class ProofTask:
+    """Proving the queries of a data set; satisfies `ppo_jax.tasks.task.Task`."""
+
+    results = ProofResults()
+    action_meaning = "index into action_mask: the successor to move to, the last one to give up"
+
+    def __init__(self, env: ProofEnv, evaluation: EvaluationConfig) -> None:
+        """`env` gives the data set, `evaluation` beam width, masks and how many candidates a ranking has.
+
+        Raises:
+            PPOJaxError: `env` has no data set, so that there is nothing to judge on.
+        """
+        if env.dataset is None or env.default_params is None:
+            raise PPOJaxError("this ProofEnv has no data set; make it with ppo_jax.proving.environment.make")
+        self.env, self.dataset, self.env_params = env, env.dataset, env.default_params
+        self._evaluation = evaluation
+        self._evaluator = ProofEvaluator(env, self.env_params, evaluation.beam_width, evaluation.mask_end)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the data set."""
+        return self.dataset.warnings
+
+    @property
+    def sha256(self) -> str:
+        """Of the files of the data set."""
+        return self.dataset.sha256
+
+    def default_network(self, config: NetworkConfig) -> nn.Module:
+        """One of `NETWORKS`.
+
+        Raises:
+            PPOJaxError: the name is of another network.
+        """
+        name = DEFAULT_NETWORK if config.network == "auto" else config.network
+        if name not in NETWORKS:
+            raise PPOJaxError(
+                f"network.network = {name!r} does not fit this task; use {', '.join(NETWORKS)} or an import path "
+                "module:Class"
+            )
+        sizes = self.env.sizes
+        return NETWORKS[name](
+            n_predicates=sizes.n_predicates,
+            n_terms=sizes.n_terms,
+            n_kinds=sizes.n_kinds,
+            embedding_size=config.embedding_size,
+            background=background_facts(self.dataset.kb) if config.fact_layers else None,
+            fact_layers=config.fact_layers,
+            hidden_sizes=config.hidden_sizes,
+            activation=config.activation,
+            residual_layers=config.residual_layers,
+            separate_critic=config.separate_critic,
+        )
+
+    def check(self) -> None:
+        """Raise `PPOJaxError` where a split that the task is judged on is empty."""
+        for split in ("valid", "test"):
+            if not len(self.dataset.queries[split]):
+                raise PPOJaxError(f"data set {self.dataset.name!r} has no {split} queries; put some in {split}.txt")
+
+    def candidates(self, split: str) -> Candidates:
+        """The queries of a split with their corruptions, as the configuration asks."""
+        self.check()
+        limits = (self._evaluation.n_corruptions, self._evaluation.n_queries)
+        return candidates(self.dataset, split, self.env.corrupt, *limits)
+
+    def evaluate(
+        self, policy: Policy, params: PyTree, split: str, *, seed: int, protocols: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """A summary of the ranking on a split under each of `protocols`, by default all; `seed` makes no difference."""
+        protocols = PROTOCOLS if protocols is None else protocols
+        return {name: summary for name, (summary, _) in self._judge(policy, params, split, protocols).items()}
+
+    def value_errors(self, policy: Policy, params: PyTree, *, gamma: float, seed: int) -> dict[str, float]:
+        """`value_error_valid` and `value_error_train`: a critic that memorises does well on the second alone."""
+        return {
+            f"value_error_{split}": self._evaluator.value_error(policy, params, queries, gamma, seed)
+            for split, queries in self._value_queries.items()
+        }
+
+    def test(self, policy: Policy, params: PyTree, *, seed: int) -> Judged:
+        """The result on test, and ``queries.jsonl`` with each query's candidates and the proofs found."""
+        judged = self._judge(policy, params, "test", PROTOCOLS)
+        result = {name: summary for name, (summary, _) in judged.items()}
+        lines = self._judged_queries(self.candidates("test"), judged["greedy"][1], judged["marginal"][1])
+        return Judged(result, {"queries.jsonl": lines})
+
+    def data_summary(self) -> dict[str, Any]:
+        """Counts of the data, and how much of it can be proved at all."""
+        return data_summary(self.env, self.env_params)
+
+    def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
+        """What no learning reaches on test: untrained networks, the uniform policy, the shortest proof."""
+        queries = self.candidates("test")
+        networks = [untrained(UNTRAINED_SEED + i) for i in range(self._evaluation.untrained_networks)]
+        # With its logits multiplied by 0 any network is the uniform policy.
+        flattened = networks[0] if networks else untrained(UNTRAINED_SEED)
+        greedy = [self._evaluator.greedy(policy, params, queries)[0] for params in networks]
+        marginal = [self._evaluator.marginal(policy, params, queries)[0] for params in networks[:UNTRAINED_MARGINAL]]
+        uniform, _ = self._evaluator.marginal(policy, flattened, queries, sharpness=0.0)
+        return {
+            "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},
+            "uniform": {"marginal": uniform},
+            "shortest_proof": {"greedy": shortest_proof_baseline(self.env, self.env_params, queries)},
+        }
+
+    def prove(self, policy: Policy, params: PyTree, query: str) -> dict[str, Any]:
+        """The greedy attempt at a proof of a ground atom, as JSON data.
+
+        Returns:
+            ``query``, ``proved``, ``stopped_by`` (what ended an attempt that is no proof, else None) and ``steps``.
+
+        Raises:
+            PPOJaxError: the knowledge base cannot read the query.
+        """
+        kb = self.dataset.kb
+        atom = np.array(kb.parse_atom(query), np.int32)
+        queries = Candidates(atom[None, None], np.ones((1, 1), bool), np.zeros(1, np.int32))
+        _, attempts = self._evaluator.greedy(policy, params, queries)
+        steps = explain(kb, atom, attempts.kinds[0], attempts.constants[0], attempts.log_probs[0])
+        stopped_by = None
+        if not attempts.proved[0]:
+            if len(steps) >= self.env.max_depth and steps[-1].action != "end":
+                stopped_by = f"the depth limit of {self.env.max_depth} steps"
+            else:
+                forced = attempts.choices[0][len(steps) - 1] == 1
+                stopped_by = "no action but `end` was left" if forced else "the agent chose to give up"
+        return {
+            "query": query,
+            "proved": stopped_by is None,
+            "stopped_by": stopped_by,
+            "steps": [step.to_dict() for step in steps],
+        }
+
+    def play(self, policy: Policy, params: PyTree, *, seed: int, n: int, max_steps: int) -> Played:
+        """Attempts at `n` of the test queries, drawn by `seed`; at all of them where they are fewer.
+
+        Raises:
+            PPOJaxError: there are no queries.
+        """
+        self.check()
+        queries, kb = self.dataset.queries["test"], self.dataset.kb
+        chosen = np.random.default_rng(seed).permutation(len(queries))[:n]
+        proofs = [self.prove(policy, params, kb.format_atom(queries[i])) for i in chosen]
+        return Played({"proofs": proofs}, gif=None)
+
+    def _judge(
+        self, policy: Policy, params: PyTree, split: str, protocols: Iterable[str]
+    ) -> dict[str, tuple[dict[str, Any], Any]]:
+        """Summary for each of `protocols`, and the `Attempts` or `MarginalProofs` behind it."""
+        judge: dict[str, Callable[..., Any]] = {
+            "greedy": self._evaluator.greedy,
+            "marginal": self._evaluator.marginal,
+        }
+        queries = self.candidates(split)
+        return {name: judge[name](policy, params, queries) for name in protocols}
+
+    @cached_property
+    def _value_queries(self) -> dict[str, Candidates]:
+        return {
+            split: candidates(self.dataset, split, self.env.corrupt, n_corruptions=20, n_queries=500)
+            for split in ("valid", "train")
+        }
+
+    def _judged_queries(self, queries: Candidates, greedy: Attempts, marginal: MarginalProofs) -> list[dict[str, Any]]:
+        """Each query with its best candidates, scores, expected reciprocal rank and greedy proofs."""
+        kb, shape = self.dataset.kb, queries.valid.shape
+        scores, masses = greedy.log_prob.reshape(shape), np.exp(marginal.log_prob.reshape(shape))
+        reciprocal = ranking.expected_reciprocal_rank(*ranking.ranks(scores, queries.valid))
+        rows = []
+        for r in range(shape[0]):
+            order = [0, *(1 + np.argsort(-masses[r, 1:] - (scores[r, 1:] > -np.inf), kind="stable"))]
+            shown = []
+            for c in [c for c in order if queries.valid[r, c]][: CANDIDATES_SHOWN + 1]:
+                m = r * shape[1] + c
+                steps = explain(kb, queries.atoms[r, c], greedy.kinds[m], greedy.constants[m], greedy.log_probs[m])
+                shown.append(
+                    {
+                        "query": kb.format_atom(queries.atoms[r, c]),
+                        "label": c == 0,
+                        "greedy_log_prob": float(scores[r, c]),
+                        "marginal_probability": float(masses[r, c]),
+                        "proved": bool(greedy.proved[m]),
+                        "steps": [step.to_dict() for step in steps],
+                    }
+                )
+            rows.append({"query": shown[0]["query"], "reciprocal_rank": reciprocal[r], "candidates": shown})
+        return rows
+
+
+def is_named(config: Config) -> bool:
+    """Whether ``[task]`` names a proof task."""
+    return names_data_set(config.task.env_id, config.task.dataset)
+
+
+def make(config: Config) -> ProofTask:
+    """The proof task that ``[task]`` names.
+
+    Raises:
+        PPOJaxError: data that cannot be read.
+    """
+    task = config.task
+    env = proof.make(
+        task.dataset or (task.env_id or "").removeprefix(PREFIX),
+        rules=task.rules,
+        max_atoms=task.max_atoms,
+        max_successors=task.max_successors,
+        corrupt=task.corrupt,
+        max_depth=task.max_depth,
+        negative_ratio=task.negative_ratio,
+        reward=task.reward,
+        end_action=task.end_action,
+        collapse_proved=task.collapse_proved,
+        prune_visited=task.prune_visited,
+        fact_dropout=task.fact_dropout,
+        observe_successors=config.network.network not in (DEFAULT_NETWORK, "auto"),
+    )
+    return ProofTask(env, config.evaluation)
+
+
+def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:
+    """Counts of a data set, and how much of it can be proved within the default depth.
+
+    Raises:
+        PPOJaxError: the data cannot be read.
+    """
+    task = ProofTask(proof.make(name_or_folder, rules=rules), EvaluationConfig())
+    return task.data_summary() | datasets.describe(task.dataset)
+
+
+def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over networks of every number, with `mrr` of each; intervals over queries have no mean and go."""
+    first = summaries[0]
+    mean = {
+        key: float(np.mean([s[key] for s in summaries])) if isinstance(value, float) else value
+        for key, value in first.items()
+        if key != "mrr_interval"
+    }
+    return mean | {"mrr_each": [s["mrr"] for s in summaries]}

@@ -1,0 +1,41 @@
+"""How the results of an episode task are read and shown; JAX is not needed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ppo_jax.results import Path, Results, Table, number
+
+__all__ = ["EpisodeTaskResults"]
+
+Json = Mapping[str, Any]
+
+
+class EpisodeTaskResults(Results):
+    """A result holds the mean return of whole episodes, its spread, their mean length and how many there were."""
+
+    scores: ClassVar[Mapping[str, Path]] = {"return": ("return_mean",)}
+    compared: ClassVar[Mapping[str, Path]] = {"return": ("return_mean",)}
+    form = ".2f"
+
+    def baseline_rows(self, baselines: Json) -> dict[str, Json]:
+        """The random policy; older runs have none."""
+        return {"random policy": baselines["random"]} if baselines else {}
+
+    def table(self, rows: Mapping[str, Json]) -> Table:
+        """Return, its standard deviation, length, episodes."""
+        keys = ("return_mean", "return_std", "length_mean")
+        cells = (
+            (name, *(number(result[key], self.form) for key in keys), str(result["episodes"]))
+            for name, result in rows.items()
+        )
+        return Table(("", "return", "std", "length", "episodes"), tuple(cells))
+
+    def notes(self, rows: Mapping[str, Json]) -> list[str]:
+        """Nothing: the table says it all."""
+        return []
+
+    def data_note(self, data: Json) -> str | None:
+        """Nothing: there is no data."""
+        return None

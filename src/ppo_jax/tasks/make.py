@@ -1,0 +1,96 @@
+"""From a configuration to a task and its network."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from flax import linen as nn
+
+from ppo_jax.config import Config
+from ppo_jax.config.schema import NetworkConfig
+from ppo_jax.proving import task as proof_task
+from ppo_jax.proving.environment import ProofEnv
+from ppo_jax.tasks import gymnax as gymnax_envs
+from ppo_jax.tasks.episodes import EpisodeTask
+from ppo_jax.tasks.task import Task
+from ppo_jax.types import Environment, PPOJaxError
+
+__all__ = ["adapt", "make_network", "make_task"]
+
+REQUIRED = ("action_space", "can_truncate", "default_params", "reset", "step")  # of an Environment
+
+
+def make_task(config: Config, env: Any = None) -> Task:
+    """The task that ``[task]`` names, or the one of an environment of your own.
+
+    Args:
+        config: the configuration.
+        env: an `Environment`, or one of gymnax's.
+
+    Raises:
+        PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere, or no environment.
+    """
+    name = config.task.env_id or ""
+    if env is not None:
+        env = adapt(env, "env")
+    elif proof_task.is_named(config):
+        return proof_task.make(config)
+    elif ":" in name:
+        env = adapt(_imported(name, "task.env_id")(), f"task.env_id = {name!r}")
+    else:
+        env = gymnax_envs.make(name)
+    if isinstance(env, ProofEnv):
+        return proof_task.ProofTask(env, config.evaluation)
+    return EpisodeTask(env, config.evaluation.eval_episodes, name)
+
+
+def make_network(config: NetworkConfig, task: Task) -> nn.Module:
+    """The network that ``[network]`` names, for `task`.
+
+    Raises:
+        PPOJaxError: it does not fit the task, or an import path leads nowhere.
+    """
+    if ":" in config.network:
+        network: nn.Module = _imported(config.network, "network.network")(action_space=task.env.action_space)
+        return network
+    return task.default_network(config)
+
+
+def adapt(env: Any, place: str) -> Environment:
+    """`env` as an `Environment`: itself, or one of gymnax's behind the adapter.
+
+    Args:
+        env: what should be an environment.
+        place: begins every error.
+
+    Raises:
+        PPOJaxError: it is neither; says what it lacks.
+    """
+    if isinstance(env, type):
+        raise PPOJaxError(f"{place}: {env.__name__} is a class; an instance is needed")
+    if isinstance(env, Environment):
+        return env
+    if hasattr(env, "step_env"):
+        return gymnax_envs.from_environment(env)
+    if any(cls.__module__.split(".")[0] in ("gymnasium", "gym") for cls in type(env).__mro__):
+        raise PPOJaxError(
+            f"{place}: {type(env).__name__} is one of Gymnasium's, whose steps are not JAX functions and cannot be "
+            "compiled; name a gymnax id (`ppo-jax envs` lists them), or write reset and step in JAX"
+        )
+    missing = [name for name in REQUIRED if not hasattr(env, name)]
+    raise PPOJaxError(
+        f"{place}: neither a ppo_jax Environment nor one of gymnax's: {type(env).__name__} has no {', '.join(missing)}"
+    )
+
+
+def _imported(path: str, place: str) -> Any:
+    module_name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+        raise PPOJaxError(f"{place} = {path!r}: expected an import path such as my_package.module:Name")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise PPOJaxError(f"{place} = {path!r}: cannot import {module_name}: {error}") from None
+    except AttributeError:
+        raise PPOJaxError(f"{place} = {path!r}: {module_name} has no {attribute}") from None
