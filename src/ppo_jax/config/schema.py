@@ -103,6 +103,10 @@ class PPOConfig:
     sequence_length: Count | None = None
     """Steps of the sequences that minibatches are made of; must divide n_steps. By default 1 without a recurrent core,
     and with one the largest divisor of n_steps and batch_size up to 16. A network of your own with memory sets it."""
+    loss: str | None = None
+    """Import path `package.module:loss` of a loss of your own, in place of PPO's (docs/ppo.md)."""
+    optimizer: str | None = None
+    """Import path `package.module:make` of a function that returns an optax optimizer, in place of Adam."""
     normalize_advantage: bool = True
     """Standardise the advantages of each minibatch."""
     bootstrap_truncation: bool = True

@@ -22,8 +22,10 @@ def export_policy(policy: Policy, file: str | Path) -> dict[str, Any]:
     """Write `policy` as a ``jax.export`` artifact, and beside it a JSON file that says how to call it.
 
     The artifact holds the parameters and maps observations [n, ...], and random keys [n] unless the policy is
-    deterministic, to actions [n, ...], those of ``jax.vmap(policy)``; n is free. It is compiled where it is loaded, for
-    any of `PLATFORMS`, and calls nothing on the host. JAX promises to read it for six months of releases.
+    deterministic, to actions [n, ...], those of ``jax.vmap(policy)``; n is free. With a memory it also takes the carry
+    [n, ...] and returns the next one; the description has the one that an episode begins with. The artifact is compiled
+    where it is loaded, for any of `PLATFORMS`, and calls nothing on the host. JAX promises to read it for six months of
+    releases.
 
     Returns:
         The content of the JSON file, which is named as the artifact with the suffix ``.json``.
@@ -36,9 +38,20 @@ def export_policy(policy: Policy, file: str | Path) -> dict[str, Any]:
     if description == file:
         raise PPOJaxError(f"{file}: its description is written to the file of that name; choose another suffix")
     (n,) = export.symbolic_shape("n")
-    shapes = [policy.observation] if policy.deterministic else [policy.observation, jax.random.key(0)]
-    inputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), shapes)
-    exported = export.export(jax.jit(jax.vmap(policy)), platforms=PLATFORMS)(*inputs)
+    arguments = {"observation": policy.observation}
+    if not policy.deterministic:
+        arguments["key"] = jax.random.key(0)
+    if policy.has_memory:
+        arguments["carry"] = policy.initial_carry
+    inputs = {
+        name: jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), value)
+        for name, value in arguments.items()
+    }
+
+    def act(*values: PyTree) -> Any:
+        return policy(**dict(zip(inputs, values, strict=True)))
+
+    exported = export.export(jax.jit(jax.vmap(act)), platforms=PLATFORMS)(*inputs.values())
     described = _describe(policy, inputs, exported)
     artifact = bytes(exported.serialize())
     files.write_atomically(description, json.dumps(described, indent=2, allow_nan=False) + "\n")
@@ -46,7 +59,7 @@ def export_policy(policy: Policy, file: str | Path) -> dict[str, Any]:
     return described
 
 
-def _describe(policy: Policy, inputs: list[PyTree], exported: export.Exported) -> dict[str, Any]:
+def _describe(policy: Policy, inputs: dict[str, PyTree], exported: export.Exported) -> dict[str, Any]:
     task, space = policy.experiment.config.task, policy.action_space
     action = _array(exported.out_avals[0])
     if isinstance(space, Discrete):
@@ -55,11 +68,15 @@ def _describe(policy: Policy, inputs: list[PyTree], exported: export.Exported) -
         action |= {"type": "box", "low": list(space.low), "high": list(space.high)}
     if (meaning := policy.experiment.task.action_meaning) is not None:
         action["meaning"] = meaning
+    memory = {}
+    if policy.has_memory:
+        memory["initial_carry"] = jax.tree.map(lambda x: x.tolist(), policy.initial_carry)
     return {
         "env_id": task.env_id or task.dataset,
         "deterministic": policy.deterministic,
-        "inputs": dict(zip(("observation", "key"), (jax.tree.map(_array, x) for x in inputs), strict=False)),
+        "inputs": {name: jax.tree.map(_array, x) for name, x in inputs.items()},
         "action": action,
+        **memory,
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
     }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from ppo_jax.ops.network import has_memory
 from ppo_jax.runs import runner
 from ppo_jax.runs.experiment import Experiment, PolicyParams
 from ppo_jax.types import ActionSpace, Box, PPOJaxError, PyTree
@@ -17,9 +18,11 @@ from ppo_jax.types import ActionSpace, Box, PPOJaxError, PyTree
 __all__ = ["Policy", "load_policy", "shapes_of"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Policy:
     """What to do in one observation: ``policy(observation, key) -> action``, pure and without a batch.
+
+    With a memory it is ``policy(observation, key, carry) -> (action, carry)``; an episode begins with `initial_carry`.
 
     Its parameters are constants of whatever compiles it. A policy just trained, without a run folder, is
     ``Policy(experiment, policy_params(experiment.trainer, state))`` with `ppo_jax.runs.experiment.policy_params`.
@@ -40,7 +43,17 @@ class Policy:
         env = self.experiment.env
         return jax.eval_shape(env.reset, jax.random.key(0), env.default_params)[0]
 
-    def __call__(self, observation: PyTree, key: jax.Array | None = None) -> jax.Array:
+    @property
+    def has_memory(self) -> bool:
+        """Whether it takes a carry and returns the next one."""
+        return has_memory(self.experiment.trainer.network)
+
+    @property
+    def initial_carry(self) -> PyTree:
+        """The memory at the beginning of an episode; () without."""
+        return jax.tree.map(lambda x: x[0], self.experiment.policy.initial_carry(1))
+
+    def __call__(self, observation: PyTree, key: jax.Array | None = None, carry: PyTree = ()) -> Any:
         """The action to take.
 
         Args:
@@ -48,27 +61,36 @@ class Policy:
                 dictionary with ``action_mask`` never gets an action that the mask forbids. `observation` of the class
                 has its shapes.
             key: draws the action; a deterministic policy ignores it.
+            carry: of a policy with memory: `initial_carry`, or what the step before returned.
 
         Returns:
-            [] int32, or [size] float32 within the bounds of the Box.
+            [] int32, or [size] float32 within the bounds of the Box. With a memory a pair, the action and the next
+            carry.
 
         Raises:
-            PPOJaxError: an observation of another shape, or a key missing; under jit while it is traced.
+            PPOJaxError: an observation or a carry of another shape, or a key missing; under jit while it is traced.
         """
-        self._check(observation, key)
+        self._check(observation, key, carry)
         batch = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype)[None], observation, self.observation)
-        distribution, _ = self.experiment.policy(self.params, batch)
+        memory = jax.tree.map(lambda x: jnp.asarray(x)[None], carry)
+        distribution, _, memory = self.experiment.policy(self.params, batch, memory, jnp.zeros(1, bool))
         action = (distribution.mode() if self.deterministic else distribution.sample(key))[0]
         if isinstance(self.action_space, Box):
-            return jnp.clip(
-                action, *(jnp.asarray(x, action.dtype) for x in (self.action_space.low, self.action_space.high))
-            )
-        return action
+            low, high = (jnp.asarray(x, action.dtype) for x in (self.action_space.low, self.action_space.high))
+            action = jnp.clip(action, low, high)
+        return (action, jax.tree.map(lambda x: x[0], memory)) if self.has_memory else action
 
-    def _check(self, observation: PyTree, key: jax.Array | None) -> None:
+    def _check(self, observation: PyTree, key: jax.Array | None, carry: PyTree) -> None:
         if key is None and not self.deterministic:
             raise PPOJaxError(
                 "policy: needs a key to draw an action, policy(observation, key); or load it deterministic"
+            )
+        if shapes_of(carry) != shapes_of(self.initial_carry):
+            raise PPOJaxError(
+                "policy: it has a memory: action, carry = policy(observation, key, carry), at first with "
+                "policy.initial_carry"
+                if self.has_memory
+                else "policy: it has no memory, and takes no carry"
             )
         given, expected = shapes_of(observation), shapes_of(self.observation)
         if given != expected:

@@ -22,9 +22,9 @@ from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
 __all__ = ["PROVED", "Derivations", "Open", "Policy", "estimate", "in_blocks", "onward", "visit"]
 
 PyTree = Any
-# (policy parameters, observation with one batch axis) -> distribution over actions and value; parameters are traced.
+# (parameters, observations [n, ...], (), start [n] bool) -> distribution over actions, value and (); it has no memory.
 # Programs are compiled for each: equal policies share them.
-Policy = Callable[[PyTree, dict[str, jax.Array]], tuple[Categorical, jax.Array]]
+Policy = Callable[[PyTree, dict[str, jax.Array], PyTree, jax.Array], tuple[Categorical, jax.Array, PyTree]]
 
 BATCH = 256  # nodes that are derived, or places at which a policy is asked, in one call of a compiled program
 MEMORY = 2**30  # bytes of nodes kept
@@ -173,7 +173,7 @@ def estimate(derivations: Derivations, policy: Policy, policy_params: PyTree, pa
 def _log_probs(
     env: ProofEnv, policy: Policy, policy_params: PyTree, sharpness: jax.Array, states: ProofState
 ) -> jax.Array:
-    distribution, _ = policy(policy_params, jax.vmap(env.observe)(states))
+    distribution, *_ = _ask(env, policy, policy_params, states)
     log_probs = distribution._replace(logits=sharpness * distribution.logits).log_probs()
     return jnp.where(states.action_mask, log_probs, -jnp.inf)
 
@@ -181,7 +181,11 @@ def _log_probs(
 # Apart: most places are asked for actions alone, and marginal evaluations take a sixth less without the critic.
 @partial(jax.jit, static_argnums=(0, 1))
 def _values(env: ProofEnv, policy: Policy, policy_params: PyTree, states: ProofState) -> jax.Array:
-    return policy(policy_params, jax.vmap(env.observe)(states))[1]
+    return _ask(env, policy, policy_params, states)[1]
+
+
+def _ask(env: ProofEnv, policy: Policy, policy_params: PyTree, states: ProofState) -> Any:
+    return policy(policy_params, jax.vmap(env.observe)(states), (), states.depth == 0)
 
 
 class _Rows:

@@ -38,6 +38,7 @@ CANDIDATES_SHOWN = 10  # corruptions of a query in ``queries.jsonl``
 class ProofTask:
     """Proving the queries of a data set; satisfies `ppo_jax.tasks.task.Task`."""
 
+    takes_memory = False  # a search asks for one state at many places, not along one episode
     results = ProofResults()
     action_meaning = "index into action_mask: the successor to move to, the last one to give up"
 
@@ -75,6 +76,8 @@ class ProofTask:
                 f"network.network = {name!r} does not fit this task; use {', '.join(NETWORKS)} or an import path "
                 "module:Class"
             )
+        if config.core != "none":
+            raise PPOJaxError(f"network.core = {config.core!r}: a proof network has no memory; use core = 'none'")
         sizes = self.env.sizes
         return NETWORKS[name](
             n_predicates=sizes.n_predicates,

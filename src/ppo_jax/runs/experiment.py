@@ -9,17 +9,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
 from ppo_jax.devices.collectives import default_collectives
+from ppo_jax.networks.check import check_network
+from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization
 from ppo_jax.results import Judged
-from ppo_jax.tasks.make import make_network, make_task
+from ppo_jax.tasks.make import imported, make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import EpisodeStatistics
-from ppo_jax.types import Environment
+from ppo_jax.types import Environment, PPOJaxError
 
 __all__ = [
     "Experiment",
@@ -47,12 +50,21 @@ class NetworkPolicy:
 
     network: nn.Module
 
-    def __call__(self, params: PolicyParams, observation: PyTree) -> tuple[Any, jax.Array]:
-        """Distribution and value in raw return units, for raw observations [n, ...]."""
+    def initial_carry(self, n: int) -> PyTree:
+        """Memory [n, ...] at the beginning of n episodes; () without."""
+        return network_calls.initial_carry(self.network, n)
+
+    def __call__(
+        self, params: PolicyParams, observation: PyTree, carry: PyTree, start: jax.Array
+    ) -> tuple[Any, jax.Array, PyTree]:
+        """Distribution, value in raw return units and next memory, for raw observations [n, ...].
+
+        `start` [n] bool says where an episode begins.
+        """
         observation = normalization.normalize_observation(params.observation_moments, observation)
-        output: Any = self.network.apply(params.params, observation)
-        distribution, value = output
-        return distribution, normalization.denormalize(params.value_moments, value) * params.reward_scale
+        distribution, value, carry = network_calls.apply(self.network, params.params, observation, carry, start)
+        value = normalization.denormalize(params.value_moments, value) * params.reward_scale
+        return distribution, value, carry
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +82,7 @@ class Experiment:
 
     @property
     def policy(self) -> NetworkPolicy:
-        """What is judged and used: ``policy(params, observation) -> (distribution, value)``."""
+        """What is judged and used."""
         return NetworkPolicy(self.trainer.network)
 
     def untrained(self, seed: int) -> PolicyParams:
@@ -131,25 +143,44 @@ def _copy(tree: PolicyParams) -> PolicyParams:
     return jax.tree.map(jnp.copy, tree)
 
 
-def build(config: Config, *, env: Any = None, network: nn.Module | None = None) -> Experiment:
-    """Task, network and trainer of a configuration.
+def build(
+    config: Config,
+    *,
+    env: Any = None,
+    network: nn.Module | None = None,
+    loss: ppo.Loss | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+) -> Experiment:
+    """Task, network and trainer of a configuration; each of the arguments takes the place of what it names.
 
     Args:
         config: the configuration.
-        env: an environment of your own in place of the one that ``[task]`` names: an `Environment`, or one of gymnax's.
-        network: a network of your own, in place of the one that ``[network]`` names.
+        env: an environment of your own, an `Environment` or one of gymnax's.
+        network: a network of your own.
+        loss: ``(params, trainer, batch, scheduled, hyperparams) -> (loss [], metrics)``, as `ppo.loss`.
+        optimizer: any transformation of optax whose updates are added to the parameters.
 
     Raises:
-        PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere, or an `env` that lacks
-            what an environment needs.
+        PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere, an `env` that lacks
+            what an environment needs, or a network that does not fit it.
     """
     task = make_task(config, env)
+    own = network is not None or ":" in config.network.network
     network = make_network(config.network, task) if network is None else network
+    if own:
+        check_network(network, task.env, task.env_params)
+    if network_calls.has_memory(network) and not task.takes_memory:
+        raise PPOJaxError("network: it has a memory, and a policy with memory cannot be judged on a proof task")
+    loss = imported(config.ppo.loss, "ppo.loss") if loss is None and config.ppo.loss else loss
+    if optimizer is None:
+        optimizer = imported(config.ppo.optimizer, "ppo.optimizer")() if config.ppo.optimizer else ppo.adam()
     trainer = ppo.Trainer(
         env=EpisodeStatistics(task.env),
         env_params=task.env_params,
         network=network,
         settings=config.settings,
+        optimizer=optimizer,
+        loss=ppo.loss if loss is None else loss,
         collectives=default_collectives(),
     )
     return Experiment(config, task, trainer)

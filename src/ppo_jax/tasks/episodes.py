@@ -17,7 +17,8 @@ import numpy as np
 from flax import linen as nn
 
 from ppo_jax.config.schema import NetworkConfig
-from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.networks.check import check_network
+from ppo_jax.networks.make import NETWORKS, make
 from ppo_jax.results import Judged, Played, Results
 from ppo_jax.tasks.episode_results import EpisodeTaskResults
 from ppo_jax.tasks.task import Policy
@@ -38,6 +39,7 @@ class EpisodeTask:
     n_episodes: int  # of an evaluation
     env_id: str
 
+    takes_memory: ClassVar[bool] = True
     results: ClassVar[Results] = EpisodeTaskResults()
     warnings: ClassVar[tuple[str, ...]] = ()
     sha256: ClassVar[str | None] = None
@@ -49,22 +51,30 @@ class EpisodeTask:
         return self.env.default_params
 
     def default_network(self, config: NetworkConfig) -> nn.Module:
-        """An MLP.
+        """An MLP, or a CNN for images; with a memory where the configuration asks for a core.
 
         Raises:
-            PPOJaxError: the name is of another network.
+            PPOJaxError: the name is of another network, or a CNN is to see what is no image.
         """
-        if config.network not in ("auto", "mlp"):
+        name = "mlp" if config.network == "auto" else config.network
+        if name not in NETWORKS:
             raise PPOJaxError(
-                f"network.network = {config.network!r} does not fit this task; use mlp or an import path module:Class"
+                f"network.network = {name!r} does not fit this task; use {', '.join(NETWORKS)} or an import path "
+                "module:Class"
             )
-        return MLPActorCritic(
-            action_space=self.env.action_space,
+        network = make(
+            name,
+            self.env.action_space,
+            core=config.core,
+            core_size=config.core_size,
             hidden_sizes=config.hidden_sizes,
             activation=config.activation,
             residual_layers=config.residual_layers,
             separate_critic=config.separate_critic,
         )
+        if name == "cnn":
+            check_network(network, self.env, self.env_params)
+        return network
 
     def check(self) -> None:
         """Nothing can be missing."""
@@ -118,18 +128,27 @@ def _evaluation_key(seed: int, split: str) -> jax.Array:
 def _evaluate(
     env: Environment, policy: Policy, n_episodes: int, env_params: PyTree, params: PyTree, key: jax.Array
 ) -> EpisodeResults:
-    def most_likely(observation: PyTree, _: jax.Array) -> jax.Array:
-        actions: jax.Array = policy(params, observation)[0].mode()
-        return actions
+    def most_likely(observation: PyTree, carry: PyTree, start: jax.Array, _: jax.Array) -> tuple[jax.Array, PyTree]:
+        distribution, _, carry = policy(params, observation, carry, start)
+        return distribution.mode(), carry
 
-    limit = _step_limit(env)
-    return evaluate_episodes(env, env_params, most_likely, key, max_steps=limit, n_episodes=n_episodes)
+    return evaluate_episodes(
+        env,
+        env_params,
+        most_likely,
+        key,
+        carry=policy.initial_carry(n_episodes),
+        max_steps=_step_limit(env),
+        n_episodes=n_episodes,
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _evaluate_random(env: Environment, n_episodes: int, env_params: PyTree, key: jax.Array) -> EpisodeResults:
-    act, limit = partial(random_actions, env.action_space), _step_limit(env)
-    return evaluate_episodes(env, env_params, act, key, max_steps=limit, n_episodes=n_episodes)
+    def act(observation: PyTree, carry: PyTree, start: jax.Array, key: jax.Array) -> tuple[jax.Array, PyTree]:
+        return random_actions(env.action_space, observation, key), carry
+
+    return evaluate_episodes(env, env_params, act, key, max_steps=_step_limit(env), n_episodes=n_episodes)
 
 
 def _step_limit(env: Environment) -> int:
@@ -173,6 +192,7 @@ class EpisodeResults(NamedTuple):
 class _Progress(NamedTuple):
     key: jax.Array
     observation: PyTree  # [N, ...]
+    carry: PyTree  # [N, ...] the policy's memory
     state: PyTree  # [N, ...]
     results: EpisodeResults
     step: jax.Array  # [] int32
@@ -181,9 +201,10 @@ class _Progress(NamedTuple):
 def evaluate_episodes(
     env: Environment,
     params: PyTree,
-    policy: Callable[[PyTree, jax.Array], jax.Array],
+    act: Callable[[PyTree, PyTree, jax.Array, jax.Array], tuple[jax.Array, PyTree]],
     key: jax.Array,
     *,
+    carry: PyTree = (),
     max_steps: int,
     n_episodes: int = 128,
 ) -> EpisodeResults:
@@ -192,8 +213,10 @@ def evaluate_episodes(
     Args:
         env: the environment, unbatched.
         params: its parameters, shared by all episodes.
-        policy: ``(observations [N, ...], key) -> actions [N, ...]``; the network's mode ignores the key.
+        act: ``(observations [N, ...], carry [N, ...], start [N], key) -> (actions [N, ...], carry)``; `start` is true
+            at the first step.
         key: determines resets, transitions and the policy's choices.
+        carry: [N, ...] memory at the beginning; () without.
         max_steps: steps after which the episodes still running are given up. Every gymnax id ends by itself within its
             ``max_episode_length``; an environment that never ends yields no finished episode at all.
         n_episodes: N, the episodes played in parallel.
@@ -210,7 +233,8 @@ def evaluate_episodes(
 
     def advance(progress: _Progress) -> _Progress:
         key, key_policy, key_env = jax.random.split(progress.key, 3)
-        actions = policy(progress.observation, key_policy)
+        start = jnp.broadcast_to(progress.step == 0, (n_episodes,))
+        actions, carry = act(progress.observation, progress.carry, start, key_policy)
         step = step_all(jax.random.split(key_env, n_episodes), progress.state, actions, params)
         returns, lengths, finished = progress.results
         results = EpisodeResults(
@@ -218,15 +242,15 @@ def evaluate_episodes(
             lengths=jnp.where(finished, lengths, lengths + 1),
             finished=finished | step.terminated | step.truncated,
         )
-        return _Progress(key, step.observation, step.state, results, progress.step + 1)
+        return _Progress(key, step.observation, carry, step.state, results, progress.step + 1)
 
     nothing_yet = EpisodeResults(
         returns=jnp.zeros(n_episodes, jnp.float32),
         lengths=jnp.zeros(n_episodes, jnp.int32),
         finished=jnp.zeros(n_episodes, bool),
     )
-    start = _Progress(key_steps, observation, state, nothing_yet, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(running, advance, start).results
+    beginning = _Progress(key_steps, observation, carry, state, nothing_yet, jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(running, advance, beginning).results
 
 
 def summarize(results: EpisodeResults) -> dict[str, Any]:
@@ -274,14 +298,17 @@ def _play(
 ) -> tuple[PyTree, jax.Array, jax.Array]:
     """States before each of `max_steps` steps, rewards and whether an episode ended there, [max_steps, ...] each."""
 
-    def step(carry: tuple[PyTree, PyTree], key: jax.Array) -> tuple[tuple[PyTree, PyTree], Any]:
-        observation, state = carry
+    def step(now: tuple[Any, ...], key: jax.Array) -> tuple[tuple[Any, ...], Any]:
+        observation, state, carry, start = now
         _, key_env = jax.random.split(key)
-        action = policy(params, jax.tree.map(lambda x: x[None], observation))[0].mode()[0]
-        taken = env.step(key_env, state, action, env_params)
-        return (taken.observation, taken.state), (state, taken.reward, taken.terminated | taken.truncated)
+        batch = jax.tree.map(lambda x: x[None], observation)
+        distribution, _, carry = policy(params, batch, carry, start[None])
+        taken = env.step(key_env, state, distribution.mode()[0], env_params)
+        done = taken.terminated | taken.truncated
+        return (taken.observation, taken.state, carry, done), (state, taken.reward, done)
 
     key_reset, key_steps = jax.random.split(key)
-    start = env.reset(key_reset, env_params)
-    played: tuple[PyTree, jax.Array, jax.Array] = jax.lax.scan(step, start, jax.random.split(key_steps, max_steps))[1]
+    beginning = (*env.reset(key_reset, env_params), policy.initial_carry(1), jnp.array(True))
+    keys = jax.random.split(key_steps, max_steps)
+    played: tuple[PyTree, jax.Array, jax.Array] = jax.lax.scan(step, beginning, keys)[1]
     return played

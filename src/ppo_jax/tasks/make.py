@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from ppo_jax.config import Config
 from ppo_jax.config.schema import NetworkConfig
+from ppo_jax.networks.make import from_class
 from ppo_jax.proving import task as proof_task
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.tasks import gymnax as gymnax_envs
@@ -16,7 +17,7 @@ from ppo_jax.tasks.episodes import EpisodeTask
 from ppo_jax.tasks.task import Task
 from ppo_jax.types import Environment, PPOJaxError
 
-__all__ = ["adapt", "make_network", "make_task"]
+__all__ = ["adapt", "imported", "make_network", "make_task"]
 
 REQUIRED = ("action_space", "can_truncate", "default_params", "reset", "step")  # of an Environment
 
@@ -37,7 +38,7 @@ def make_task(config: Config, env: Any = None) -> Task:
     elif proof_task.is_named(config):
         return proof_task.make(config)
     elif ":" in name:
-        env = adapt(_imported(name, "task.env_id")(), f"task.env_id = {name!r}")
+        env = adapt(imported(name, "task.env_id")(), f"task.env_id = {name!r}")
     else:
         env = gymnax_envs.make(name)
     if isinstance(env, ProofEnv):
@@ -52,7 +53,8 @@ def make_network(config: NetworkConfig, task: Task) -> nn.Module:
         PPOJaxError: it does not fit the task, or an import path leads nowhere.
     """
     if ":" in config.network:
-        network: nn.Module = _imported(config.network, "network.network")(action_space=task.env.action_space)
+        place = f"network.network = {config.network!r}"
+        network: nn.Module = from_class(imported(config.network, "network.network"), task.env.action_space, place)
         return network
     return task.default_network(config)
 
@@ -84,7 +86,12 @@ def adapt(env: Any, place: str) -> Environment:
     )
 
 
-def _imported(path: str, place: str) -> Any:
+def imported(path: str, place: str) -> Any:
+    """What the import path ``package.module:name`` leads to.
+
+    Raises:
+        PPOJaxError: it leads nowhere; begins with `place`.
+    """
     module_name, _, attribute = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
         raise PPOJaxError(f"{place} = {path!r}: expected an import path such as my_package.module:Name")

@@ -17,8 +17,15 @@ __all__ = ["Policy", "Task"]
 class Policy(Hashable, Protocol):
     """What is judged: a function of its parameters and of observations. Equal policies share what is compiled."""
 
-    def __call__(self, params: PyTree, observation: PyTree) -> tuple[Any, Any]:
-        """Distribution over actions [n] and value [n] in raw return units, for raw observations [n, ...]."""
+    def initial_carry(self, n: int) -> PyTree:
+        """Memory [n, ...] at the beginning of n episodes; () without."""
+        ...
+
+    def __call__(self, params: PyTree, observation: PyTree, carry: PyTree, start: Any) -> tuple[Any, Any, PyTree]:
+        """Distribution over actions [n], value [n] in raw return units and next memory, for raw observations [n, ...].
+
+        `start` [n] bool says where an episode begins.
+        """
         ...
 
 
@@ -38,6 +45,11 @@ class Task(Protocol):
     @property
     def env_params(self) -> PyTree:
         """Parameters of the environment."""
+        ...
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether a policy with memory can be judged."""
         ...
 
     @property

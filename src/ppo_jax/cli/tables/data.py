@@ -9,8 +9,8 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
-from ppo_jax.proving.results import given_up, provable
 from ppo_jax.cli.console import count, make_console, make_pairs, make_table, say
+from ppo_jax.proving.results import given_up, provable
 
 __all__ = ["show_data", "show_data_check", "show_environments", "show_keys"]
 
