@@ -136,7 +136,10 @@ def build_index(
         )
 
     variable_base = sizes.n_constants + 2 * sizes.max_atoms  # rule variable -i becomes variable_base + i
-    code = lambda term: term if term > 0 else variable_base - term  # noqa: E731
+
+    def code(term: int) -> int:
+        return term if term > 0 else variable_base - term
+
     rules_table = np.zeros((sizes.n_predicates + 1, sizes.max_rules), np.int32)
     for predicate, numbers in rules_of.items():
         rules_table[predicate, : len(numbers)] = numbers
