@@ -122,7 +122,7 @@ def test_the_policy_is_that_of_the_run_under_jit_and_vmap(runs, name):
     policy, best = ppo_jax.load_policy(runs[name]), ppo_jax.load_policy(runs[name], deterministic=True)
     observations, keys = observations_of(policy, 6), jax.random.split(jax.random.key(1), 6)
     experiment, params = runner.load(runs[name])
-    distribution, _ = experiment.policy(params, observations)
+    distribution, _, _ = experiment.policy(params, observations, (), jnp.zeros(6, bool))
     wanted = distribution.mode()
     if name == "pendulum":
         wanted = jnp.clip(wanted, -2.0, 2.0)
@@ -144,7 +144,7 @@ def test_sampling_follows_the_distribution_and_boxes_are_clipped(runs):
     observation = jnp.array([1.0, 1.0, 0.1, -0.5])
     keys = jax.random.split(jax.random.key(0), 4000)
     share = float(jax.vmap(policy, in_axes=(None, 0))(observation, keys).mean())
-    distribution, _ = policy.experiment.policy(policy.params, observation[None])
+    distribution, _, _ = policy.experiment.policy(policy.params, observation[None], (), jnp.zeros(1, bool))
     assert share == pytest.approx(float(jnp.exp(distribution.log_probs()[0, 1])), abs=0.03)
     policy = ppo_jax.load_policy(runs["pendulum"])
     wide = jax.tree.map(lambda x: x, policy.params)
