@@ -19,7 +19,7 @@ from ppo_jax.runs.experiment import build
 from ppo_jax.sweeps import side_by_side, sweep
 from ppo_jax.sweeps.plan import by_program, make_plan
 from ppo_jax.types import PPOJaxError
-from tests.runs.test_resume import REPOSITORY, TOY, Killed, damage, lines
+from tests.runs.test_resume import MEMORY, REPOSITORY, TOY, Killed, damage, lines
 
 GRID = ("learning_rate=0.01,0.02", "ent_coef=0,0.1")
 QUICK = TOY.override({"total_timesteps": 128, "eval_interval": 2})  # 4 updates
@@ -138,6 +138,54 @@ def test_environments_are_bit_equal_and_floats_agree_after_an_update(together):
             np.testing.assert_array_equal(a, b)
         for a, b in zip(*map(jax.tree.leaves, (got.learner.params, want.learner.params)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "side by side"])
+def test_members_with_a_memory_are_the_runs_they_would_be_alone(tmp_path, together):
+    record = run(tmp_path / "sweep", MEMORY, grid=(), side_by_side=together)
+    assert (record["compiles"], record["programs"][0]["width"]) == (1, 2)
+    for member in record["members"]:
+        folder, alone = tmp_path / "sweep" / "members" / member["name"], tmp_path / member["name"]
+        runner.train(load_config(folder / "config.toml"), alone, progress=False)
+        for name in ("metrics.jsonl", "eval.jsonl"):
+            for a, b in zip(lines(folder / name), lines(alone / name), strict=True):
+                assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
+        ours, others = (jax.tree.leaves(runner.load(where, "last")[1]) for where in (folder, alone))
+        for a, b in zip(ours, others, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "backend, devices, asked, expected",
+    [
+        ("cpu", 1, None, False),
+        ("cpu", 2, None, True),
+        ("gpu", 1, None, True),
+        ("cpu", 1, True, True),
+        ("gpu", 1, False, False),
+    ],
+)
+def test_members_train_side_by_side_where_that_is_faster(tmp_path, monkeypatch, backend, devices, asked, expected):
+    """One after another on a CPU, side by side on an accelerator or several devices, otherwise as asked for."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    plan = make_plan(QUICK, 2, ["n_epochs=1,2"])
+    programs = sweep._claim(plan, tmp_path / "sweep", None, devices, asked)["programs"]
+    assert [(one["members"], one["devices"], one["side_by_side"]) for one in programs] == [(2, devices, expected)] * 2
+
+
+def test_a_sweep_keeps_the_order_it_began_with(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runner, "test", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path / "sweep", grid=(), side_by_side=True)
+    record = run(tmp_path / "sweep", grid=())
+    assert (record["status"], record["programs"][0]["side_by_side"]) == ("completed", True)
+
+
+def test_members_on_several_devices_train_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep.mesh, "require_devices", lambda devices: None)
+    with pytest.raises(PPOJaxError, match="--devices spreads members that train side by side"):
+        run(tmp_path / "sweep", devices=2, side_by_side=False)
+    assert not (tmp_path / "sweep" / "sweep.json").exists()
 
 
 def test_chunks_do_not_change_what_is_learnt(swept, tmp_path):
