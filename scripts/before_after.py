@@ -16,7 +16,7 @@ import jax
 
 from ppo_jax.analysis import report
 from ppo_jax.analysis.diagnose import diagnose, fix
-from ppo_jax.analysis.logs import RunLog, read_run
+from ppo_jax.analysis.readers import RunLog, read_run
 from ppo_jax.config import load_config
 from ppo_jax.runs import runner
 from ppo_jax.sweeps import sweep

@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_jax.analysis.compare import group, to_dict
+from ppo_jax.analysis.compare import to_dict
 from ppo_jax.analysis.diagnose import CAUSES, EXCLUDES, RULES, SEVERITIES, diagnose, fix
-from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
+from ppo_jax.analysis.readers import RunLog, read_run, read_sb3
+from ppo_jax.analysis.run_sets import gather_run_sets
 from ppo_jax.analysis.validate import validate
 from ppo_jax.config import Config, PPOConfig, ScheduleConfig, TaskConfig, from_dict
 from ppo_jax.types import PPOJaxError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IDS = [rule.id for rule in RULES]
-COLUMNS = sorted({name for rule in RULES for group in rule.columns for name in group.split("|")} - {"update"})
+COLUMNS = sorted({name for rule in RULES for names in rule.columns for name in names.split("|")} - {"update"})
 
 
 def flat(config: Config) -> dict:
@@ -258,4 +259,4 @@ def test_any_series_and_any_subset_of_columns_is_read_without_contradiction(n, c
     if not unknown:
         from_dict(tomllib.loads(fix(log, diagnosis)))
     validate([log])
-    json.dumps(to_dict(group([log])), allow_nan=False)
+    json.dumps(to_dict(gather_run_sets([log])), allow_nan=False)

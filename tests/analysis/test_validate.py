@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.validate import FAIL, INFORMATION, NOT_JUDGED, PASS, Thresholds, passed, to_dict, validate
 from ppo_jax.types import PPOJaxError
 

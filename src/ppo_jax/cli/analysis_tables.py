@@ -13,8 +13,8 @@ from rich.text import Text
 from ppo_jax.cli.tables import make_console, make_pairs, make_table
 
 if TYPE_CHECKING:
-    from ppo_jax.analysis.compare import Group
     from ppo_jax.analysis.diagnose import Diagnosis
+    from ppo_jax.analysis.run_sets import RunSet
     from ppo_jax.analysis.validate import Check
 
 __all__ = ["show_comparison", "show_diagnosis", "show_study", "show_sweep", "show_validation"]
@@ -25,7 +25,7 @@ LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
 
 def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
     """Each finding with what was seen, why, and what to do; then what could not be judged."""
-    from ppo_jax.analysis.view import NO_UPDATE
+    from ppo_jax.analysis.rules.rule import NO_UPDATE
 
     console = make_console()
     counts = {s: sum(f.severity == s for f in diagnosis.findings) for s in ("error", "warning", "info")}
@@ -69,7 +69,7 @@ def show_validation(runs: Sequence[str], checks: Sequence[Check]) -> None:
     console.print(table)
 
 
-def show_comparison(groups: Sequence[Group]) -> None:
+def show_comparison(groups: Sequence[RunSet]) -> None:
     """Metrics first → last, final numbers with intervals, and the settings in which the runs differ."""
     from ppo_jax.analysis import compare
 
@@ -100,7 +100,7 @@ def show_comparison(groups: Sequence[Group]) -> None:
 
 def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
-    from ppo_jax.analysis.sweeps import describe_setting
+    from ppo_jax.analysis.sweep_results import describe_setting
 
     console = make_console()
     members = record["members"]
@@ -152,7 +152,7 @@ def show_study(found: Mapping[str, Any], shown: int = 10) -> None:
     console.print("\nScores are on valid; confirm the best on fresh seeds before believing it.")
 
 
-def _show_scores(groups: Sequence[Group]) -> None:
+def _show_scores(groups: Sequence[RunSet]) -> None:
     from ppo_jax.analysis import compare
 
     console, rows = make_console(), compare.scores(groups)

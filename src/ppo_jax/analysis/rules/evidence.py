@@ -1,80 +1,23 @@
-"""What a rule of diagnosis sees of a run, and what a rule is."""
+"""What a run shows to the rules of diagnosis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.readers import RunLog
 
-__all__ = [
-    "NO_UPDATE",
-    "Hit",
-    "Rule",
-    "View",
-    "changes_over_time",
-    "look_up",
-    "number",
-    "overflow_allowed",
-    "peak",
-    "rule",
-    "score",
-]
+__all__ = ["Evidence", "look_up", "number_at", "overflow_allowed"]
 
-NO_UPDATE = "no update is on record"
 overflow_allowed = np.errstate(all="ignore")  # decorator: a run that blew up holds numbers whose sums overflow
 
 
 @dataclass(frozen=True)
-class Hit:
-    """What a rule that fired has seen."""
-
-    evidence: str
-    changes: Mapping[str, Any] = field(default_factory=dict)  # configuration keys -> values to try
-    severity: str | None = None  # where it differs from the rule's
-    confidence: float | None = None
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One fault: how it is seen, what it means, what to do."""
-
-    id: str
-    check: Callable[[View], Hit | None]
-    severity: str  # "error": do not trust the run; "warning": it could be better; "info": worth knowing
-    threshold: str
-    cause: str
-    advice: str
-    source: str
-    confidence: float
-    columns: tuple[str, ...] = ()  # metrics it needs; "a|b" where either will do
-    settings: tuple[str, ...] = ()  # configuration keys it needs
-    records: tuple[str, ...] = ()  # what else it needs, names of `RECORDS`
-
-    def lacks(self, view: View) -> str | None:
-        """Why the rule cannot be judged on a run; None: it can."""
-        if view.n_updates == 0 and self.columns:
-            return NO_UPDATE
-        missing = [name for name in self.columns if not any(view.has(one) for one in name.split("|"))]
-        unknown = [key for key in self.settings if key not in view.log.settings]
-        parts = [f"the log has no {name.replace('|', ' or ')}" for name in missing]
-        parts += [RECORDS[name][1] for name in self.records if not RECORDS[name][0](view)]
-        if unknown:
-            parts.append(f"not known: {', '.join(unknown)} (give it with --set)")
-        return "; ".join(parts) or None
-
-
-def rule(id: str, severity: str, **fields: Any) -> Callable[[Callable[[View], Hit | None]], Rule]:
-    """Decorator that makes a `Rule` of its check."""
-    return lambda check: Rule(id=id, check=check, severity=severity, **fields)
-
-
-@dataclass(frozen=True)
-class View:
-    """A run as the rules look at it: means over the whole run and its last fifth, trends, scores."""
+class Evidence:
+    """What a run shows: means over the whole run and its last fifth, trends, scores."""
 
     log: RunLog
     others: Sequence[RunLog] = ()  # further seeds of the same experiment
@@ -109,6 +52,14 @@ class View:
         late = self.series(name)[-_fifth(self.n_updates) :]
         late = late[np.isfinite(late)]
         return _mean(late) if late.size else self.mean(name)
+
+    def mean_or_none(self, name: str) -> float | None:
+        """`mean`; None where the metric was never measured."""
+        return self.mean(name) if self.has(name) else None
+
+    def tail_or_none(self, name: str) -> float | None:
+        """`tail`; None where the metric was never measured."""
+        return self.tail(name) if self.has(name) else None
 
     def head(self, name: str) -> np.ndarray:
         """The values measured in the first fifth of the updates."""
@@ -164,57 +115,28 @@ class View:
 
     def value_errors(self) -> np.ndarray:
         """Value error on valid and on training queries of each evaluation that has both [n, 2]."""
-        pairs = [(score(e, "value_error_valid"), score(e, "value_error_train")) for e in self.log.evaluations]
+        pairs = [(number_at(e, "value_error_valid"), number_at(e, "value_error_train")) for e in self.log.evaluations]
         return np.array([pair for pair in pairs if None not in pair], float).reshape(-1, 2)
 
     def overlaps(self) -> Mapping[str, int]:
         """Queries that two splits share, by pair of splits; empty where it was not counted."""
-        found = look_up(self.log.summary, "data", "overlaps")
-        return {pair: n for pair, n in found.items() if isinstance(n, int)} if isinstance(found, Mapping) else {}
+        counted = look_up(self.log.summary, "data", "overlaps")
+        return {pair: n for pair, n in counted.items() if isinstance(n, int)} if isinstance(counted, Mapping) else {}
 
     def baselines(self) -> tuple[str, ...]:
         """Names of the baselines with a test result."""
-        found = self.log.summary.get("baselines")
-        return tuple(found) if isinstance(found, Mapping) else ()
+        results = self.log.summary.get("baselines")
+        return tuple(results) if isinstance(results, Mapping) else ()
 
     def other_scores(self) -> np.ndarray:
         """Final scores of the other runs."""
-        scores = [View(log).final_score() for log in self.others]
+        scores = [Evidence(log).final_score() for log in self.others]
         return np.array([x for x in scores if x is not None and np.isfinite(x)], float)
 
     def final_score(self) -> float | None:
         """Test score, else the mean return over the last fifth; None where neither is on record."""
         score = _score(self.log.summary.get("test"))
-        if score is None and self.has("episode_return_mean"):
-            return self.tail("episode_return_mean")
-        return score
-
-
-# What a rule may need besides metrics and settings: whether it is there, and what to say where it is not.
-RECORDS: dict[str, tuple[Callable[[View], bool], str]] = {
-    "evaluations": (lambda v: v.scores().size >= 5, "fewer than five evaluations on record"),
-    "value errors": (lambda v: v.value_errors().size > 0, "no value error on valid and training queries on record"),
-    "overlaps": (lambda v: bool(v.overlaps()), "overlaps between the splits were not counted"),
-    "baselines": (lambda v: bool(v.baselines()), "no test result beside baselines on record"),
-    "other seeds": (lambda v: v.other_scores().size >= 3, "fewer than three other runs to compare with"),
-}
-
-
-def peak(value: Any) -> float:
-    """Largest value of a setting that may be a schedule; NaN where it is unknown."""
-    if isinstance(value, Mapping):
-        return float(max(value.get("init", 0.0), value.get("final", 0.0)))
-    return float("nan") if value is None else float(value)
-
-
-def changes_over_time(value: Any) -> bool:
-    """Whether a setting is a schedule that goes somewhere."""
-    return isinstance(value, Mapping) and value.get("shape") != "constant" and value.get("init") != value.get("final")
-
-
-def number(x: float) -> str:
-    """Three significant digits."""
-    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+        return self.tail_or_none("episode_return_mean") if score is None else score
 
 
 def look_up(data: Any, *path: str) -> Any:
@@ -224,15 +146,18 @@ def look_up(data: Any, *path: str) -> Any:
     return data
 
 
-def score(data: Any, *path: str) -> float | None:
-    """A finite number at a path of nested JSON objects, as in ``score(summary, "test", "greedy", "mrr")``, or None."""
+def number_at(data: Any, *path: str) -> float | None:
+    """A finite number at a path of nested JSON objects, as in ``number_at(summary, "test", "greedy", "mrr")``.
+
+    None where there is no such number.
+    """
     value = look_up(data, *path)
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
 def _score(result: Any) -> float | None:
-    greedy = score(result, "greedy", "mrr")
-    return score(result, "return_mean") if greedy is None else greedy
+    greedy = number_at(result, "greedy", "mrr")
+    return number_at(result, "return_mean") if greedy is None else greedy
 
 
 def _span(update: np.ndarray) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ppo_jax.analysis.view import Hit, View, number, rule, score
+from ppo_jax.analysis.healthy_ranges import FORCED_OFTEN
+from ppo_jax.analysis.rules.evidence import Evidence, number_at
+from ppo_jax.analysis.rules.rule import Hit, number, rule
 
 __all__ = [
     "action_space_forced",
@@ -28,11 +30,11 @@ __all__ = [
     confidence=0.6,
     columns=("episode_return_mean",),
 )
-def still_improving(v: View) -> Hit | None:
-    rise = v.trend(0.2)
-    if rise <= 0.1 or v.improvement() < 1.0:
+def still_improving(run: Evidence) -> Hit | None:
+    rise = run.trend(0.2)
+    if rise <= 0.1 or run.improvement() < 1.0:
         return None
-    return Hit(f"the mean return rises by {rise:.0%} of its range over {v.last_fifth()}")
+    return Hit(f"the mean return rises by {rise:.0%} of its range over {run.last_fifth()}")
 
 
 @rule(
@@ -46,9 +48,9 @@ def still_improving(v: View) -> Hit | None:
     confidence=0.6,
     columns=("episode_return_mean",),
 )
-def plateau(v: View) -> Hit | None:
-    rise = v.trend(0.5)
-    if abs(rise) >= 0.05 or not v.improvement() > 1.0 or v.finite("episode_return_mean").size < 10:
+def plateau(run: Evidence) -> Hit | None:
+    rise = run.trend(0.5)
+    if abs(rise) >= 0.05 or not run.improvement() > 1.0 or run.finite("episode_return_mean").size < 10:
         return None
     return Hit(f"over the second half the mean return moves by {rise:+.0%} of its range")
 
@@ -66,11 +68,11 @@ def plateau(v: View) -> Hit | None:
     columns=("episode_return_mean",),
     records=("evaluations",),
 )
-def overfitting(v: View) -> Hit | None:
-    scores = v.scores()
+def overfitting(run: Evidence) -> Hit | None:
+    scores = run.scores()
     best, last = int(scores.argmax()), float(scores[-2:].mean())
     fall = float(scores[best]) - last
-    if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or v.trend(0.5) < -0.05:
+    if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or run.trend(0.5) < -0.05:
         return None
     return Hit(
         f"valid was best at evaluation {best + 1} of {scores.size} ({number(scores[best])}) and ends at {number(last)}"
@@ -80,7 +82,7 @@ def overfitting(v: View) -> Hit | None:
 @rule(
     "action-space-forced",
     severity="info",
-    threshold="over 80% of the states have one valid action",
+    threshold=f"over {FORCED_OFTEN:.0%} of the states have one valid action",
     cause="There is little to decide: entropy, KL and clip fraction are averages over states where nothing can happen.",
     advice="Read the normalised entropy, which leaves these states out; offer more actions (larger max_successors, "
     "collapse_proved = false) if the task is meant to be richer.",
@@ -88,9 +90,9 @@ def overfitting(v: View) -> Hit | None:
     confidence=0.8,
     columns=("forced_fraction",),
 )
-def action_space_forced(v: View) -> Hit | None:
-    share = v.mean("forced_fraction")
-    return Hit(f"{share:.0%} of the states leave one action") if share > 0.8 else None
+def action_space_forced(run: Evidence) -> Hit | None:
+    share = run.mean("forced_fraction")
+    return Hit(f"{share:.0%} of the states leave one action") if share > FORCED_OFTEN else None
 
 
 @rule(
@@ -103,8 +105,8 @@ def action_space_forced(v: View) -> Hit | None:
     confidence=0.8,
     columns=("overflow_fraction",),
 )
-def successors_overflow(v: View) -> Hit | None:
-    share, atoms = v.mean("overflow_fraction"), v.setting("max_atoms")
+def successors_overflow(run: Evidence) -> Hit | None:
+    share, atoms = run.mean("overflow_fraction"), run.setting("max_atoms")
     if share <= 0.05:
         return None
     return Hit(f"{share:.1%} of the successors had no room", {"max_atoms": int(atoms) + 2} if atoms else {})
@@ -122,8 +124,8 @@ def successors_overflow(v: View) -> Hit | None:
     confidence=0.7,
     records=("other seeds",),
 )
-def seed_outlier(v: View) -> Hit | None:
-    own, others = v.final_score(), v.other_scores()
+def seed_outlier(run: Evidence) -> Hit | None:
+    own, others = run.final_score(), run.other_scores()
     if own is None:
         return None
     center = float(np.median(others))
@@ -145,12 +147,12 @@ def seed_outlier(v: View) -> Hit | None:
     confidence=0.9,
     records=("baselines",),
 )
-def beaten_by_baseline(v: View) -> Hit | None:
-    summary, lost, by_untrained = v.log.summary, [], False
+def beaten_by_baseline(run: Evidence) -> Hit | None:
+    summary, lost, by_untrained = run.log.summary, [], False
     numbers = {"greedy MRR": ("greedy", "mrr"), "AUC-PR": ("marginal", "auc_pr"), "return": ("return_mean",)}
-    for name in v.baselines():
+    for name in run.baselines():
         for label, path in numbers.items():
-            mine, theirs = score(summary, "test", *path), score(summary, "baselines", name, *path)
+            mine, theirs = number_at(summary, "test", *path), number_at(summary, "baselines", name, *path)
             if mine is not None and theirs is not None and mine <= theirs:
                 lost.append(f"{label} {number(mine)} ({name.replace('_', ' ')} {number(theirs)})")
                 by_untrained |= name == "untrained" and label != "AUC-PR"
@@ -168,6 +170,6 @@ def beaten_by_baseline(v: View) -> Hit | None:
     confidence=1.0,
     records=("overlaps",),
 )
-def data_leak(v: View) -> Hit | None:
-    shared = {pair: n for pair, n in v.overlaps().items() if n}
+def data_leak(run: Evidence) -> Hit | None:
+    shared = {pair: n for pair, n in run.overlaps().items() if n}
     return Hit("queries in both: " + ", ".join(f"{pair} {n}" for pair, n in shared.items())) if shared else None

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ppo_jax.analysis import figures
-from ppo_jax.analysis.compare import Group, write_setting
-from ppo_jax.analysis.logs import read_run
+from ppo_jax.analysis.formatting import write_setting
+from ppo_jax.analysis.readers import read_run
+from ppo_jax.analysis.report import svg
+from ppo_jax.analysis.report.figures import draw_learning
+from ppo_jax.analysis.run_sets import RunSet
 from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
 from ppo_jax.runs.files import to_json, write_atomically
 from ppo_jax.types import PPOJaxError
@@ -23,9 +25,9 @@ MAX_CURVES = 6
 
 
 def conclude(folder: Path) -> Json:
-    """Add ``groups``, one for each setting, to the ``sweep.json`` of `folder` and draw its figures; returns it.
+    """Add ``groups``, a result for each setting, to the ``sweep.json`` of `folder` and draw its figures; returns it.
 
-    A group holds the scores on valid (best of training) and on test: ``iqm``, ``low`` and ``high`` of a 95% bootstrap
+    A result holds the scores on valid (best of training) and on test: ``iqm``, ``low`` and ``high`` of a 95% bootstrap
     interval, ``n``, and ``improvement``, the probability that a seed of it beats one of the first setting. Settings are
     in the order of their first score on valid, the best first.
 
@@ -52,7 +54,7 @@ def conclude(folder: Path) -> Json:
         for split in ("valid", "test")
         for name, path in names.items()
     }
-    groups = [
+    results = [
         {
             "setting": setting,
             "members": len(together),
@@ -62,7 +64,7 @@ def conclude(folder: Path) -> Json:
         for i, (setting, together) in enumerate(zip(settings, members, strict=True))
     ]
     headline = next(iter(scores))
-    record["groups"] = sorted(groups, key=lambda g: -g["scores"][headline]["iqm"] if g["scores"] else float("inf"))
+    record["groups"] = sorted(results, key=lambda one: _rank(one, headline))
     record["baseline"] = settings[0]
     write_atomically(folder / "sweep.json", json.dumps(to_json(record), indent=2) + "\n")
     _draw(folder, record, ended)
@@ -76,11 +78,16 @@ def describe_setting(setting: Mapping[str, Any]) -> str:
 
 def _statistics(own: Sequence[float], baseline: Sequence[float]) -> Json:
     iqm = iqm_interval([own])
-    found: Json = {"iqm": iqm.value, "low": iqm.low, "high": iqm.high, "n": iqm.n}
+    statistics: Json = {"iqm": iqm.value, "low": iqm.low, "high": iqm.high, "n": iqm.n}
     if baseline and own is not baseline:
         better: Estimate = improvement_interval([own], [baseline])
-        found["improvement"] = {"value": better.value, "low": better.low, "high": better.high}
-    return found
+        statistics["improvement"] = {"value": better.value, "low": better.low, "high": better.high}
+    return statistics
+
+
+def _rank(result: Json, score: str) -> float:
+    """Of a setting, the best first; those without any score come last."""
+    return -result["scores"][score]["iqm"] if result["scores"] else float("inf")
 
 
 def _look_up(result: Json, path: Sequence[str]) -> float:
@@ -92,31 +99,31 @@ def _look_up(result: Json, path: Sequence[str]) -> float:
 
 def _draw(folder: Path, record: Json, ended: Sequence[Sequence[Json]]) -> None:
     """``sweep.svg``: scores of the settings; ``curves.svg``: how the first few got there."""
-    groups = [group for group in record["groups"] if group["scores"]]
-    names = list(groups[0]["scores"])
+    results = [result for result in record["groups"] if result["scores"]]
+    names = list(results[0]["scores"])
 
     def paint(*panels: Any) -> None:
         for axes, name in zip(panels, names, strict=True):
-            for row, group in enumerate(reversed(groups)):
-                one = group["scores"][name]
+            for row, result in enumerate(reversed(results)):
+                one = result["scores"][name]
                 if one["low"] is not None and one["low"] == one["low"]:
-                    axes.plot([one["low"], one["high"]], [row, row], color=figures.SERIES[0], linewidth=3, alpha=0.4)
-                axes.plot([one["iqm"]], [row], "o", color=figures.SERIES[0])
-            axes.set_yticks(range(len(groups)), [describe_setting(group["setting"]) for group in reversed(groups)])
-            axes.set_ylim(-0.6, len(groups) - 0.4)
+                    axes.plot([one["low"], one["high"]], [row, row], color=svg.SERIES[0], linewidth=3, alpha=0.4)
+                axes.plot([one["iqm"]], [row], "o", color=svg.SERIES[0])
+            axes.set_yticks(range(len(results)), [describe_setting(result["setting"]) for result in reversed(results)])
+            axes.set_ylim(-0.6, len(results) - 0.4)
             axes.margins(x=0.05)
             axes.set_title(name)
             axes.grid(visible=True, axis="x")
 
-    height = len(names) * (0.55 + 0.24 * len(groups))
+    height = len(names) * (0.55 + 0.24 * len(results))
     caption = "Interquartile mean over the seeds of each setting, with a 95% bootstrap interval."
-    drawing = figures.make_figure("sweep", "Settings", caption, paint, height=height, panels=len(names))
-    write_atomically(folder / "sweep.svg", figures.standalone(drawing))
+    drawing = svg.make_figure("sweep", "Settings", caption, paint, height=height, panels=len(names))
+    write_atomically(folder / "sweep.svg", svg.standalone(drawing))
     shown = []
-    for group in groups[:MAX_CURVES]:
-        members = next(together for together in ended if together and together[0]["setting"] == group["setting"])
+    for result in results[:MAX_CURVES]:
+        members = next(together for together in ended if together and together[0]["setting"] == result["setting"])
         logs = [read_run(folder / "members" / member["name"]) for member in members]
-        shown.append(Group(describe_setting(group["setting"]), tuple(logs)))
-    curves = figures.draw_learning(shown)
+        shown.append(RunSet(describe_setting(result["setting"]), tuple(logs)))
+    curves = draw_learning(shown)
     if curves is not None:
-        write_atomically(folder / "curves.svg", figures.standalone(curves))
+        write_atomically(folder / "curves.svg", svg.standalone(curves))

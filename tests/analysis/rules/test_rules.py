@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ppo_jax.analysis.diagnose import RULES
-from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.view import View
+from ppo_jax.analysis.readers import RunLog
+from ppo_jax.analysis.rules.evidence import Evidence
 
 U = 50
 AT = np.arange(1.0, U + 1)
@@ -176,7 +176,7 @@ def test_each_rule_has_its_case():
 @pytest.mark.parametrize("id", CASES)
 def test_a_rule_fires_on_its_fault_and_not_on_a_near_miss(id):
     seeds = others(100.0, 101.0, 99.0, 100.0)
-    fault, near_miss = (View(log, seeds) for log in CASES[id])
+    fault, near_miss = (Evidence(log, seeds) for log in CASES[id])
     assert BY_ID[id].lacks(fault) is None
     assert BY_ID[id].lacks(near_miss) is None
     hit = BY_ID[id].check(fault)
@@ -208,12 +208,12 @@ def test_a_rule_fires_on_its_fault_and_not_on_a_near_miss(id):
     ],
 )
 def test_how_severe_a_finding_is_depends_on_what_it_did(id, log, severity):
-    assert BY_ID[id].check(View(log)).severity == severity
+    assert BY_ID[id].check(Evidence(log)).severity == severity
 
 
 def test_a_change_answers_what_was_seen():
     def changes(id, log):
-        return BY_ID[id].check(View(log)).changes
+        return BY_ID[id].check(Evidence(log)).changes
 
     assert changes("critic-worse-than-mean", run({"vf_coef": 0.0}, explained_variance=-1)) == {"vf_coef": 0.5}
     assert changes("critic-worse-than-mean", run({"separate_critic": False}, explained_variance=-1)) == {
@@ -231,9 +231,9 @@ def test_a_change_answers_what_was_seen():
 
 
 def test_a_rule_names_what_it_lacks():
-    bare = View(RunLog("bare", "sb3", {}, {"update": AT, "env_steps": AT, "approx_kl": np.full(U, np.nan)}))
+    bare = Evidence(RunLog("bare", "sb3", {}, {"update": AT, "env_steps": AT, "approx_kl": np.full(U, np.nan)}))
     assert BY_ID["lr-too-high"].lacks(bare) == "the log has no approx_kl; the log has no clip_fraction"
     assert BY_ID["batch-exceeds-rollout"].lacks(bare) == "not known: batch_size, n_envs, n_steps (give it with --set)"
     assert "three other runs" in BY_ID["seed-outlier"].lacks(bare)
-    empty = View(RunLog("empty", "ppo_jax", SETTINGS, {"update": np.zeros(0), "env_steps": np.zeros(0)}))
+    empty = Evidence(RunLog("empty", "ppo_jax", SETTINGS, {"update": np.zeros(0), "env_steps": np.zeros(0)}))
     assert BY_ID["lr-too-high"].lacks(empty) == "no update is on record"

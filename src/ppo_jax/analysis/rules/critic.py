@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.view import Hit, View, number, peak, rule
+from ppo_jax.analysis.healthy_ranges import (
+    EXPLAINED_VARIANCE_POOR,
+    GRADIENTS_CLIPPED_ALWAYS,
+    VALUE_LOSS_HIGH,
+    VALUES_CLIPPED_OFTEN,
+)
+from ppo_jax.analysis.rules.evidence import Evidence
+from ppo_jax.analysis.rules.rule import Hit, number, peak, rule
 
 __all__ = [
     "advantages_degenerate",
@@ -41,31 +48,32 @@ CRITIC_ADVICE = (
     confidence=0.9,
     columns=("explained_variance",),
 )
-def critic_worse_than_mean(v: View) -> Hit | None:
-    explained = v.tail("explained_variance")
+def critic_worse_than_mean(run: Evidence) -> Hit | None:
+    explained = run.tail("explained_variance")
     if explained >= 0.0:
         return None
     return Hit(
-        f"explained variance {number(explained)} on average over {v.last_fifth()}{_stopped(v)}", _better_critic(v)
+        f"explained variance {number(explained)} on average over {run.last_fifth()}{_stopped(run)}", _better_critic(run)
     )
 
 
 @rule(
     "critic-uninformative",
     severity="warning",
-    threshold="0 ≤ explained variance < 0.3 over the last fifth; an error below 0.1 or where the critic cannot learn",
+    threshold=f"0 ≤ explained variance < {EXPLAINED_VARIANCE_POOR:g} over the last fifth; an error below 0.1 or "
+    "where the critic cannot learn",
     cause="The critic says little more than the mean return, so advantages are almost as noisy as the returns.",
     advice=CRITIC_ADVICE,
     source="Andrychowicz et al. 2021, What Matters for On-Policy Deep Actor-Critic Methods",
     confidence=0.8,
     columns=("explained_variance",),
 )
-def critic_uninformative(v: View) -> Hit | None:
-    explained, stopped = v.tail("explained_variance"), _stopped(v)
-    if not 0.0 <= explained < 0.3:
+def critic_uninformative(run: Evidence) -> Hit | None:
+    explained, stopped = run.tail("explained_variance"), _stopped(run)
+    if not 0.0 <= explained < EXPLAINED_VARIANCE_POOR:
         return None
-    evidence = f"explained variance {number(explained)} on average over {v.last_fifth()}{stopped}"
-    return Hit(evidence, _better_critic(v), "error" if stopped or explained < 0.1 else None)
+    evidence = f"explained variance {number(explained)} on average over {run.last_fifth()}{stopped}"
+    return Hit(evidence, _better_critic(run), "error" if stopped or explained < 0.1 else None)
 
 
 @rule(
@@ -80,15 +88,15 @@ def critic_uninformative(v: View) -> Hit | None:
     confidence=0.8,
     columns=("returns_degenerate|returns_std|episode_return_mean",),
 )
-def returns_degenerate(v: View) -> Hit | None:
-    if v.has("returns_degenerate") and (share := v.tail("returns_degenerate")) > 0.5:
-        return Hit(f"in {share:.0%} of {v.last_fifth()} the returns vary by less than 1% of the reward range")
-    if v.has("returns_std"):
-        last, most = v.tail("returns_std"), float(v.finite("returns_std").max())
+def returns_degenerate(run: Evidence) -> Hit | None:
+    if run.has("returns_degenerate") and (share := run.tail("returns_degenerate")) > 0.5:
+        return Hit(f"in {share:.0%} of {run.last_fifth()} the returns vary by less than 1% of the reward range")
+    if run.has("returns_std"):
+        last, most = run.tail("returns_std"), float(run.finite("returns_std").max())
         if last < 0.1 * most or most == 0.0:
-            return Hit(f"the returns' std is {number(last)} over {v.last_fifth()}, {number(most)} at its largest")
+            return Hit(f"the returns' std is {number(last)} over {run.last_fifth()}, {number(most)} at its largest")
         return None
-    returns = v.finite("episode_return_mean")
+    returns = run.finite("episode_return_mean")
     late = returns[-max(1, returns.size // 5) :]
     if returns.size >= 5 and np.ptp(late) <= 0.01 * abs(returns).max():
         return Hit(f"the mean return stays within {number(np.ptp(late))} of {number(late.mean())}", confidence=0.6)
@@ -106,12 +114,12 @@ def returns_degenerate(v: View) -> Hit | None:
     confidence=0.7,
     columns=("value_loss", "returns_std"),
 )
-def value_loss_high(v: View) -> Hit | None:
-    loss, variance = v.tail("value_loss"), float(np.square(v.tail("returns_std")))
-    if loss <= variance or loss <= 1e-8:
+def value_loss_high(run: Evidence) -> Hit | None:
+    loss, variance = run.tail("value_loss"), float(np.square(run.tail("returns_std")))
+    if loss <= VALUE_LOSS_HIGH * variance or loss <= 1e-8:
         return None
-    evidence = f"value loss {number(loss)} over {v.last_fifth()}, the variance of the returns {number(variance)}"
-    return Hit(evidence, _better_critic(v))
+    evidence = f"value loss {number(loss)} over {run.last_fifth()}, the variance of the returns {number(variance)}"
+    return Hit(evidence, _better_critic(run))
 
 
 @rule(
@@ -124,11 +132,11 @@ def value_loss_high(v: View) -> Hit | None:
     confidence=0.8,
     columns=("value_clip_fraction",),
 )
-def value_clip_saturated(v: View) -> Hit | None:
-    share = v.tail("value_clip_fraction")
-    if share <= 0.5:
+def value_clip_saturated(run: Evidence) -> Hit | None:
+    share = run.tail("value_clip_fraction")
+    if share <= VALUES_CLIPPED_OFTEN:
         return None
-    return Hit(f"{share:.0%} of the values hit clip_range_vf = {v.setting('clip_range_vf')}", {"clip_range_vf": None})
+    return Hit(f"{share:.0%} of the values hit clip_range_vf = {run.setting('clip_range_vf')}", {"clip_range_vf": None})
 
 
 @rule(
@@ -143,14 +151,14 @@ def value_clip_saturated(v: View) -> Hit | None:
     confidence=0.9,
     columns=("advantage_std",),
 )
-def advantages_degenerate(v: View) -> Hit | None:
-    spread = v.tail("advantage_std")
-    returns = v.finite("episode_return_mean")
+def advantages_degenerate(run: Evidence) -> Hit | None:
+    spread = run.tail("advantage_std")
+    returns = run.finite("episode_return_mean")
     silent = returns.size > 0 and float(np.abs(returns).max()) == 0.0
     if spread > 1e-6 and not (silent and spread < 0.02):
         return None
     said = "; no episode got any reward" if silent else ""
-    return Hit(f"the advantages' std is {number(spread)} over {v.last_fifth()}{said}")
+    return Hit(f"the advantages' std is {number(spread)} over {run.last_fifth()}{said}")
 
 
 @rule(
@@ -165,9 +173,9 @@ def advantages_degenerate(v: View) -> Hit | None:
     confidence=0.9,
     columns=("returns_std",),
 )
-def reward_scale(v: View) -> Hit | None:
-    spread = float(np.median(v.finite("returns_std")))
-    if spread <= 100.0 or v.setting("normalize_rewards") or v.setting("normalize_values"):
+def reward_scale(run: Evidence) -> Hit | None:
+    spread = float(np.median(run.finite("returns_std")))
+    if spread <= 100.0 or run.setting("normalize_rewards") or run.setting("normalize_values"):
         return None
     severity = "error" if spread > 300.0 else None
     return Hit(f"the returns' std is {number(spread)}, at the median", {"normalize_rewards": True}, severity)
@@ -185,8 +193,8 @@ def reward_scale(v: View) -> Hit | None:
     columns=("episode_length_mean",),
     settings=("gamma",),
 )
-def horizon_too_short(v: View) -> Hit | None:
-    gamma, length = float(v.setting("gamma")), v.longest_episode()
+def horizon_too_short(run: Evidence) -> Hit | None:
+    gamma, length = float(run.setting("gamma")), run.longest_episode()
     horizon = 1.0 / max(1.0 - gamma, 1e-6)
     blind = horizon < 3.0 and length > 1.5 * horizon
     if not blind and horizon >= 0.04 * length:
@@ -199,7 +207,8 @@ def horizon_too_short(v: View) -> Hit | None:
 @rule(
     "gradient-always-clipped",
     severity="info",
-    threshold="over 95% of the gradients are clipped, at a median norm over 5 × max_grad_norm",
+    threshold=f"over {GRADIENTS_CLIPPED_ALWAYS:.0%} of the gradients are clipped, at a median norm over 5 × "
+    "max_grad_norm",
     cause="Each step has the same length whatever the loss: the clip, not the learning rate, sets the pace, and the "
     "larger of the policy's and the critic's gradients crowds out the other.",
     advice="Scale rewards or values (normalize_rewards, normalize_values), or raise max_grad_norm.",
@@ -208,13 +217,10 @@ def horizon_too_short(v: View) -> Hit | None:
     columns=("grad_clip_fraction", "grad_norm"),
     settings=("max_grad_norm",),
 )
-def gradient_always_clipped(v: View) -> Hit | None:
-    share, norm, limit = (
-        v.mean("grad_clip_fraction"),
-        float(np.median(v.finite("grad_norm"))),
-        v.setting("max_grad_norm"),
-    )
-    if share <= 0.95 or norm <= 5.0 * limit:
+def gradient_always_clipped(run: Evidence) -> Hit | None:
+    share, limit = run.mean("grad_clip_fraction"), run.setting("max_grad_norm")
+    norm = float(np.median(run.finite("grad_norm")))
+    if share <= GRADIENTS_CLIPPED_ALWAYS or norm <= 5.0 * limit:
         return None
     return Hit(f"{share:.0%} of the gradients were clipped; their norm is {number(norm)}, the limit {limit:g}")
 
@@ -230,14 +236,16 @@ def gradient_always_clipped(v: View) -> Hit | None:
     confidence=1.0,
     columns=("policy_loss|value_loss|approx_kl|entropy|update",),
 )
-def non_finite(v: View) -> Hit | None:
+def non_finite(run: Evidence) -> Hit | None:
     for name in ("policy_loss", "value_loss", "approx_kl", "entropy"):
-        bad = np.flatnonzero(~np.isfinite(v.series(name)))
+        bad = np.flatnonzero(~np.isfinite(run.series(name)))
         # Another trainer's log may lack a number here and there; one that ends in NaN has lost its run.
-        lost = bad.size and (v.log.kind == "ppo_jax" or (v.has(name) and bad[-1] == v.n_updates - 1))
-        if lost and (v.log.kind != "ppo_jax" or name in v.log.columns):
-            first = v.log.columns["update"][bad[0]]
-            return Hit(f"{name} is not finite at {bad.size} of {v.n_updates} updates, the first is update {first:.0f}")
+        lost = bad.size and (run.log.kind == "ppo_jax" or (run.has(name) and bad[-1] == run.n_updates - 1))
+        if lost and (run.log.kind != "ppo_jax" or name in run.log.columns):
+            first = run.log.columns["update"][bad[0]]
+            return Hit(
+                f"{name} is not finite at {bad.size} of {run.n_updates} updates, the first is update {first:.0f}"
+            )
     return None
 
 
@@ -253,9 +261,9 @@ def non_finite(v: View) -> Hit | None:
     columns=("truncated_fraction",),
     settings=("bootstrap_truncation",),
 )
-def truncation_dominates(v: View) -> Hit | None:
-    share = v.tail("truncated_fraction")
-    if share < 0.5 or v.setting("bootstrap_truncation"):
+def truncation_dominates(run: Evidence) -> Hit | None:
+    share = run.tail("truncated_fraction")
+    if share < 0.5 or run.setting("bootstrap_truncation"):
         return None
     return Hit(f"{share:.0%} of the episodes are cut by the time limit", {"bootstrap_truncation": True})
 
@@ -272,8 +280,8 @@ def truncation_dominates(v: View) -> Hit | None:
     confidence=0.8,
     records=("value errors",),
 )
-def critic_memorises(v: View) -> Hit | None:
-    errors = v.value_errors()[-3:]
+def critic_memorises(run: Evidence) -> Hit | None:
+    errors = run.value_errors()[-3:]
     valid, train = errors.mean(axis=0)
     if valid <= 2.0 * train or valid - train <= 0.15:
         return None
@@ -282,26 +290,26 @@ def critic_memorises(v: View) -> Hit | None:
         {
             name: value
             for name, value in (("fact_dropout", 0.15), ("fact_layers", 2))
-            if v.setting(name) == 0 and (name != "fact_layers" or v.setting("network") != "proof_successors")
+            if run.setting(name) == 0 and (name != "fact_layers" or run.setting("network") != "proof_successors")
         },
     )
 
 
-def _stopped(v: View) -> str:
+def _stopped(run: Evidence) -> str:
     """Why the critic cannot learn at all; the empty string where it can."""
-    if v.setting("vf_coef") == 0:
+    if run.setting("vf_coef") == 0:
         return "; with vf_coef = 0 nothing trains the critic"
-    frozen = peak(v.setting("critic_learning_rate")) == 0
+    frozen = peak(run.setting("critic_learning_rate")) == 0
     return "; with critic_learning_rate = 0 nothing trains the critic" if frozen else ""
 
 
-def _better_critic(v: View) -> dict[str, Any]:
+def _better_critic(run: Evidence) -> dict[str, Any]:
     """The first of these that is not done yet: let it learn, a trunk of its own, more weight."""
-    vf_coef = v.setting("vf_coef")
+    vf_coef = run.setting("vf_coef")
     if vf_coef == 0:
         return {"vf_coef": 0.5}
-    if peak(v.setting("critic_learning_rate")) == 0:
+    if peak(run.setting("critic_learning_rate")) == 0:
         return {"critic_learning_rate": None}
-    if v.setting("separate_critic") is False:
+    if run.setting("separate_critic") is False:
         return {"separate_critic": True}
     return {"vf_coef": 1.0} if vf_coef is not None and vf_coef < 1.0 else {}

@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ppo_jax.analysis import figures, report, trees
-from ppo_jax.analysis.compare import group
-from ppo_jax.analysis.logs import RunLog, read_run
+from ppo_jax.analysis import report
+from ppo_jax.analysis.readers import RunLog, read_run
+from ppo_jax.analysis.report import figures, to_html, to_markdown
+from ppo_jax.analysis.run_sets import gather_run_sets
 from ppo_jax.config import Config, TaskConfig
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
+from tests.analysis.report.attempts import queries
 
 U = 12
 HOSTILE = "<script>alert(1)</script>|`*x*`](javascript:alert(2))"
@@ -40,29 +42,6 @@ SECTIONS = [
     "Example proofs",
     "Appendix: reading each metric",
 ]
-
-RULE = "r1: loc(X,Y) :- near(X,Z), loc(Z,Y)"
-PROOF = [
-    {"action": RULE, "probability": 0.8, "facts": [], "resolvent": ["near(a,X)", "loc(X,e)"]},
-    {"action": "fact near(a,b)", "probability": 0.5, "facts": ["near(a,b)"], "resolvent": ["loc(b,e)"]},
-    {"action": RULE, "probability": 0.9, "facts": [], "resolvent": ["near(b,X)", "loc(X,e)"]},
-    {"action": "fact near(b,c)", "probability": 1.0, "facts": ["near(b,c)", "loc(c,e)"], "resolvent": []},
-]
-GIVEN_UP = [*PROOF[:3], {"action": "end", "probability": 0.7, "facts": [], "resolvent": ["near(b,X)", "loc(X,e)"]}]
-
-
-def attempt(query: str, label: bool, proved: bool, steps: list) -> dict[str, Any]:
-    return {"query": query, "label": label, "proved": proved, "steps": steps}
-
-
-def queries(constant: str) -> tuple[dict[str, Any], ...]:
-    strange = [PROOF[0] | {"action": f"fact loc({constant},e)", "facts": [f"loc({constant},e)"], "resolvent": []}]
-    candidates = [
-        attempt("loc(a,e)", True, True, PROOF),
-        attempt(f"loc({constant},e)", False, True, strange),
-        attempt("loc(a,e)", True, False, GIVEN_UP),
-    ]
-    return ({"query": f"loc({constant},e)", "reciprocal_rank": 0.5, "candidates": candidates},)
 
 
 def run(name: str, seed: int = 0, constant: str = "a", **settings: Any) -> RunLog:
@@ -141,7 +120,7 @@ def test_a_figure_follows_the_pages_colours(written):
 def test_explained_variance_far_below_zero_is_still_drawn(tmp_path):
     columns = {"update": np.arange(1.0, 9), "env_steps": np.arange(1.0, 9), "explained_variance": np.full(8, -4e5)}
     columns["explained_variance"][:4] = -1.5
-    drawing = next(one for one in figures.draw(group([RunLog("far", "sb3", {}, columns)])))
+    drawing = next(one for one in figures.draw(gather_run_sets([RunLog("far", "sb3", {}, columns)])))
     line = re.search(
         r'id="explained-variance-line2d_\d+">\s*<path d="([^"]*)"[^>]*style="fill: none; stroke: var\(--series-1',
         drawing.svg,
@@ -156,8 +135,8 @@ def test_a_run_that_blew_up_is_reported():
     columns = {name: np.array([0.1, 1e200, np.inf, np.nan, -1e308, 1e308]) for name in run("a").columns}
     columns |= {"update": np.arange(1.0, 7), "env_steps": np.arange(1.0, 7)}
     document = report.build([dataclasses.replace(run("a"), columns=columns)])
-    assert "non-finite" in document.to_markdown()
-    assert document.to_html().count("<svg") >= 8
+    assert "non-finite" in to_markdown(document)
+    assert to_html(document).count("<svg") >= 8
 
 
 def test_names_that_no_page_or_file_can_hold_are_replaced(tmp_path):
@@ -190,8 +169,8 @@ def test_another_trainers_log_leaves_out_what_it_lacks(tmp_path):
 
 def test_a_run_without_any_update_is_reported():
     log = RunLog("crashed", "ppo_jax", {}, {"update": np.zeros(0), "env_steps": np.zeros(0)}, notes=("metrics: empty",))
-    assert "metrics: empty" in report.build([log]).to_markdown()
-    assert figures.draw(group([log])) == ()
+    assert "metrics: empty" in to_markdown(report.build([log]))
+    assert figures.draw(gather_run_sets([log])) == ()
 
 
 def test_a_verdict_needs_three_seeds_on_both_sides():
@@ -202,7 +181,7 @@ def test_a_verdict_needs_three_seeds_on_both_sides():
         logs = [
             dataclasses.replace(log, columns={key: log.columns[key] for key in ("update", "env_steps")}) for log in logs
         ]
-        return report.build(logs).to_markdown().partition("b against a: ")[2].partition("\n")[0]
+        return to_markdown(report.build(logs)).partition("b against a: ")[2].partition("\n")[0]
 
     assert verdict(2) == "too few seeds to conclude."
     assert verdict(3).startswith("better in test MRR (greedy)")
@@ -214,47 +193,6 @@ def test_no_runs_and_no_folder_are_explained(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PPOJaxError, match="choose another folder"):
         report.write([run("a")], tmp_path / "file" / "report")
-
-
-def test_a_proof_is_a_tree():
-    assert trees.draw_text(trees.tree("loc(a,e)", PROOF)).splitlines() == [
-        "loc(a,e)         0.800   r1",
-        "├─ near(a,b)     0.500   fact",
-        "└─ loc(b,e)      0.900   r1",
-        "   ├─ near(b,c)  1.000   fact",
-        "   └─ loc(c,e)           known fact",
-    ]
-
-
-def test_an_attempt_that_gave_up_shows_what_is_left():
-    assert trees.draw_text(trees.tree("loc(a,e)", GIVEN_UP)).splitlines()[-2:] == [
-        "   ├─ near(b,X)  0.700   gave up",
-        "   └─ loc(X,e)           left open",
-    ]
-
-
-@pytest.mark.parametrize("constant", ["new york, the city", "f(x", HOSTILE])
-def test_names_that_leave_the_text_ambiguous_make_a_chain(constant):
-    steps = [
-        {"action": RULE, "probability": 0.8, "facts": [], "resolvent": [f"near({constant},X)", "loc(X,e)"]},
-        {
-            "action": f"fact near({constant},b)",
-            "probability": 0.5,
-            "facts": [f"near({constant},b)", "loc(b,e)"],
-            "resolvent": [],
-        },
-    ]
-    root = trees.tree(f"loc({constant},e)", steps)
-    assert [root.by, root.children[0].by] == [RULE, f"fact near({constant},b)"]
-    assert root.children[0].children[0].text == "nothing left to prove"
-
-
-def test_examples_are_one_of_each_kind():
-    found = trees.examples("run", queries("b"))
-    assert [one.verdict for one in found] == ["true, and proved", "false, but proved", "true, but not proved"]
-    assert [one.right for one in found] == [True, False, False]
-    assert found[0].probability == pytest.approx(0.36)
-    assert trees.examples("run", ()) == () == trees.examples("run", ({"query": "loc(a,e)"},))
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.view import Hit, View, changes_over_time, number, peak, rule
+from ppo_jax.analysis.healthy_ranges import (
+    CLIPPED_OFTEN,
+    ENTROPY_COLLAPSED,
+    ENTROPY_UNIFORM,
+    EPOCHS_WASTED,
+    KL_TOO_HIGH,
+    STOPS_FREQUENT,
+    STOPS_RARE,
+)
+from ppo_jax.analysis.rules.evidence import Evidence
+from ppo_jax.analysis.rules.rule import Hit, changes_over_time, number, peak, rule
 
 __all__ = [
     "batch_exceeds_rollout",
@@ -30,7 +40,8 @@ USUAL_RATE = 3e-4
 @rule(
     "kl-early-stops",
     severity="warning",
-    threshold="over 10% of the updates stop early; an error over 40% with under 60% of the epochs completed",
+    threshold=f"over {STOPS_RARE:.0%} of the updates stop early; an error over {STOPS_FREQUENT:.0%} with under "
+    f"{EPOCHS_WASTED:.0%} of the epochs completed",
     cause="The policy moves further in an update than the KL limit allows, so the remaining epochs, the critic's among "
     "them, never happen.",
     advice="Lower n_epochs to what is completed, or take smaller steps with a lower learning_rate.",
@@ -39,17 +50,17 @@ USUAL_RATE = 3e-4
     columns=("early_stopped", "epochs_completed"),
     settings=("n_epochs",),
 )
-def kl_early_stops(v: View) -> Hit | None:
-    share, done, n_epochs = v.mean("early_stopped"), v.mean("epochs_completed"), int(v.setting("n_epochs"))
-    if share <= 0.1:
+def kl_early_stops(run: Evidence) -> Hit | None:
+    share, done, n_epochs = run.mean("early_stopped"), run.mean("epochs_completed"), int(run.setting("n_epochs"))
+    if share <= STOPS_RARE:
         return None
     lost = max(0.0, 1.0 - done / max(n_epochs, 1))
     evidence = (
-        f"the KL limit cut {share:.0%} of {v.whole()} short; {done:.1f} of {n_epochs} epochs were completed on "
+        f"the KL limit cut {share:.0%} of {run.whole()} short; {done:.1f} of {n_epochs} epochs were completed on "
         f"average, {lost:.0%} of the gradient steps were lost"
     )
     changes = {"n_epochs": min(max(1, round(done)), n_epochs - 1, 5)} if n_epochs > 1 else {}
-    return Hit(evidence, changes, "error" if share > 0.4 and lost > 0.4 else None)
+    return Hit(evidence, changes, "error" if share > STOPS_FREQUENT and lost > 1.0 - EPOCHS_WASTED else None)
 
 
 @rule(
@@ -62,24 +73,24 @@ def kl_early_stops(v: View) -> Hit | None:
     confidence=0.85,
     columns=("early_stopped", "epochs_completed"),
 )
-def kl_target_unreachable(v: View) -> Hit | None:
-    at_once = (v.series("early_stopped") > 0) & (v.series("epochs_completed") < 1)
+def kl_target_unreachable(run: Evidence) -> Hit | None:
+    at_once = (run.series("early_stopped") > 0) & (run.series("epochs_completed") < 1)
     share = float(at_once.mean())
     if share <= 0.3:
         return None
-    rate, target = v.setting("learning_rate"), v.setting("target_kl")
+    rate, target = run.setting("learning_rate"), run.setting("target_kl")
     limit = f" already exceeded 1.5 × target_kl = {1.5 * target:g}" if target else " was stopped by the KL limit"
     if peak(rate) > 1e-3:
         changes: dict[str, Any] = {"learning_rate": _decay(USUAL_RATE)}
     else:
         changes = {"target_kl": max(0.02, 2.0 * target)} if target else {}
-    return Hit(f"in {share:.0%} of {v.whole()} the first epoch{limit}", changes)
+    return Hit(f"in {share:.0%} of {run.whole()} the first epoch{limit}", changes)
 
 
 @rule(
     "too-many-epochs",
     severity="warning",
-    threshold="n_epochs > 10; an error where over 40% of the updates stop early besides",
+    threshold=f"n_epochs > 10; an error where over {STOPS_FREQUENT:.0%} of the updates stop early besides",
     cause="Each epoch reuses the same rollout: after some the policy fits its noise, ratios leave the clip range and "
     "values chase stale returns.",
     advice="Set n_epochs between 3 and 10.",
@@ -87,16 +98,16 @@ def kl_target_unreachable(v: View) -> Hit | None:
     confidence=0.7,
     settings=("n_epochs",),
 )
-def too_many_epochs(v: View) -> Hit | None:
-    n_epochs = int(v.setting("n_epochs"))
+def too_many_epochs(run: Evidence) -> Hit | None:
+    n_epochs = int(run.setting("n_epochs"))
     if n_epochs <= 10:
         return None
-    stops = v.mean("early_stopped") if v.has("early_stopped") else 0.0
-    symptoms = [f"{stops:.0%} of the updates stopped early"] if stops > 0.1 else []
-    if v.has("clip_fraction") and (clipped := v.tail("clip_fraction")) > 0.2:
+    stops = run.mean("early_stopped") if run.has("early_stopped") else 0.0
+    symptoms = [f"{stops:.0%} of the updates stopped early"] if stops > STOPS_RARE else []
+    if run.has("clip_fraction") and (clipped := run.tail("clip_fraction")) > 0.2:
         symptoms.append(f"{clipped:.0%} of the ratios were clipped")
     evidence = f"n_epochs = {n_epochs}" + (f": {' and '.join(symptoms)}" if symptoms else "")
-    return Hit(evidence, {"n_epochs": 5}, "error" if stops > 0.4 else None, 0.9 if symptoms else None)
+    return Hit(evidence, {"n_epochs": 5}, "error" if stops > STOPS_FREQUENT else None, 0.9 if symptoms else None)
 
 
 @rule(
@@ -109,8 +120,8 @@ def too_many_epochs(v: View) -> Hit | None:
     confidence=1.0,
     settings=("batch_size", "n_envs", "n_steps"),
 )
-def batch_exceeds_rollout(v: View) -> Hit | None:
-    batch, n_envs, n_steps = (int(v.setting(key)) for key in ("batch_size", "n_envs", "n_steps"))
+def batch_exceeds_rollout(run: Evidence) -> Hit | None:
+    batch, n_envs, n_steps = (int(run.setting(key)) for key in ("batch_size", "n_envs", "n_steps"))
     rollout = n_envs * n_steps
     if batch <= rollout:
         return None
@@ -130,9 +141,9 @@ def batch_exceeds_rollout(v: View) -> Hit | None:
     columns=("episode_length_mean",),
     settings=("n_steps", "gamma", "gae_lambda"),
 )
-def rollout_shorter_than_episode(v: View) -> Hit | None:
-    n_steps, length = int(v.setting("n_steps")), v.longest_episode()
-    ahead = 1.0 / max(1.0 - float(v.setting("gamma")) * float(v.setting("gae_lambda")), 1e-3)
+def rollout_shorter_than_episode(run: Evidence) -> Hit | None:
+    n_steps, length = int(run.setting("n_steps")), run.longest_episode()
+    ahead = 1.0 / max(1.0 - float(run.setting("gamma")) * float(run.setting("gae_lambda")), 1e-3)
     reach = min(length, ahead)
     if n_steps >= 0.8 * reach:
         return None
@@ -145,7 +156,8 @@ def rollout_shorter_than_episode(v: View) -> Hit | None:
 @rule(
     "entropy-collapse",
     severity="error",
-    threshold="normalised entropy < 0.1 for good within the first 40% of training, and returns hardly rose",
+    threshold=f"normalised entropy < {ENTROPY_COLLAPSED:g} for good within the first 40% of training, and returns "
+    "hardly rose",
     cause="The policy made up its mind before it had seen what is good, and no longer explores.",
     advice="Raise ent_coef and let it decay (ent_coef = { init = 0.05, final = 0.001 }), and lower learning_rate or "
     "n_epochs.",
@@ -153,35 +165,38 @@ def rollout_shorter_than_episode(v: View) -> Hit | None:
     confidence=0.8,
     columns=("entropy_normalized",),
 )
-def entropy_collapse(v: View) -> Hit | None:
-    entropy = v.series("entropy_normalized")
-    low = np.flatnonzero(entropy < 0.1)
+def entropy_collapse(run: Evidence) -> Hit | None:
+    entropy = run.series("entropy_normalized")
+    low = np.flatnonzero(entropy < ENTROPY_COLLAPSED)
     if low.size == 0:
         return None
-    share = float(low[0] + 1) / v.n_updates
-    if share > 0.4 or np.nanmedian(entropy[low[0] :]) >= 0.1 or v.improvement() > 3.0:
+    share = float(low[0] + 1) / run.n_updates
+    if share > 0.4 or np.nanmedian(entropy[low[0] :]) >= ENTROPY_COLLAPSED or run.improvement() > 3.0:
         return None
-    update = v.log.columns["update"][low[0]]
-    start = peak(v.setting("ent_coef"))
+    update = run.log.columns["update"][low[0]]
+    start = peak(run.setting("ent_coef"))
     changes = {} if np.isnan(start) else {"ent_coef": {"init": max(5.0 * start, 0.05), "final": max(start, 0.001)}}
-    return Hit(f"normalised entropy under 0.1 from update {update:.0f} on, {share:.0%} of the way", changes)
+    return Hit(
+        f"normalised entropy under {ENTROPY_COLLAPSED:g} from update {update:.0f} on, {share:.0%} of the way", changes
+    )
 
 
 @rule(
     "entropy-stuck",
     severity="warning",
-    threshold="normalised entropy > 0.9 over the last fifth, and returns rose by less than one standard deviation",
+    threshold=f"normalised entropy > {ENTROPY_UNIFORM:g} over the last fifth, and returns rose by less than one "
+    "standard deviation",
     cause="The policy is as good as uniform at the end: nothing was learnt, or the bonus forbids to use it.",
     advice="Lower ent_coef or let it decay; if it is 0, look for a missing learning signal.",
     source="log(valid actions) is the entropy of the uniform policy",
     confidence=0.7,
     columns=("entropy_normalized", "episode_return_mean"),
 )
-def entropy_stuck(v: View) -> Hit | None:
-    tail = v.tail("entropy_normalized")
-    if tail <= 0.9 or v.improvement() >= 1.0:
+def entropy_stuck(run: Evidence) -> Hit | None:
+    tail = run.tail("entropy_normalized")
+    if tail <= ENTROPY_UNIFORM or run.improvement() >= 1.0:
         return None
-    return Hit(f"normalised entropy {tail:.2f} over {v.last_fifth()}")
+    return Hit(f"normalised entropy {tail:.2f} over {run.last_fifth()}")
 
 
 @rule(
@@ -196,17 +211,17 @@ def entropy_stuck(v: View) -> Hit | None:
     columns=("policy_loss", "entropy", "entropy_normalized"),
     settings=("ent_coef",),
 )
-def entropy_bonus_dominates(v: View) -> Hit | None:
-    coefficient = v.tail("ent_coef") if v.has("ent_coef") else peak(v.setting("ent_coef"))
-    bonus, objective = coefficient * v.tail("entropy"), abs(v.tail("policy_loss"))
-    tail = v.tail("entropy_normalized")
+def entropy_bonus_dominates(run: Evidence) -> Hit | None:
+    coefficient = run.tail("ent_coef") if run.has("ent_coef") else peak(run.setting("ent_coef"))
+    bonus, objective = coefficient * run.tail("entropy"), abs(run.tail("policy_loss"))
+    tail = run.tail("entropy_normalized")
     if not (bonus > 5.0 * objective and bonus > 0.02 and tail > 0.8):
         return None
     evidence = (
-        f"ent_coef × entropy = {number(bonus)} beside a policy loss of {number(objective)} over {v.last_fifth()}; "
+        f"ent_coef × entropy = {number(bonus)} beside a policy loss of {number(objective)} over {run.last_fifth()}; "
         f"normalised entropy stays at {tail:.2f}"
     )
-    return Hit(evidence, {"ent_coef": {"init": min(peak(v.setting("ent_coef")) / 10.0, 0.02), "final": 0.001}})
+    return Hit(evidence, {"ent_coef": {"init": min(peak(run.setting("ent_coef")) / 10.0, 0.02), "final": 0.001}})
 
 
 @rule(
@@ -219,8 +234,8 @@ def entropy_bonus_dominates(v: View) -> Hit | None:
     confidence=0.6,
     settings=("ent_coef",),
 )
-def no_entropy_schedule(v: View) -> Hit | None:
-    coefficient = v.setting("ent_coef")
+def no_entropy_schedule(run: Evidence) -> Hit | None:
+    coefficient = run.setting("ent_coef")
     if coefficient is None or changes_over_time(coefficient) or peak(coefficient) < 0.05:
         return None
     start = peak(coefficient)
@@ -239,8 +254,8 @@ def no_entropy_schedule(v: View) -> Hit | None:
     confidence=0.5,
     settings=("learning_rate",),
 )
-def no_lr_schedule(v: View) -> Hit | None:
-    rate = v.setting("learning_rate")
+def no_lr_schedule(run: Evidence) -> Hit | None:
+    rate = run.setting("learning_rate")
     if rate is None or changes_over_time(rate):
         return None
     return Hit(f"learning_rate = {peak(rate):g} throughout", {"learning_rate": _decay(max(peak(rate), USUAL_RATE))})
@@ -249,8 +264,9 @@ def no_lr_schedule(v: View) -> Hit | None:
 @rule(
     "lr-too-high",
     severity="error",
-    threshold="median KL > 0.1 with over 20% of the ratios clipped; or learning_rate > 5e-3 and: KL > 0.2 at some "
-    "update, over 30% clipped, entropy < 0.1 in the first fifth, or most first epochs there cut short",
+    threshold=f"median KL > {KL_TOO_HIGH:g} with over 20% of the ratios clipped; or learning_rate > 5e-3 and: "
+    f"KL > 0.2 at some update, over {CLIPPED_OFTEN:.0%} clipped, entropy < {ENTROPY_COLLAPSED:g} in the first fifth, "
+    "or most first epochs there cut short",
     cause="Each update throws the policy far from the one that gathered the data, where the clipped objective is no "
     "guide any more.",
     advice="Lower learning_rate to 3e-4 and let it decay.",
@@ -258,14 +274,14 @@ def no_lr_schedule(v: View) -> Hit | None:
     confidence=0.85,
     columns=("approx_kl", "clip_fraction"),
 )
-def lr_too_high(v: View) -> Hit | None:
-    kl, clipped, rate = v.finite("approx_kl"), v.mean("clip_fraction"), peak(v.setting("learning_rate"))
-    far = np.median(kl) > 0.1 and clipped > 0.2
+def lr_too_high(run: Evidence) -> Hit | None:
+    kl, clipped, rate = run.finite("approx_kl"), run.mean("clip_fraction"), peak(run.setting("learning_rate"))
+    far = np.median(kl) > KL_TOO_HIGH and clipped > 0.2
     signs = {
         f"KL up to {number(kl.max())}": kl.max() > 0.2,
-        f"{clipped:.0%} of the ratios clipped": clipped > 0.3,
-        "the entropy gone within the first fifth": v.head("entropy_normalized").min(initial=1.0) < 0.1,
-        "most first epochs cut short from the start": _mean(v.head("epochs_completed") < 1.0) > 0.5,
+        f"{clipped:.0%} of the ratios clipped": clipped > CLIPPED_OFTEN,
+        "the entropy gone within the first fifth": run.head("entropy_normalized").min(initial=1.0) < ENTROPY_COLLAPSED,
+        "most first epochs cut short from the start": _mean(run.head("epochs_completed") < 1.0) > 0.5,
     }
     if not far and not (rate > 5e-3 and any(signs.values())):
         return None
@@ -288,11 +304,11 @@ def lr_too_high(v: View) -> Hit | None:
     confidence=0.8,
     columns=("approx_kl", "clip_fraction"),
 )
-def lr_too_low(v: View) -> Hit | None:
-    kl, clipped, rate = v.finite("approx_kl"), v.mean("clip_fraction"), peak(v.setting("learning_rate"))
+def lr_too_low(run: Evidence) -> Hit | None:
+    kl, clipped, rate = run.finite("approx_kl"), run.mean("clip_fraction"), peak(run.setting("learning_rate"))
     # A policy that has settled does not move either, but is no longer random.
-    settled = v.has("entropy_normalized") and v.tail("entropy_normalized") <= 0.8
-    if np.median(kl) >= 2e-4 or kl.max() >= 1e-3 or clipped >= 0.005 or settled or v.dead():
+    settled = run.has("entropy_normalized") and run.tail("entropy_normalized") <= 0.8
+    if np.median(kl) >= 2e-4 or kl.max() >= 1e-3 or clipped >= 0.005 or settled or run.dead():
         return None
     known = not np.isnan(rate)
     return Hit(
@@ -305,16 +321,16 @@ def lr_too_low(v: View) -> Hit | None:
 @rule(
     "clip-fraction-high",
     severity="warning",
-    threshold="over 30% of the ratios are clipped in the last fifth",
+    threshold=f"over {CLIPPED_OFTEN:.0%} of the ratios are clipped in the last fifth",
     cause="Clipped samples give no gradient; with so many of them an update rests on the rest.",
     advice="Take smaller steps: a lower learning_rate or fewer epochs, not a wider clip_range.",
     source="Schulman et al. 2017, equation 7; Huang et al. 2022 on reading the clip fraction",
     confidence=0.7,
     columns=("clip_fraction",),
 )
-def clip_fraction_high(v: View) -> Hit | None:
-    share = v.tail("clip_fraction")
-    return Hit(f"{share:.0%} of the ratios are clipped over {v.last_fifth()}") if share > 0.3 else None
+def clip_fraction_high(run: Evidence) -> Hit | None:
+    share = run.tail("clip_fraction")
+    return Hit(f"{share:.0%} of the ratios are clipped over {run.last_fifth()}") if share > CLIPPED_OFTEN else None
 
 
 def _decay(start: float) -> dict[str, float]:
