@@ -29,21 +29,21 @@ def run(name="run-s0", mrr=0.9, kind="ppo_jax", settings=None, **columns) -> Run
 def test_movement_is_first_value_to_mean_of_the_last_fifth_over_the_seeds():
     gap = [math.nan, -5.0, *np.zeros(6), 0.2, 0.4]
     logs = [run(explained_variance=gap), run(explained_variance=[-1.0, *np.zeros(7), 0.5, 0.7])]
-    found = {row.name: row for row in movements(gather_run_sets(logs)[0])}
-    row = found["explained_variance"]
+    rows = {row.name: row for row in movements(gather_run_sets(logs)[0])}
+    row = rows["explained_variance"]
     assert (row.first, row.last) == (pytest.approx(-3.0), pytest.approx(0.45))
     assert row.spread == pytest.approx(np.std([0.3, 0.6], ddof=1))
     assert (row.status, row.level) == ("fair", "fair")
-    assert "value_loss" not in found
+    assert "value_loss" not in rows
 
 
 def test_stops_and_epochs_are_those_of_the_whole_run():
-    found = {
+    rows = {
         row.name: row
         for row in movements(gather_run_sets([run(early_stopped=np.eye(1, U)[0], epochs_completed=[5] * U)])[0])
     }
-    assert (found["early_stopped"].first, found["early_stopped"].last) == (None, pytest.approx(0.1))
-    assert found["epochs_completed"].status == "wasted epochs"  # 5 of 10
+    assert (rows["early_stopped"].first, rows["early_stopped"].last) == (None, pytest.approx(0.1))
+    assert rows["epochs_completed"].status == "wasted epochs"  # 5 of 10
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_status_words(name, value, level):
 
 def test_the_critic_is_not_judged_where_returns_hardly_vary():
     solved = run(explained_variance=np.full(U, -0.5), value_loss=np.full(U, 9.0), returns_degenerate=np.ones(U))
-    found = {row.name: (row.status, row.level) for row in movements(gather_run_sets([solved])[0])}
-    assert found["explained_variance"] == found["value_loss"] == ("returns hardly vary", "")
+    rows = {row.name: (row.status, row.level) for row in movements(gather_run_sets([solved])[0])}
+    assert rows["explained_variance"] == rows["value_loss"] == ("returns hardly vary", "")
 
 
 def test_the_word_is_that_of_most_seeds():
@@ -140,9 +140,9 @@ def test_what_a_foreign_log_does_not_tell_is_unknown_and_has_no_recommendation()
 
 def test_a_comparison_as_json():
     logs = [run("a", settings={"n_epochs": 20}, approx_kl=np.full(U, 0.01)), run("b")]
-    found = json.loads(json.dumps(to_dict(gather_run_sets(logs)), allow_nan=False))
-    assert [one["runs"] for one in found["groups"]] == [["a"], ["b"]]
-    assert found["groups"][0]["metrics"][0]["name"] == "approx_kl"
-    score = found["scores"][0]
+    comparison = json.loads(json.dumps(to_dict(gather_run_sets(logs)), allow_nan=False))
+    assert [one["runs"] for one in comparison["groups"]] == [["a"], ["b"]]
+    assert comparison["groups"][0]["metrics"][0]["name"] == "approx_kl"
+    score = comparison["scores"][0]
     assert (score["iqm"][0]["value"], score["iqm"][0]["low"], score["improvement"]) == (0.9, None, [None, None])
-    assert next(row for row in found["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "10"]
+    assert next(row for row in comparison["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "10"]
