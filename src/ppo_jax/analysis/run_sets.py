@@ -10,6 +10,7 @@ from typing import Any
 
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.rules.evidence import Evidence
+from ppo_jax.tasks import results
 
 __all__ = ["OWN_SETTINGS", "RunSet", "gather_run_sets"]
 
@@ -30,8 +31,8 @@ class RunSet:
     @property
     def proves(self) -> bool:
         """Whether the task is to prove queries."""
-        told = str(self.settings.get("env_id")).startswith("Proof-") or self.settings.get("dataset") is not None
-        return told or any(Evidence(log).has("proved_positive") or "baselines" in log.summary for log in self.logs)
+        told = (results.of_settings(self.settings), *(results.of(log.summary) for log in self.logs))
+        return results.PROOFS in told or any(Evidence(log).has("proved_positive") for log in self.logs)
 
 
 def gather_run_sets(logs: Sequence[RunLog]) -> tuple[RunSet, ...]:
