@@ -44,6 +44,12 @@ def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
         if finding.changes:
             parts["try"] = " ".join(f"{key}={as_argument(value)}" for key, value in finding.changes.items())
         console.print(make_pairs(parts | {"source ": finding.source}))
+    if diagnosis.own_metrics:
+        console.print("\nYour own metrics", style="bold")
+        table = make_table("", ">first", ">last")
+        for metric, (first, last) in diagnosis.own_metrics.items():
+            table.add_row(metric, f"{first:.4g}", f"{last:.4g}")
+        console.print(table)
     reasons: dict[str, list[str]] = {}
     for one in diagnosis.unjudged:
         reasons.setdefault(one.why, []).append(one.id)
