@@ -56,7 +56,7 @@ def test_a_loss_that_does_not_fit(loss, complaint):
 
 def test_a_network_with_memory_on_a_proof_task():
     proofs = CONFIG.override({"env_id": "Proof-countries_s1"})
-    with pytest.raises(PPOJaxError, match="network.core = 'gru': a proof network has no memory; use core = 'none'"):
+    with pytest.raises(PPOJaxError, match=r"network.core = 'gru': a proof network has no memory; use core = 'none'"):
         ppo_jax.build(proofs.override({"core": "gru"}))
 
 
@@ -75,6 +75,6 @@ def test_a_network_by_import_path_is_checked(tmp_path, monkeypatch):
 
 def test_a_loss_and_an_optimizer_by_import_path():
     config = CONFIG.override({"loss": "ppo_jax.ppo:loss", "optimizer": "optax:lion"})
-    with pytest.raises(PPOJaxError, match="ppo.optimizer = 'optax:lion'"):
+    with pytest.raises(PPOJaxError, match=r"ppo.optimizer = 'optax:lion'"):
         ppo_jax.build(config)  # it needs a learning rate
     assert ppo_jax.build(config.override({"optimizer": None})).trainer.loss is ppo.loss
