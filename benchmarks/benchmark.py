@@ -1,8 +1,8 @@
 """The full benchmark: `ppo-jax bench`, whole runs, how time grows with each size, other trainers on the same tasks.
 
-    python scripts/benchmark.py                      # docs/performance.json
-    python scripts/benchmark.py --data PATH/family PATH/wn18rr
-    python scripts/benchmark.py --only peers --out FILE
+    python benchmarks/benchmark.py                   # docs/performance.json
+    python benchmarks/benchmark.py --data PATH/family PATH/wn18rr
+    python benchmarks/benchmark.py --only peers --out FILE
 
 A whole run is `ppo-jax train` as one starts it, evaluations and test included: first with empty caches, then with what
 that left there, in turns.
@@ -76,7 +76,7 @@ def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
         for name, python in pythons.items():  # one after another: compiling is not what is measured here
             say(f"{case}: {name} …")
             running[name] = subprocess.Popen(
-                [python, ROOT / "scripts" / "peer.py", name, case],
+                [python, ROOT / "benchmarks" / "peer.py", name, case],
                 **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True},
             )
             answer(running[name], name)

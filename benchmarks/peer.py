@@ -1,6 +1,6 @@
-"""One trainer as a process that scripts/benchmark.py asks to train: each line on standard input is a turn.
+"""One trainer as a process that benchmarks/benchmark.py asks to train: each line on standard input is a turn.
 
-    python scripts/peer.py TRAINER CASE
+    python benchmarks/peer.py TRAINER CASE
 
 It prints ``{"ready": true}`` when everything is compiled, then ``{"steps": …, "seconds": …}`` a turn. It imports
 the trainer that is asked for alone, so that it runs in an environment that holds no other.

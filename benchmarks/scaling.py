@@ -1,7 +1,7 @@
 """How the cost of training grows: the tables of docs/scaling.md.
 
-    python scripts/scaling.py processes
-    python scripts/scaling.py envs seeds network data atoms successors devices --data PATH/family PATH/wn18rr
+    python benchmarks/scaling.py processes
+    python benchmarks/scaling.py envs seeds network data atoms successors devices --data PATH/family PATH/wn18rr
 
 Each row is a process of its own. All rows of a table run at once and take turns (A B C A B C …), so that what else the
 machine does hits all of them; a figure is the median of five turns, its spread stands beside it. Bytes are those of the
@@ -44,8 +44,7 @@ class Row(NamedTuple):
 
 
 SHORT = {"n_envs": 64, "n_steps": 32, "batch_size": 512}
-SPREAD = SHORT | {"shuffle_groups": 8}
-WIDE = SPREAD | {"n_envs": 1024, "batch_size": 8192}
+WIDE = SHORT | {"n_envs": 1024, "batch_size": 8192}
 
 
 def long(n_envs: int) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
         ],
         "processes": [
             Row(f"{s['n_envs']} environments in {n} process{'es' if n > 1 else ''}", n, CARTPOLE, s, 1, n)
-            for s in (SPREAD, WIDE)
+            for s in (SHORT, WIDE)
             for n in (1, 2)
         ],
     }
@@ -152,7 +151,7 @@ def start(row: Row) -> list[subprocess.Popen[str]]:
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     settings = row.settings | ({} if row.devices is None else {"devices": row.devices * row.processes})
     given = {"experiment": str(row.experiment), "settings": settings, "seeds": row.seeds}
-    given |= {"coordinator": coordinator, "processes": row.processes}
+    given |= {"coordinator": coordinator, "n_processes": row.processes}
     return [
         subprocess.Popen(
             [sys.executable, __file__, json.dumps(given | {"index": index})],
@@ -186,7 +185,9 @@ def answer(process: subprocess.Popen[str], name: str) -> dict[str, Any]:
     raise SystemExit(f"{name}: the process ended with code {process.wait()}{f': {said[-1]}' if said else ''}")
 
 
-def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: Any) -> None:
+def measure(
+    experiment: str, settings: dict[str, Any], seeds: int, coordinator: str, n_processes: int, index: int
+) -> None:
     """Print the size of one chunk, then its speed for each line read, in this process and those it trains with."""
     import jax
     import jax.numpy as jnp
@@ -200,8 +201,8 @@ def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: 
 
     use_compilation_cache()
     config = load_config(experiment, settings)
-    cpu.prepare(config, 1 if seeds > 1 else None, seeds)
-    processes.join(processes["coordinator"], processes["processes"], processes["index"])
+    cpu.prepare(config, 1 if seeds > 1 else None)
+    processes.join(coordinator, n_processes, index)
     config = mesh.resolve(config)
     built, placement = build(config), mesh.placement(config)
     trainer, rollout_size = built.trainer, config.settings.rollout_size
@@ -228,7 +229,7 @@ def measure(experiment: str, settings: dict[str, Any], seeds: int, **processes: 
     seconds(1)
     once = seconds(1)
     updates = max(1, min(loop.BUFFER, round(TURN_SECONDS / once)))
-    if processes["processes"] > 1:  # all of them do the same number, whatever each has measured
+    if n_processes > 1:  # all of them do the same number, whatever each has measured
         updates = processes.agree(updates, False, 0)[0]
     update_steps = seeds * rollout_size
     sizes = {

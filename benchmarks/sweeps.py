@@ -1,6 +1,6 @@
 """What a sweep saves: the same seeds as separate processes, one after another in one process, and side by side.
 
-    python scripts/sweep_benchmark.py [CONFIG] [--seeds 16] [--set key=value …]
+    python benchmarks/sweeps.py [CONFIG] [--seeds 16] [--set key=value …]
 
 Every way trains, evaluates and tests the same runs; seconds are of the whole command, compilation included. A first run
 fills the compilation cache for the separate processes; the sweeps compile their own programs.
@@ -9,7 +9,6 @@ fills the compilation cache for the separate processes; the sweeps compile their
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,7 @@ def main() -> None:
     settings = ["--set", *arguments.set] if arguments.set else []
     with tempfile.TemporaryDirectory() as folder:
         sweep = ["sweep", arguments.config, "--seeds", str(arguments.seeds), *settings]
-        chunks = {"one after another": 1, "side by side": arguments.seeds, "measured": None}
+        orders = {"one after another": "one-by-one", "side by side": "side-by-side"}
         train = ["train", arguments.config, *settings]
         seconds(*train, "--run-dir", f"{folder}/first")  # fills the cache
         took = {
@@ -44,16 +43,12 @@ def main() -> None:
                 seconds(*train, "--seed", str(seed), "--run-dir", f"{folder}/{seed}") for seed in range(arguments.seeds)
             )
         }
-        for name, chunk in chunks.items():
-            options = ["--chunk", str(chunk)] if chunk else []
-            took[name] = seconds(*sweep, *options, "--run-dir", f"{folder}/{name}")
-        record = json.loads((Path(folder) / "measured" / "sweep.json").read_text())
+        for name, order in orders.items():
+            took[name] = seconds(*sweep, "--order", order, "--run-dir", f"{folder}/{order}")
     title = f"{arguments.seeds} seeds of {Path(arguments.config).stem}"
     print(f"\n| {title} | seconds | separate processes take |\n|---|---|---|")
     for name, total in took.items():
         print(f"| {name} | {total:.0f} | {took['separate processes'] / total:.2f}× |")
-    program = record["programs"][0]
-    print(f"\nmeasured: {program['way']} ({program['seconds_per_update']} seconds an update, twice each)")
 
 
 if __name__ == "__main__":

@@ -112,11 +112,11 @@ def test_the_command(monkeypatch, tmp_path):
 
 
 def test_trainers_take_turns_and_a_ratio_is_their_median(monkeypatch, tmp_path, capsys):
-    """A stand-in for scripts/peer.py: this project does 300, 100, 200 steps a second, the other always 50."""
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    """A stand-in for benchmarks/peer.py: this project does 300, 100, 200 steps a second, the other always 50."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
     benchmark = importlib.import_module("benchmark")
-    (tmp_path / "scripts").mkdir()
-    (tmp_path / "scripts" / "peer.py").write_text(
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "peer.py").write_text(
         "import json, sys\n"
         "speeds = {'ppo_jax': [300, 100, 200], 'other': [50, 50, 50]}[sys.argv[1]]\n"
         "print('a line of its own')\nprint(json.dumps({'ready': True}), flush=True)\n"
@@ -137,7 +137,7 @@ def test_trainers_take_turns_and_a_ratio_is_their_median(monkeypatch, tmp_path, 
 
 def test_whole_runs_start_with_empty_caches_and_then_with_full_ones(monkeypatch, capsys):
     """A stand-in for training, which compiles for 8, 9, 10 s where it finds no cache, else for 1 s."""
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
     benchmark = importlib.import_module("benchmark")
     cold = iter((8.0, 10.0, 9.0))
 
