@@ -11,8 +11,8 @@ from rich.text import Text
 from ppo_jax.cli.console import as_argument, make_console, make_pairs, make_table
 
 if TYPE_CHECKING:
-    from ppo_jax.analysis.compare import Group
     from ppo_jax.analysis.diagnose import Diagnosis
+    from ppo_jax.analysis.run_sets import RunSet
     from ppo_jax.analysis.validate import Check
 
 __all__ = ["show_comparison", "show_diagnosis", "show_validation"]
@@ -23,7 +23,7 @@ LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
 
 def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
     """Each finding with what was seen, why, and what to do; then what could not be judged."""
-    from ppo_jax.analysis.view import NO_UPDATE
+    from ppo_jax.analysis.rules.rule import NO_UPDATE
 
     console = make_console()
     counts = {s: sum(f.severity == s for f in diagnosis.findings) for s in ("error", "warning", "info")}
@@ -67,7 +67,7 @@ def show_validation(runs: Sequence[str], checks: Sequence[Check]) -> None:
     console.print(table)
 
 
-def show_comparison(groups: Sequence[Group]) -> None:
+def show_comparison(groups: Sequence[RunSet]) -> None:
     """Metrics first → last, final numbers with intervals, and the settings in which the runs differ."""
     from ppo_jax.analysis import compare
 
@@ -96,7 +96,7 @@ def show_comparison(groups: Sequence[Group]) -> None:
         console.print(table)
 
 
-def _show_scores(groups: Sequence[Group]) -> None:
+def _show_scores(groups: Sequence[RunSet]) -> None:
     from ppo_jax.analysis import compare
 
     console, rows = make_console(), compare.scores(groups)
