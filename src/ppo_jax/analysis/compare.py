@@ -124,9 +124,10 @@ def degenerate(log: RunLog) -> bool:
 
 @overflow_allowed
 def movements(run_set: RunSet) -> tuple[Movement, ...]:
-    """How the metrics of a run set moved; those that no run measured are left out."""
+    """How the metrics of a run set moved, the user's own last; those that no run measured are left out."""
     rows = []
-    for name in COMPARED:
+    own = dict.fromkeys(name for log in run_set.logs for name in Evidence(log).own_metrics)
+    for name in (*COMPARED, *own):
         runs = [run for run in map(Evidence, run_set.logs) if run.has(name)]
         if not runs or (name == "value_clip_fraction" and run_set.settings.get("clip_range_vf") is None):
             continue

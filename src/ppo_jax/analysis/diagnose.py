@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tomlkit
@@ -142,6 +142,7 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     unjudged: tuple[Unjudged, ...]
+    own_metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name -> first, mean at the end
 
     @property
     def has_error(self) -> bool:
@@ -153,6 +154,7 @@ class Diagnosis:
         return {
             "findings": [finding.to_dict() for finding in self.findings],
             "unjudged": [dataclasses.asdict(one) for one in self.unjudged],
+            "own_metrics": {name: list(values) for name, values in self.own_metrics.items()},
         }
 
 
@@ -187,7 +189,8 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
         if winner in findings:
             for loser in losers:
                 findings.pop(loser, None)
-    return Diagnosis(_in_order(findings), tuple(unjudged))
+    own = {name: (float(run.finite(name)[0]), run.tail(name)) for name in run.own_metrics}
+    return Diagnosis(_in_order(findings), tuple(unjudged), own)
 
 
 def _in_order(findings: dict[str, Finding]) -> tuple[Finding, ...]:

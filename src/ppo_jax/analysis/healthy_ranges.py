@@ -161,4 +161,5 @@ _UNITS = {metric.name: metric.unit for metric in METRICS}
 
 def unit_of_mean(name: str) -> str:
     """The unit of a metric averaged over updates; empty for a plain number. A yes or no becomes a share of them."""
-    return {"1": "", "0/1": "of the updates"}.get(_UNITS[name], _UNITS[name])
+    unit = _UNITS.get(name, "")  # of a metric of the user's own it is not known
+    return {"1": "", "0/1": "of the updates"}.get(unit, unit)

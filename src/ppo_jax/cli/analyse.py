@@ -156,12 +156,12 @@ class Compare:
         from ppo_jax.analysis import compare, run_sets
 
         logs = _read_all(self.runs)
-        groups = run_sets.gather_run_sets(logs)
+        compared = run_sets.gather_run_sets(logs)
         if self.json:
-            print_json(compare.to_dict(groups))
+            print_json(compare.to_dict(compared))
         else:
             _say_notes(logs)
-            show_comparison(groups)
+            show_comparison(compared)
         return 0
 
 

@@ -175,7 +175,7 @@ class _SharedProgram:
         watch: Watch | None,
         test: bool,
     ) -> None:
-        """`program` is the group's part of ``sweep.json`` and is kept up to date."""
+        """`program` is their part of ``sweep.json`` and is kept up to date."""
         self.members, self.folder, self.program, self.bar = members, folder, program, bar
         self.warn, self.watch, self.test, self.config = warn, watch, test, members[0].config
 

@@ -153,7 +153,8 @@ def _verdicts(run_sets: Sequence[RunSet], rows: Sequence[compare.Score]) -> list
 
 def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
     each = [{row.name: row for row in compare.movements(run_set)} for run_set in run_sets]
-    names = [name for name in compare.COMPARED if any(name in rows for rows in each)]
+    own = [name for rows in each for name in rows if name not in compare.COMPARED]
+    names = [name for name in (*compare.COMPARED, *dict.fromkeys(own)) if any(name in rows for rows in each)]
     lines = tuple(
         (Cell(_with_unit(name, unit_of_mean(name))), *(_movement(rows.get(name)) for rows in each)) for name in names
     )

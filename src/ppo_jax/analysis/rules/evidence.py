@@ -10,11 +10,14 @@ import numpy as np
 
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.results import look_up
+from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.tasks import results
 
-__all__ = ["Evidence", "look_up", "number_at", "overflow_allowed"]
+__all__ = ["STANDARD", "Evidence", "look_up", "number_at", "overflow_allowed"]
 
 overflow_allowed = np.errstate(all="ignore")  # decorator: a run that blew up holds numbers whose sums overflow
+
+STANDARD = {"update", "env_steps", *(metric.name for metric in METRICS)}  # columns that every run may have
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Evidence:
     def has(self, name: str) -> bool:
         """Whether a metric was ever measured."""
         return name in self.log.columns and bool(np.isfinite(self.log.columns[name]).any())
+
+    @property
+    def own_metrics(self) -> list[str]:
+        """Measured metrics that are the user's own: of a loss or an environment. Of other trainers' logs none."""
+        if self.log.kind != "ppo_jax":
+            return []
+        return [name for name in self.log.columns if name not in STANDARD and self.has(name)]
 
     def series(self, name: str) -> np.ndarray:
         """A metric over the updates [U]; NaN where it was not measured."""
