@@ -53,7 +53,7 @@ def conclude(folder: Path) -> Json:
         for split in ("valid", "test")
         for name, path in results.of(first["test"]).scores.items()
     }
-    results = [
+    by_setting = [
         {
             "setting": setting,
             "members": len(together),
@@ -63,7 +63,7 @@ def conclude(folder: Path) -> Json:
         for i, (setting, together) in enumerate(zip(settings, members, strict=True))
     ]
     headline = next(iter(scores))
-    record["groups"] = sorted(results, key=lambda one: _rank(one, headline))
+    record["groups"] = sorted(by_setting, key=lambda one: _rank(one, headline))
     record["baseline"] = settings[0]
     write_atomically(folder / "sweep.json", json.dumps(to_json(record), indent=2) + "\n")
     _draw(folder, record, ended)
