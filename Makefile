@@ -18,7 +18,7 @@ sweep: .venv/.installed  ## train 16 seeds of Countries S3 in one program and sh
 validate: .venv/.installed  ## train and hold the run against the validation plan: PASS or FAIL
 	$(BIN)/ppo-jax validate experiments/countries_s3.toml
 
-report: .venv/.installed  ## train before, after and recommended on 3 seeds and write docs/report/
+report: .venv/.installed  ## train before, after and recommended on 3 seeds and write runs/before_after/report
 	$(BIN)/python scripts/before_after.py
 
 bench: .venv/.installed  ## measure speed in full, other trainers beside it, and write docs/performance.json

@@ -1,10 +1,12 @@
 """The analysis this project began from, measured again: before, its automatic fix, after, and our recommendation.
 
-    python scripts/before_after.py [--runs runs/before_after] [--seeds 3] [--fix-seeds 5] [--out docs/report]
+    python scripts/before_after.py [--runs runs/before_after] [--seeds 3] [--fix-seeds 5] [--out …/report]
 
-Trains `experiments/report_before.toml` and what `ppo-jax diagnose --fix` makes of its first seed over `--fix-seeds`
-seeds, `experiments/report_after.toml` and `experiments/countries_s3.toml` over `--seeds`, and writes report.html and
-report.md. Finished runs are not repeated.
+Trains `scripts/before_after/before.toml` and what `ppo-jax diagnose --fix` makes of its first seed over `--fix-seeds`
+seeds, `scripts/before_after/after.toml` and `experiments/countries_s3.toml` over `--seeds`, and writes report.html and
+report.md into the folder `report` of the runs, or into `--out`. Finished runs are not repeated.
+
+docs/before_after.md says what came of it.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ import jax
 
 from ppo_jax.analysis import report
 from ppo_jax.analysis.diagnose import diagnose, fix
-from ppo_jax.analysis.logs import RunLog, read_run
+from ppo_jax.analysis.readers import RunLog, read_run
 from ppo_jax.config import load_config
 from ppo_jax.runs import runner
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGURATIONS = REPOSITORY / "scripts" / "before_after"
 
 
 def trained(config_file: Path, folder: Path, seeds: int) -> list[RunLog]:
@@ -39,22 +42,22 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/before_after"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fix-seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("docs/report"))
+    parser.add_argument("--out", type=Path, help="default: the folder report of --runs")
     arguments = parser.parse_args()
     runner.use_compilation_cache()
 
     runs, n, n_fix = arguments.runs, arguments.seeds, arguments.fix_seeds
-    before = trained(EXPERIMENTS / "report_before.toml", runs / "before", n_fix)
+    before = trained(CONFIGURATIONS / "before.toml", runs / "before", n_fix)
     fixed = runs / "fixed.toml"
     if not fixed.exists():
         fixed.write_text(fix(before[0], diagnose(before[0])))
     logs = [
         *before,
         *trained(fixed, runs / "fixed", n_fix),
-        *trained(EXPERIMENTS / "report_after.toml", runs / "after", n),
-        *trained(EXPERIMENTS / "countries_s3.toml", runs / "recommended", n),
+        *trained(CONFIGURATIONS / "after.toml", runs / "after", n),
+        *trained(REPOSITORY / "experiments" / "countries_s3.toml", runs / "recommended", n),
     ]
-    for path in report.write(logs, arguments.out)[:2]:
+    for path in report.write(logs, arguments.out or runs / "report")[:2]:
         print(f"wrote {path}")
 
 

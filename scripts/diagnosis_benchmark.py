@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ppo_jax.analysis.diagnose import diagnose
-from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
+from ppo_jax.analysis.readers import RunLog, read_run, read_sb3
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets
 from ppo_jax.runs import runner

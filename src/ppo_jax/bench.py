@@ -110,7 +110,10 @@ def reference(settings: Settings, n_features: int, n_actions: int) -> Callable[.
     @jax.jit
     def program(params: PyTree, x: jax.Array, action: jax.Array) -> PyTree:
         steps = x.reshape(settings.n_steps, settings.n_envs, -1)
-        forward = lambda x: (tower(params["actor"], x), tower(params["critic"], x))  # noqa: E731
+
+        def forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return tower(params["actor"], x), tower(params["critic"], x)
+
         _, outputs = jax.lax.scan(lambda carry, x: (carry, forward(x)), None, steps)
         minibatches = (x.reshape(n_minibatches, settings.batch_size, -1), action.reshape(n_minibatches, -1))
 

@@ -79,9 +79,9 @@ def test_diagnose_names_the_fault_and_its_exit_code_says_whether_to_trust_the_ru
     assert "n_epochs=5" in out
     assert max(map(len, out.splitlines())) <= 80
     code, out, _ = call("diagnose", broken, "--json")
-    found = json.loads(out)
+    diagnosis = json.loads(out)
     assert code == 1
-    assert found["findings"][1]["because_of"] == ["too-many-epochs"]
+    assert diagnosis["findings"][1]["because_of"] == ["too-many-epochs"]
 
 
 def test_diagnose_writes_the_changed_configuration_and_loses_none(broken, tmp_path):
@@ -177,10 +177,10 @@ def test_compare_puts_seeds_together_and_shows_where_configurations_differ(healt
     assert any(line.startswith("n_epochs") and line.split()[1:3] == ["20", "4"] for line in lines)
     assert "2 seeds" in out
     assert "worse than the mean" in out
-    found = json.loads(call("compare", broken, healthy, again, "--json")[1])
-    assert [group["runs"] for group in found["groups"]] == [["broken"], ["healthy", "again"]]
-    assert next(row for row in found["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "4"]
-    assert next(row for row in found["scores"] if row["name"] == "test MRR (greedy)")["iqm"][0]["value"] == 0.8
+    comparison = json.loads(call("compare", broken, healthy, again, "--json")[1])
+    assert [one["runs"] for one in comparison["groups"]] == [["broken"], ["healthy", "again"]]
+    assert next(row for row in comparison["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "4"]
+    assert next(row for row in comparison["scores"] if row["name"] == "test MRR (greedy)")["iqm"][0]["value"] == 0.8
 
 
 def test_report_is_written_where_asked(healthy, broken, tmp_path):
@@ -209,9 +209,9 @@ def test_validate_trains_what_is_missing_and_says_pass_or_fail(tmp_path, monkeyp
     assert "FAIL" not in out
     assert call(*arguments, "--limit", "mrr=0.95")[0] == 1
     assert trained == [0, 1]  # completed runs are not repeated
-    found = json.loads(call(*arguments, "--json")[1])
-    assert found["passed"] is True
-    assert {"name", "limit", "values", "verdict"} <= set(found["checks"][0])
+    validation = json.loads(call(*arguments, "--json")[1])
+    assert validation["passed"] is True
+    assert {"name", "limit", "values", "verdict"} <= set(validation["checks"][0])
     assert "another configuration" in fail(*arguments, "--set", "n_epochs=5")
     code, out, _ = call("validate", tmp_path / "a.toml", "--run-dir", tmp_path / "other", "--set", "n_epochs=5")
     assert code == 1

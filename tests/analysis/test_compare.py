@@ -1,33 +1,17 @@
-"""Comparing runs: grouping, first and last, status words, configurations beside their references, seeds."""
+"""Comparing runs: first and last, status words, configurations beside their references, seeds."""
 
 from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ppo_jax.analysis.compare import (
-    DEFAULTS,
-    RECOMMENDED,
-    SB3_DEFAULTS,
-    configuration,
-    group,
-    movements,
-    scores,
-    status,
-    status_of_score,
-    to_dict,
-    write_changes,
-    write_setting,
-)
-from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.reading import write_number
-from ppo_jax.config import load_config
+from ppo_jax.analysis.compare import configuration, movements, scores, status, status_of_score, to_dict
+from ppo_jax.analysis.readers import RunLog
+from ppo_jax.analysis.run_sets import gather_run_sets
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 U = 10
 
 
@@ -42,44 +26,24 @@ def run(name="run-s0", mrr=0.9, kind="ppo_jax", settings=None, **columns) -> Run
     return RunLog(name, kind, {"n_epochs": 10, "seed": 0} if settings is None else settings, series, summary=summary)
 
 
-def test_runs_that_differ_in_their_seed_alone_are_one_group():
-    logs = [
-        run("a-s0", settings={"n_epochs": 20, "seed": 0}),
-        run("b-s0", settings={"n_epochs": 10, "seed": 0}),
-        run("a-s1", settings={"n_epochs": 20, "seed": 1, "wandb": True}),
-        run("a-s1", settings={"n_epochs": 20, "seed": 1, "target_kl": 0.02}),
-    ]
-    found = group(logs)
-    assert [(one.name, len(one.logs)) for one in found] == [("a", 2), ("b-s0", 1), ("a-s1", 1)]
-
-
-def test_names_of_groups_differ_and_seeds_leave_them():
-    logs = [run(f"countries_s3-s1{i}", settings={"gamma": gamma}) for gamma in (0.9, 0.5) for i in range(3)]
-    assert [one.name for one in group(logs)] == ["countries_s3", "countries_s3 (2)"]
-
-
-def test_logs_of_other_trainers_stand_alone():
-    assert len(group([run(kind="sb3", settings={}), run(kind="sb3", settings={})])) == 2
-    assert len(group([run(settings={}), run(settings={})])) == 2  # nothing says that their settings are the same
-
-
 def test_movement_is_first_value_to_mean_of_the_last_fifth_over_the_seeds():
     gap = [math.nan, -5.0, *np.zeros(6), 0.2, 0.4]
     logs = [run(explained_variance=gap), run(explained_variance=[-1.0, *np.zeros(7), 0.5, 0.7])]
-    found = {row.name: row for row in movements(group(logs)[0])}
-    row = found["explained_variance"]
+    rows = {row.name: row for row in movements(gather_run_sets(logs)[0])}
+    row = rows["explained_variance"]
     assert (row.first, row.last) == (pytest.approx(-3.0), pytest.approx(0.45))
     assert row.spread == pytest.approx(np.std([0.3, 0.6], ddof=1))
     assert (row.status, row.level) == ("fair", "fair")
-    assert "value_loss" not in found
+    assert "value_loss" not in rows
 
 
 def test_stops_and_epochs_are_those_of_the_whole_run():
-    found = {
-        row.name: row for row in movements(group([run(early_stopped=np.eye(1, U)[0], epochs_completed=[5] * U)])[0])
+    rows = {
+        row.name: row
+        for row in movements(gather_run_sets([run(early_stopped=np.eye(1, U)[0], epochs_completed=[5] * U)])[0])
     }
-    assert (found["early_stopped"].first, found["early_stopped"].last) == (None, pytest.approx(0.1))
-    assert found["epochs_completed"].status == "wasted epochs"  # 5 of 10
+    assert (rows["early_stopped"].first, rows["early_stopped"].last) == (None, pytest.approx(0.1))
+    assert rows["epochs_completed"].status == "wasted epochs"  # 5 of 10
 
 
 @pytest.mark.parametrize(
@@ -105,13 +69,13 @@ def test_status_words(name, value, level):
 
 def test_the_critic_is_not_judged_where_returns_hardly_vary():
     solved = run(explained_variance=np.full(U, -0.5), value_loss=np.full(U, 9.0), returns_degenerate=np.ones(U))
-    found = {row.name: (row.status, row.level) for row in movements(group([solved])[0])}
-    assert found["explained_variance"] == found["value_loss"] == ("returns hardly vary", "")
+    rows = {row.name: (row.status, row.level) for row in movements(gather_run_sets([solved])[0])}
+    assert rows["explained_variance"] == rows["value_loss"] == ("returns hardly vary", "")
 
 
 def test_the_word_is_that_of_most_seeds():
     logs = [run(explained_variance=np.full(U, x)) for x in (0.9, 0.8, -5.0)]
-    row = next(row for row in movements(group(logs)[0]) if row.name == "explained_variance")
+    row = next(row for row in movements(gather_run_sets(logs)[0]) if row.name == "explained_variance")
     assert (row.last, row.status) == (pytest.approx(-1.1), "OK")
 
 
@@ -121,13 +85,13 @@ def test_value_loss_has_no_status_without_the_spread_of_the_returns():
 
 @pytest.mark.parametrize(("mrr", "level"), [(0.5, "bad"), (0.8, "fair"), (0.81, "good")])
 def test_a_score_is_judged_by_the_baselines(mrr, level):
-    assert status_of_score(group([run(mrr=mrr)])[0])[1] == level
+    assert status_of_score(gather_run_sets([run(mrr=mrr)])[0])[1] == level
 
 
 def test_scores_of_seeds():
     before = [run("a", m, settings={"n_epochs": 20}) for m in (0.1, 0.2, 0.3)]
     after = [run("b", m) for m in (0.25, 0.4, 0.9)]
-    rows = {row.name: row for row in scores(group([*before, *after]))}
+    rows = {row.name: row for row in scores(gather_run_sets([*before, *after]))}
     mrr, false = rows["test MRR (greedy)"], rows["false test queries proved"]
     assert mrr.values == ((0.1, 0.2, 0.3), (0.25, 0.4, 0.9))
     assert [one.value for one in mrr.iqm] == pytest.approx([0.2, 1.55 / 3])
@@ -137,7 +101,7 @@ def test_scores_of_seeds():
 
 
 def test_one_seed_shows_no_improvement_and_no_interval():
-    row = scores(group([run("a", settings={"n_epochs": 20}), run("b")]))[0]
+    row = scores(gather_run_sets([run("a", settings={"n_epochs": 20}), run("b")]))[0]
     assert row.improvement == (None, None)
     assert math.isnan(row.iqm[0].low)
 
@@ -146,7 +110,7 @@ def test_configurations_side_by_side():
     rows = {
         row.key: row
         for row in configuration(
-            group(
+            gather_run_sets(
                 [
                     run(settings={"n_epochs": 20, "ent_coef": 0.2, "fact_layers": 0}),
                     run(
@@ -167,82 +131,18 @@ def test_configurations_side_by_side():
 
 def test_what_a_foreign_log_does_not_tell_is_unknown_and_has_no_recommendation():
     log = RunLog("sb3", "sb3", {"n_steps": 2048}, {"update": np.arange(3.0), "env_steps": np.arange(3.0)})
-    rows = {row.key: row for row in configuration(group([log]))}
+    rows = {row.key: row for row in configuration(gather_run_sets([log]))}
     assert list(rows) == ["n_steps"]
     assert rows["n_steps"].recommended is None
-    assert movements(group([log])[0]) == () == scores(group([log]))
-    assert status_of_score(group([log])[0]) == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "none"),
-        (True, "yes"),
-        (100_000, "100,000"),
-        (3e-4, "3e-4"),
-        (1.5e-5, "1.5e-5"),
-        (0.05, "0.05"),
-        ({"init": 0.2, "final": 0.2}, "0.2"),
-        ({"init": 1e-3, "final": 0.0, "shape": "linear", "start": 0.0, "end": 1.0, "warmup": 0.0}, "1e-3 → 0"),
-        (
-            {"init": 0.2, "final": 0.0, "shape": "cosine", "start": 0.1, "end": 1.0},
-            "0.2 → 0 (cosine, from 10% to 100%)",
-        ),
-        ((64, 64), "64 × 64"),
-    ],
-)
-def test_settings_as_a_person_writes_them(value, text):
-    assert write_setting(value) == text
-
-
-def test_the_recommendation_is_the_published_experiment():
-    tables = load_config(REPOSITORY / "experiments" / "countries_s3.toml").to_dict()
-    published = {key: value for table in tables.values() for key, value in table.items()}
-    del published["env_id"]
-    for key, value in published.items():
-        assert write_setting(RECOMMENDED.get(key, DEFAULTS[key])) == write_setting(value), key
-
-
-def test_the_defaults_of_stable_baselines3_are_its_own():
-    signature = json.loads((REPOSITORY / "tests" / "golden" / "sb3_defaults.json").read_text())
-    assert len(SB3_DEFAULTS.keys() & signature.keys()) >= 12
-    for key in SB3_DEFAULTS.keys() & signature.keys():
-        assert signature[key] == SB3_DEFAULTS[key], key
-
-
-@pytest.mark.parametrize(
-    ("x", "text"),
-    [
-        (math.nan, "–"),
-        (0.0, "0"),
-        (20.0, "20"),
-        (-2.0809, "−2.081"),
-        (12.34, "12.3"),
-        (0.00677, "0.007"),
-        (1.23e-5, "1e-5"),
-        (-1234.5, "−1,234"),
-    ],
-)
-def test_numbers_for_tables(x, text):
-    assert write_number(x) == text
-
-
-def test_changes_as_lines_of_a_configuration():
-    changes = {"n_epochs": 5, "ent_coef": {"init": 0.1, "final": 0.01}, "clip_range_vf": None}
-    assert write_changes(changes).splitlines() == [
-        "n_epochs = 5",
-        "ent_coef = {init = 0.1, final = 0.01}",
-        "# leave out clip_range_vf",
-    ]
-    assert write_changes({}) == ""
+    assert movements(gather_run_sets([log])[0]) == () == scores(gather_run_sets([log]))
+    assert status_of_score(gather_run_sets([log])[0]) == ("", "")
 
 
 def test_a_comparison_as_json():
     logs = [run("a", settings={"n_epochs": 20}, approx_kl=np.full(U, 0.01)), run("b")]
-    found = json.loads(json.dumps(to_dict(group(logs)), allow_nan=False))
-    assert [one["runs"] for one in found["groups"]] == [["a"], ["b"]]
-    assert found["groups"][0]["metrics"][0]["name"] == "approx_kl"
-    score = found["scores"][0]
+    comparison = json.loads(json.dumps(to_dict(gather_run_sets(logs)), allow_nan=False))
+    assert [one["runs"] for one in comparison["groups"]] == [["a"], ["b"]]
+    assert comparison["groups"][0]["metrics"][0]["name"] == "approx_kl"
+    score = comparison["scores"][0]
     assert (score["iqm"][0]["value"], score["iqm"][0]["low"], score["improvement"]) == (0.9, None, [None, None])
-    assert next(row for row in found["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "10"]
+    assert next(row for row in comparison["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "10"]

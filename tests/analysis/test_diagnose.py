@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_jax.analysis.compare import group, to_dict
+from ppo_jax.analysis.compare import to_dict
 from ppo_jax.analysis.diagnose import CAUSES, EXCLUDES, RULES, SEVERITIES, diagnose, fix
-from ppo_jax.analysis.logs import RunLog, read_run, read_sb3
+from ppo_jax.analysis.readers import RunLog, read_run, read_sb3
+from ppo_jax.analysis.run_sets import gather_run_sets
 from ppo_jax.analysis.validate import validate
 from ppo_jax.config import Config, PPOConfig, ScheduleConfig, TaskConfig, from_dict
 from ppo_jax.types import PPOJaxError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IDS = [rule.id for rule in RULES]
-COLUMNS = sorted({name for rule in RULES for group in rule.columns for name in group.split("|")} - {"update"})
+COLUMNS = sorted({name for rule in RULES for names in rule.columns for name in names.split("|")} - {"update"})
 
 
 def flat(config: Config) -> dict:
@@ -93,12 +94,12 @@ def test_the_most_important_finding_decides_on_a_setting_that_two_want_changed()
 
 
 def test_json_has_the_documented_keys():
-    found = json.loads(json.dumps(diagnose(broken()).to_dict(), allow_nan=False))
-    assert set(found) == {"findings", "unjudged"}
+    data = json.loads(json.dumps(diagnose(broken()).to_dict(), allow_nan=False))
+    assert set(data) == {"findings", "unjudged"}
     keys = {"id", "severity", "evidence", "cause", "advice", "confidence", "because_of", "source"}
-    assert all(set(finding) == keys for finding in found["findings"])
-    assert all(set(one) == {"id", "why"} for one in found["unjudged"])
-    assert len(found["findings"]) + len(found["unjudged"]) <= len(RULES)
+    assert all(set(finding) == keys for finding in data["findings"])
+    assert all(set(one) == {"id", "why"} for one in data["unjudged"])
+    assert len(data["findings"]) + len(data["unjudged"]) <= len(RULES)
 
 
 def test_fix_changes_what_the_findings_ask_for_and_says_so_at_each_line():
@@ -232,8 +233,8 @@ def test_no_two_findings_that_can_stand_together_pull_a_setting_both_ways():
 def test_a_policy_that_hardly_moves_is_not_told_to_move_faster_where_something_else_stops_it(winner, loser, columns):
     still = {"approx_kl": 1e-5, "clip_fraction": 0.0, "entropy_normalized": 0.99}
     assert loser in ids(run(**still))
-    assert winner in (found := ids(run(**still, **columns)))
-    assert loser not in found
+    assert winner in (now := ids(run(**still, **columns)))
+    assert loser not in now
 
 
 @given(
@@ -245,17 +246,17 @@ def test_any_series_and_any_subset_of_columns_is_read_without_contradiction(n, c
     log = run(None, n, **{name: np.array(values)[:n] for name, values in columns.items()})
     settings = {key: value for key, value in log.settings.items() if key not in unknown}
     diagnosis = diagnose(RunLog("run", "ppo_jax", settings, log.columns))
-    found = [finding.id for finding in diagnosis.findings]
-    assert not [pair for pair in OPPOSED if set(pair) <= set(found)]
+    order = [finding.id for finding in diagnosis.findings]
+    assert not [pair for pair in OPPOSED if set(pair) <= set(order)]
     changed = [key for finding in diagnosis.findings for key in finding.changes]
     assert len(changed) == len(set(changed))
     ranks = [SEVERITIES.index(finding.severity) for finding in diagnosis.findings]
     assert ranks == sorted(ranks, reverse=True)
     for finding in diagnosis.findings:
-        assert all(found.index(cause) < found.index(finding.id) for cause in finding.because_of)
+        assert all(order.index(cause) < order.index(finding.id) for cause in finding.because_of)
         assert not re.search(r"\bnan\b", finding.evidence)
     assert not {finding.id for finding in diagnosis.findings} & {one.id for one in diagnosis.unjudged}
     if not unknown:
         from_dict(tomllib.loads(fix(log, diagnosis)))
     validate([log])
-    json.dumps(to_dict(group([log])), allow_nan=False)
+    json.dumps(to_dict(gather_run_sets([log])), allow_nan=False)

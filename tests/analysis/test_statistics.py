@@ -52,21 +52,21 @@ def test_interval_against_every_resample():
     """Three seeds have 27 equally likely resamples: the bootstrap's quantiles are those of their means."""
     values = [0.0, 1.0, 4.0]
     means = [np.mean(drawn) for drawn in itertools.product(values, repeat=3)]
-    found = iqm_interval([values], confidence=0.6, resamples=20_000)
-    assert found.value == pytest.approx(5 / 3)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.2, 0.8])))
+    estimate = iqm_interval([values], confidence=0.6, resamples=20_000)
+    assert estimate.value == pytest.approx(5 / 3)
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(means, [0.2, 0.8])))
 
 
 def test_seeds_are_redrawn_within_their_task():
     """Two tasks without spread: a resample that mixed them would vary, one within them cannot."""
-    found = iqm_interval([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    assert found[:3] == (0.5, 0.5, 0.5)
+    estimate = iqm_interval([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    assert estimate[:3] == (0.5, 0.5, 0.5)
     assert iqm_interval([[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]]).low < 0.4
 
 
 def test_improvement_is_averaged_over_tasks():
-    found = improvement_interval([[1.0, 1.0], [1.0, 1.0, 1.0]], [[0.0, 0.0], [1.0, 1.0]])
-    assert found == (0.75, 0.75, 0.75, 9)
+    estimate = improvement_interval([[1.0, 1.0], [1.0, 1.0, 1.0]], [[0.0, 0.0], [1.0, 1.0]])
+    assert estimate == (0.75, 0.75, 0.75, 9)
 
 
 def test_interval_shrinks_with_seeds_and_repeats_by_its_seed():
@@ -79,6 +79,6 @@ def test_interval_shrinks_with_seeds_and_repeats_by_its_seed():
 
 
 def test_one_seed_has_no_interval():
-    for found in (iqm_interval([[0.3]]), improvement_interval([[0.3]], [[0.1, 0.2]])):
-        assert math.isnan(found.low) and math.isnan(found.high)
+    for estimate in (iqm_interval([[0.3]]), improvement_interval([[0.3]], [[0.1, 0.2]])):
+        assert math.isnan(estimate.low) and math.isnan(estimate.high)
     assert iqm_interval([[0.3]]).value == 0.3

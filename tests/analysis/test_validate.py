@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ppo_jax.analysis.logs import RunLog
+from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.validate import FAIL, INFORMATION, NOT_JUDGED, PASS, Thresholds, passed, to_dict, validate
 from ppo_jax.types import PPOJaxError
 
@@ -92,8 +92,8 @@ def test_a_run_that_did_not_complete_is_not_judged():
 
 
 def test_a_missing_column_leaves_its_check_open_and_gaps_are_passed_over():
-    found = verdicts(run(entropy_normalized=None, explained_variance=np.full(U, np.nan)))
-    assert [name for name, verdict in found.items() if verdict == NOT_JUDGED] == [
+    verdict_of = verdicts(run(entropy_normalized=None, explained_variance=np.full(U, np.nan)))
+    assert [name for name, verdict in verdict_of.items() if verdict == NOT_JUDGED] == [
         "explained variance > 0.7",
         "entropy, end / start < 1",
         "entropy, largest rise ≤ 0.1",
@@ -139,6 +139,6 @@ def test_wrong_limits_are_explained(assignments, message):
 
 
 def test_the_table_as_json():
-    found = json.loads(json.dumps(to_dict(validate([run(), run(mrr=None)])), allow_nan=False))
-    assert found["passed"] is False
-    assert {check["name"]: check["values"] for check in found["checks"]}["test marginal MRR"] == [0.95, 0.95]
+    table = json.loads(json.dumps(to_dict(validate([run(), run(mrr=None)])), allow_nan=False))
+    assert table["passed"] is False
+    assert {check["name"]: check["values"] for check in table["checks"]}["test marginal MRR"] == [0.95, 0.95]

@@ -1,4 +1,4 @@
-"""The proof MDP once more, in plain Python: an oracle for ``ppo_jax.logic`` and the proof environment.
+"""The proof MDP once more, in plain Python: an oracle for ``ppo_jax.proving.resolution`` and the proof environment.
 
 Written from the specification and not from the JAX code: tuples, dictionaries and loops, no padding and no arrays.
 Slow and obvious on purpose.

@@ -166,10 +166,10 @@ def test_bootstrap_covers_the_mean_as_often_as_it_says():
     assert 0.90 <= covered <= 0.98  # 0.95 less the small-sample bias, ± 2.5 standard errors of 0.0126
 
 
-def test_bootstrap_blocks_draw_the_same_samples(monkeypatch):
+def test_bootstrap_batches_draw_the_same_samples(monkeypatch):
     values = np.arange(7.0)
     whole = bootstrap_interval(values, seed=3, samples=100)
-    monkeypatch.setattr("ppo_jax.proving.ranking._BOOTSTRAP_BLOCK", 21)
+    monkeypatch.setattr("ppo_jax.proving.ranking.MAX_RESAMPLED_VALUES", 21)
     assert bootstrap_interval(values, seed=3, samples=100) == whole
 
 

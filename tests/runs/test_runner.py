@@ -13,10 +13,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import ppo_jax
 from ppo_jax import ppo
+from ppo_jax.cli import main
 from ppo_jax.config import from_dict, load_config
 from ppo_jax.runs import checkpoint, files, loggers, loop, metric_table, recorder, runner
 from ppo_jax.runs.experiment import Experiment, build
@@ -367,3 +369,40 @@ def test_names_of_the_package_are_those_it_lists():
     assert ppo_jax.train is runner.train
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         ppo_jax.trian  # noqa: B018
+
+
+def counted(params, trainer, batch, scheduled, hyperparams):
+    """PPO's loss, and a metric of its own."""
+    total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
+    return total, metrics | {"mean_action": batch.action.mean()}
+
+
+def test_metrics_of_a_loss_of_your_own_reach_every_reader(tmp_path, capsys):
+    config = CARTPOLE.override({"loss": "tests.runs.test_runner:counted"})
+    summary = train(tmp_path / "run", config)
+    rows = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert all(0 < row["mean_action"] < 1 for row in rows)
+    assert summary["final"]["mean_action"] == rows[-1]["mean_action"]
+    assert main(["diagnose", str(tmp_path / "run")]) in (0, 1)
+    assert "Your own metrics" in (shown := capsys.readouterr().out) and "mean_action" in shown
+    assert main(["compare", str(tmp_path / "run")]) == 0
+    assert "mean_action" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "report")]) == 0
+    assert "mean_action" in (tmp_path / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("chunk_seconds", [0.0, 1e9])
+def test_a_hook_is_called_between_updates_whatever_the_chunks(tmp_path, monkeypatch, chunk_seconds):
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", chunk_seconds)
+    steps, norms = [], []
+
+    def hook(trainer, state):
+        steps.append(int(state.step))
+        norms.append(float(optax.tree.norm(state.learner.params)))
+        learner = jax.tree.map(jnp.zeros_like, state.learner) if state.step == 6 else state.learner
+        return trainer, state._replace(learner=learner)
+
+    runner.train(CARTPOLE, tmp_path / "run", progress=False, hook=hook, hook_interval=3)
+    assert steps == [0, 3, 6]
+    _, last = runner.load(tmp_path / "run", "last")
+    assert optax.tree.norm(last.params) < 0.1 * norms[-1]  # one update after all weights were zero

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ppo_jax import ppo
-from ppo_jax.analysis import sweeps
-from ppo_jax.analysis.logs import read_run
+from ppo_jax.analysis import sweep_results
+from ppo_jax.analysis.readers import read_run
 from ppo_jax.cli import main
 from ppo_jax.config import Config, load_config
 from ppo_jax.runs import files, loggers, loop, runner
@@ -252,7 +252,7 @@ def test_a_member_that_diverges_fails_alone(tmp_path):
     good, bad = record["members"]
     assert (good["status"], bad["status"]) == ("completed", "failed")
     assert "is not finite" in bad["error"]
-    found = sweeps.conclude(tmp_path / "sweep")
+    found = sweep_results.conclude(tmp_path / "sweep")
     assert [group["failed"] for group in found["groups"]] == [0, 1]
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tomlkit
 
-from ppo_jax.analysis import rules_critic as critic
-from ppo_jax.analysis import rules_policy as policy
-from ppo_jax.analysis import rules_task as task
-from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.view import View, overflow_allowed
+from ppo_jax.analysis.readers import RunLog
+from ppo_jax.analysis.rules import critic, policy, task
+from ppo_jax.analysis.rules.evidence import Evidence, overflow_allowed
 from ppo_jax.config import SECTIONS, from_dict
 from ppo_jax.config.suggestions import nearest_divisors
 from ppo_jax.types import PPOJaxError
@@ -144,6 +142,7 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     unjudged: tuple[Unjudged, ...]
+    own_metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name -> first, mean at the end
 
     @property
     def has_error(self) -> bool:
@@ -155,6 +154,7 @@ class Diagnosis:
         return {
             "findings": [finding.to_dict() for finding in self.findings],
             "unjudged": [dataclasses.asdict(one) for one in self.unjudged],
+            "own_metrics": {name: list(values) for name, values in self.own_metrics.items()},
         }
 
 
@@ -166,15 +166,15 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
         log: the run.
         others: further seeds of the same experiment, for `seed-outlier`.
     """
-    view = View(log, others)
-    found: dict[str, Finding] = {}
+    run = Evidence(log, others)
+    findings: dict[str, Finding] = {}
     unjudged = []
     for rule in RULES:
-        if why := rule.lacks(view):
+        if why := rule.lacks(run):
             unjudged.append(Unjudged(rule.id, why))
             continue
-        if hit := rule.check(view):
-            found[rule.id] = Finding(
+        if hit := rule.check(run):
+            findings[rule.id] = Finding(
                 id=rule.id,
                 severity=hit.severity or rule.severity,
                 evidence=hit.evidence,
@@ -186,33 +186,34 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
                 changes=hit.changes,
             )
     for winner, losers in EXCLUDES.items():
-        if winner in found:
+        if winner in findings:
             for loser in losers:
-                found.pop(loser, None)
-    return Diagnosis(_in_order(found), tuple(unjudged))
+                findings.pop(loser, None)
+    own = {name: (float(run.finite(name)[0]), run.tail(name)) for name in run.own_metrics}
+    return Diagnosis(_in_order(findings), tuple(unjudged), own)
 
 
-def _in_order(found: dict[str, Finding]) -> tuple[Finding, ...]:
+def _in_order(findings: dict[str, Finding]) -> tuple[Finding, ...]:
     """Link findings to their causes, which are as severe as what they explain, and sort them."""
-    causes = {id: tuple(c for c in CAUSES.get(id, ()) if c in found) for id in found}
-    rank = {id: SEVERITIES.index(finding.severity) for id, finding in found.items()}
-    depth = dict.fromkeys(found, 0)
-    for _ in found:  # as many rounds as the longest chain could need
-        for id in found:
+    causes = {id: tuple(c for c in CAUSES.get(id, ()) if c in findings) for id in findings}
+    rank = {id: SEVERITIES.index(finding.severity) for id, finding in findings.items()}
+    depth = dict.fromkeys(findings, 0)
+    for _ in findings:  # as many rounds as the longest chain could need
+        for id in findings:
             for cause in causes[id]:
                 rank[cause] = max(rank[cause], rank[id])
                 depth[id] = max(depth[id], depth[cause] + 1)
     place = {rule.id: i for i, rule in enumerate(RULES)}
     taken: set[str] = set()
-    findings = []
-    for id in sorted(found, key=lambda id: (-rank[id], depth[id], place[id])):
+    ordered = []
+    for id in sorted(findings, key=lambda id: (-rank[id], depth[id], place[id])):
         # Two findings may want one setting changed: the more important one decides.
-        changes = {key: value for key, value in found[id].changes.items() if key not in taken}
+        changes = {key: value for key, value in findings[id].changes.items() if key not in taken}
         taken |= changes.keys()
-        findings.append(
-            dataclasses.replace(found[id], severity=SEVERITIES[rank[id]], because_of=causes[id], changes=changes)
+        ordered.append(
+            dataclasses.replace(findings[id], severity=SEVERITIES[rank[id]], because_of=causes[id], changes=changes)
         )
-    return tuple(findings)
+    return tuple(ordered)
 
 
 def fix(log: RunLog, diagnosis: Diagnosis) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.logs import RunLog
-from ppo_jax.analysis.view import View, overflow_allowed, score
+from ppo_jax.analysis.healthy_ranges import EXPLAINED_VARIANCE_GOOD, PROOF_VALUE_LOSS_GOOD
+from ppo_jax.analysis.readers import RunLog
+from ppo_jax.analysis.rules.evidence import Evidence, number_at, overflow_allowed
 from ppo_jax.config.checks import convert
 from ppo_jax.config.toml import parse_assignment, read_toml
 from ppo_jax.types import PPOJaxError
@@ -25,9 +26,9 @@ PASS, FAIL, NOT_JUDGED, INFORMATION = "PASS", "FAIL", "not judged", ""
 class Thresholds:
     """Limits of the plan; "at the end" is the mean over the last fifth of the updates."""
 
-    explained_variance: float = 0.7
+    explained_variance: float = EXPLAINED_VARIANCE_GOOD
     """Above this at the end."""
-    value_loss: float = 0.05
+    value_loss: float = PROOF_VALUE_LOSS_GOOD
     """Below this at the end."""
     entropy_rise: float = 0.1
     """The normalised entropy rises above its running minimum by at most this share of its first value."""
@@ -137,10 +138,12 @@ def _information(logs: Sequence[RunLog]) -> list[Check]:
         "uniform policy: marginal AUC-PR": ("baselines", "uniform", "marginal", "auc_pr"),
         "shortest proof: MRR": ("baselines", "shortest_proof", "greedy", "mrr"),
     }
-    found = [
-        Check(name, "", tuple(score(log.summary, *path) for log in logs), INFORMATION) for name, path in rows.items()
+    known = {name: tuple(number_at(log.summary, *path) for log in logs) for name, path in rows.items()}
+    return [
+        Check(name, "", values, INFORMATION)
+        for name, values in known.items()
+        if any(value is not None for value in values)
     ]
-    return [row for row in found if any(value is not None for value in row.values)]
 
 
 def _verdict(values: Sequence[float | None], sign: str, limits: Sequence[float | None]) -> str:
@@ -159,25 +162,25 @@ def _finished(log: RunLog) -> bool:
 
 
 def _mrr(log: RunLog, *path: str) -> float | None:
-    return score(log.summary, *path, "greedy", "mrr") if _finished(log) else None
+    return number_at(log.summary, *path, "greedy", "mrr") if _finished(log) else None
 
 
 def _at_end(name: str) -> Callable[[RunLog], float | None]:
-    return lambda log: View(log).tail(name) if View(log).has(name) else None
+    return lambda log: Evidence(log).tail_or_none(name)
 
 
 def _entropy_left(log: RunLog) -> float | None:
-    view = View(log)
-    entropy = view.finite("entropy_normalized")
-    return view.tail("entropy_normalized") / max(float(entropy[0]), 1e-12) if entropy.size > 1 else None
+    run = Evidence(log)
+    entropy = run.finite("entropy_normalized")
+    return run.tail("entropy_normalized") / max(float(entropy[0]), 1e-12) if entropy.size > 1 else None
 
 
 def _entropy_rise(log: RunLog) -> float | None:
-    entropy = View(log).finite("entropy_normalized")
+    entropy = Evidence(log).finite("entropy_normalized")
     if entropy.size < 2:
         return None
     return float(np.max(entropy - np.minimum.accumulate(entropy))) / max(float(entropy[0]), 1e-12)
 
 
 def _stops(log: RunLog) -> float | None:
-    return View(log).mean("early_stopped") if View(log).has("early_stopped") else None
+    return Evidence(log).mean_or_none("early_stopped")

@@ -19,7 +19,7 @@ from ppo_jax.runs.files import read_summary
 from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
-    from ppo_jax.analysis.logs import RunLog
+    from ppo_jax.analysis.readers import RunLog
 
 __all__ = ["Compare", "Diagnose", "Report", "Validate"]
 
@@ -49,13 +49,13 @@ class Diagnose:
     """Print JSON."""
 
     def run(self) -> int:
-        from ppo_jax.analysis import diagnose, logs
+        from ppo_jax.analysis import diagnose, readers
         from ppo_jax.runs.files import write_atomically
 
         if self.fix and self.fix.exists():
             raise PPOJaxError(f"{self.fix}: exists; choose a new file for --fix")
         log = self._log()
-        diagnosis = diagnose.diagnose(log, [logs.read_run(folder) for folder in self.others])
+        diagnosis = diagnose.diagnose(log, [readers.read_run(folder) for folder in self.others])
         if self.fix:
             write_atomically(self.fix, diagnose.fix(log, diagnosis))
         if self.json:
@@ -68,20 +68,20 @@ class Diagnose:
         return int(diagnosis.has_error)
 
     def _log(self) -> RunLog:
-        from ppo_jax.analysis import logs
+        from ppo_jax.analysis import readers
 
         given = [path for path in (self.run_folder, self.sb3, self.tensorboard) if path is not None]
         if len(given) != 1:
             raise PPOJaxError("diagnose: give one of RUN, --sb3 FILE and --tensorboard FOLDER")
-        settings = logs.check_settings(dict(map(parse_assignment, flat(self.assignments))))
+        settings = readers.check_settings(dict(map(parse_assignment, flat(self.assignments))))
         if self.run_folder:
-            log = logs.read_run(self.run_folder)
+            log = readers.read_run(self.run_folder)
             if known := [key for key in settings if key in log.settings]:
                 raise PPOJaxError(
                     f"diagnose: --set {known[0]}: the run's config.toml says it; --set is for what a log lacks"
                 )
             return dataclasses.replace(log, settings={**log.settings, **settings})
-        return logs.read_sb3(self.sb3, settings) if self.sb3 else logs.read_tensorboard(given[0], settings)
+        return readers.read_sb3(self.sb3, settings) if self.sb3 else readers.read_tensorboard(given[0], settings)
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ class Validate:
     """Print JSON, and no progress bar."""
 
     def run(self) -> int:
-        from ppo_jax.analysis import logs, validate
+        from ppo_jax.analysis import readers, validate
 
         thresholds = validate.Thresholds.from_assignments(flat(self.limits))
         if self.seeds < 1:
             raise PPOJaxError(f"validate: --seeds {self.seeds}: at least 1")
         folders = [self._train(i) for i in range(self.seeds)]
-        checks = validate.validate([logs.read_run(folder) for folder in folders], thresholds)
+        checks = validate.validate([readers.read_run(folder) for folder in folders], thresholds)
         if self.json:
             print_json({"runs": list(map(str, folders)), **validate.to_dict(checks)})
         else:
@@ -153,15 +153,15 @@ class Compare:
     """Print JSON."""
 
     def run(self) -> int:
-        from ppo_jax.analysis import compare
+        from ppo_jax.analysis import compare, run_sets
 
         logs = _read_all(self.runs)
-        groups = compare.group(logs)
+        compared = run_sets.gather_run_sets(logs)
         if self.json:
-            print_json(compare.to_dict(groups))
+            print_json(compare.to_dict(compared))
         else:
             _say_notes(logs)
-            show_comparison(groups)
+            show_comparison(compared)
         return 0
 
 
@@ -194,11 +194,11 @@ class Report:
 
 
 def _read_all(paths: tuple[Path, ...]) -> list[Any]:
-    from ppo_jax.analysis import logs
+    from ppo_jax.analysis import readers
 
     if not paths:
         raise PPOJaxError("give one run folder or more")
-    return [logs.read(path) for path in paths]
+    return [readers.read(path) for path in paths]
 
 
 def _say_notes(logs: Any) -> None:

@@ -183,9 +183,9 @@ def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
 
 def _show(folder: Path, as_json: bool) -> int:
     """Add the statistics and the figure to what a sweep wrote, and show them."""
-    from ppo_jax.analysis import sweeps
+    from ppo_jax.analysis import sweep_results
 
-    found = sweeps.conclude(folder)
+    found = sweep_results.conclude(folder)
     if as_json:
         print_json(found)
     else:

@@ -124,7 +124,7 @@ class NetworkConfig:
     """The actor-critic."""
 
     network: str = "auto"
-    """`mlp`, `proof_actions`, `proof_successors`, or the import path `package.module:Network` of your own."""
+    """`mlp`, `cnn`, `proof_actions`, `proof_successors`, or the import path `package.module:Network` of your own."""
     hidden_sizes: tuple[Count, ...] = (64, 64)
     """Widths of the hidden layers."""
     activation: Literal["tanh", "relu", "gelu"] = "tanh"

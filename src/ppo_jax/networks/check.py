@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
 from ppo_jax.types import ActionSpace, Box, Environment, PPOJaxError
 
-__all__ = ["check_network"]
+__all__ = ["call_own_code", "check_network"]
 
 PyTree = Any
 
@@ -110,7 +110,11 @@ def _check_carry(before: PyTree, after: PyTree, n: int) -> None:
 
 
 def _call(what: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Call into the network; what it raises becomes one line that says where."""
+    return call_own_code(f"network: {what}", function, *args)
+
+
+def call_own_code(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of the user's; what it raises becomes one line that begins with `what` and says where."""
     try:
         return function(*args)
     except PPOJaxError:
@@ -121,7 +125,7 @@ def _call(what: str, function: Callable[..., Any], *args: Any) -> Any:
         where = f" ({Path(place.filename).name}:{place.lineno})" if place.filename != __file__ else ""
         lines = str(error).strip().splitlines()
         message = f": {lines[0]}" if lines else ""
-        raise PPOJaxError(f"network: {what} raised {type(error).__name__}{message}{where}") from error
+        raise PPOJaxError(f"{what} raised {type(error).__name__}{message}{where}") from error
 
 
 def _describe(x: Any, n: int | None = None) -> str:

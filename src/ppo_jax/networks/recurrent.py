@@ -83,7 +83,10 @@ class RecurrentActorCritic(nn.Module):
 
         Of a GRU it is an array [n, core_size], of an LSTM a pair of them, cell and output.
         """
-        zeros = lambda: jnp.zeros((n, self.core_size))  # noqa: E731
+
+        def zeros() -> jax.Array:
+            return jnp.zeros((n, self.core_size))
+
         trunks = ("actor", "critic") if self.separate_critic else ("actor",)
         return {trunk: (zeros(), zeros()) if self.core == "lstm" else zeros() for trunk in trunks}
 

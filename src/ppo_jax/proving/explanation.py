@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,12 +19,18 @@ FACT = 1
 
 @dataclass(frozen=True)
 class Step:
-    """One action of an episode."""
+    """One action of an episode.
+
+    The goals of an episode have numbers: 0 is the query, and each rule adds what it asks for, in order.
+    """
 
     action: str  # "fact neighborOf(germany,france)", "r1: … -> …" or "end"
     probability: float  # the policy gave it
     facts: tuple[str, ...]  # facts that this step used: the matched one and those deleted as known
     resolvent: tuple[str, ...]  # atoms left to prove after it; none: proved
+    goal: int  # number of the goal that it treated, the leftmost open one
+    subgoals: tuple[str, ...]  # what its rule asks for, with all that the whole episode bound put in
+    known: tuple[int, ...]  # numbers of the goals that it deleted as known facts
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
@@ -33,6 +39,9 @@ class Step:
             "probability": self.probability,
             "facts": list(self.facts),
             "resolvent": list(self.resolvent),
+            "goal": self.goal,
+            "subgoals": list(self.subgoals),
+            "known": list(self.known),
         }
 
 
@@ -48,37 +57,62 @@ def explain(
         constants: [D, 2] int, what a fact binds.
         log_probs: [D] float.
     """
+    n_constants = len(kb.constants)
     root: Atom = tuple(np.asarray(query).tolist())
-    goals, fresh = [root], len(kb.constants) + 1
-    steps = []
+    atoms = [root]  # of every goal, by number, as its rule wrote it
+    open_goals = [(0, root)]  # leftmost first, with what was bound so far put in
+    bindings: dict[int, int] = {}  # of all steps together
+    fresh = n_constants + 1
+    steps: list[Step] = []
+    asked_for: list[range] = []  # of each step the numbers of its subgoals
     for kind, bound, log_prob in zip(*(np.asarray(x).tolist() for x in (kinds, constants, log_probs)), strict=True):
         if kind == 0:
             break
         used: list[str] = []
+        known: list[int] = []
+        n_goals = len(atoms)
+        (number, leftmost), *rest = open_goals
         if kind == len(kb.rules) + 2:
             action = "end"
         else:
-            leftmost, *rest = goals
             if kind == FACT:
                 binding = {t: c for t, c in zip(leftmost[1:], bound, strict=True) if c}
                 fact = _substitute(leftmost, binding)
                 action = f"fact {kb.format_atom(fact)}"
                 used.append(kb.format_atom(fact))
-                goals = [_substitute(goal, binding) for goal in rest]
             else:
                 rule = kb.rules[kind - 2]
                 action = f"{rule.name}: {kb.format_rule(rule)}"
                 renamed = {-i: fresh + i for i in range(1, 64)}
                 fresh += 64
                 head, *body = (_substitute(atom, renamed) for atom in (rule.head, *rule.body))
-                binding = _unify(head, leftmost, len(kb.constants))
-                goals = [_substitute(goal, binding) for goal in (*body, *rest)]
-            known = [goal for goal in goals if goal != root and goal in _facts(kb)]
-            used += [kb.format_atom(goal) for goal in known]
-            goals = [goal for goal in goals if goal not in known]
-        shown = _renumber(goals, len(kb.constants))
-        steps.append(Step(action, float(np.exp(log_prob)), tuple(used), tuple(kb.format_atom(g) for g in shown)))
-    return steps
+                binding = _unify(head, leftmost, n_constants)
+                atoms += body
+                rest = [*enumerate(body, start=n_goals), *rest]
+            bindings |= binding
+            open_goals = [(i, _substitute(atom, binding)) for i, atom in rest]
+            known = [i for i, atom in open_goals if atom != root and atom in _facts(kb)]
+            used += [kb.format_atom(atom) for i, atom in open_goals if i in known]
+            open_goals = [(i, atom) for i, atom in open_goals if i not in known]
+        left = _renumber([atom for _, atom in open_goals], n_constants)
+        asked_for.append(range(n_goals, len(atoms)))
+        steps.append(
+            Step(
+                action=action,
+                probability=float(np.exp(log_prob)),
+                facts=tuple(used),
+                resolvent=tuple(kb.format_atom(atom) for atom in left),
+                goal=number,
+                subgoals=(),
+                known=tuple(known),
+            )
+        )
+    # Only now is it known what the variables of a subgoal came to.
+    final = _renumber([_substitute(atom, bindings) for atom in atoms], n_constants)
+    return [
+        replace(step, subgoals=tuple(kb.format_atom(final[i]) for i in numbers))
+        for step, numbers in zip(steps, asked_for, strict=True)
+    ]
 
 
 @lru_cache(maxsize=4)

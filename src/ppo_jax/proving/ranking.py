@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 HITS = (1, 3, 10)
-_BOOTSTRAP_BLOCK = 2**20  # resampled values held at once
+MAX_RESAMPLED_VALUES = 2**20  # held at once by the bootstrap
 
 
 def ranks(scores: ArrayLike, valid: ArrayLike) -> tuple[IntArray, IntArray]:
@@ -135,12 +135,21 @@ def bootstrap_interval(
     values = np.asarray(per_query_values, np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"a bootstrap needs at least one value a query, flat; got shape {values.shape}")
-    rng = np.random.default_rng(seed)
-    block = max(1, _BOOTSTRAP_BLOCK // len(values))
-    sizes = [min(block, samples - start) for start in range(0, samples, block)]
-    means = np.concatenate([values[rng.integers(len(values), size=(n, len(values)))].mean(axis=1) for n in sizes])
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    if len(values) == 1:  # every resampling is the value itself, and SciPy wants two
+        return float(values[0]), float(values[0])
+    from scipy import stats  # a second to import, which a process that never ranks need not wait for
+
+    interval = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=samples,
+        batch=max(1, MAX_RESAMPLED_VALUES // len(values)),
+        vectorized=True,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def summarize(

@@ -15,9 +15,10 @@ from flax import linen as nn
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
 from ppo_jax.devices.collectives import default_collectives
-from ppo_jax.networks.check import check_network
+from ppo_jax.networks.check import call_own_code, check_network
 from ppo_jax.ops import network as network_calls
-from ppo_jax.ops import normalization
+from ppo_jax.ops import normalization, schedules
+from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
 from ppo_jax.tasks.make import imported, make_network, make_task
 from ppo_jax.tasks.task import Task
@@ -173,7 +174,8 @@ def build(
         raise PPOJaxError("network: it has a memory, and a policy with memory cannot be judged on a proof task")
     loss = imported(config.ppo.loss, "ppo.loss") if loss is None and config.ppo.loss else loss
     if optimizer is None:
-        optimizer = imported(config.ppo.optimizer, "ppo.optimizer")() if config.ppo.optimizer else ppo.adam()
+        name = config.ppo.optimizer
+        optimizer = call_own_code(f"ppo.optimizer = {name!r}", imported(name, "ppo.optimizer")) if name else ppo.adam()
     trainer = ppo.Trainer(
         env=EpisodeStatistics(task.env),
         env_params=task.env_params,
@@ -183,4 +185,30 @@ def build(
         loss=ppo.loss if loss is None else loss,
         collectives=default_collectives(),
     )
+    if trainer.loss is not ppo.loss:
+        _check_loss(trainer, config.hyperparams)
     return Experiment(config, task, trainer)
+
+
+def _check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
+    """Trace a loss of the user's own on a minibatch; nothing is compiled or computed."""
+
+    def minibatch(trainer: ppo.Trainer, key: jax.Array) -> tuple[PyTree, ppo.Batch, dict[str, jax.Array]]:
+        state, transitions = ppo.rollout(trainer, ppo.init(trainer, key, hyperparams))
+        state, batch, _ = ppo.make_batch(trainer, state, transitions)
+        scheduled = schedules.scheduled(hyperparams, state.step, trainer.settings.rollout_size)
+        return state.learner.params, flatten(batch), scheduled
+
+    params, batch, scheduled = jax.eval_shape(minibatch, trainer, jax.random.key(0))
+    arguments = (params, trainer, batch, scheduled, hyperparams)
+    output = call_own_code("loss", partial(jax.eval_shape, trainer.loss), *arguments)
+    if not (isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)):
+        raise PPOJaxError("loss: must return (loss, metrics), metrics a dict")
+    total, metrics = output
+    if getattr(total, "shape", None) != ():
+        raise PPOJaxError(f"loss: must be one number [], got {list(jnp.shape(total))}")
+    if "approx_kl" not in metrics:
+        raise PPOJaxError("loss: its metrics lack approx_kl, which ends the epochs where it exceeds 1.5 target_kl")
+    for name, value in metrics.items():
+        if any(jnp.shape(x) for x in jax.tree.leaves(value)):
+            raise PPOJaxError(f"loss: its metric {name} must be one number [], got {list(jnp.shape(value))}")

@@ -13,9 +13,14 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from ppo_jax.runs.files import to_json
+from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["JSONLines", "Progress", "TensorBoard", "WandB", "Writer", "check_extras"]
+
+
+KNOWN = {"valid", *(metric.name for metric in METRICS)}  # others are metrics of the user's own
+MOST_OWN = 3  # of them are shown in the progress bar; the files have all
 
 
 def check_extras(tensorboard: bool, wandb: bool) -> None:
@@ -111,10 +116,11 @@ class Progress:
         self._task = self._bar.add_task("", total=total, live="compiling …")
 
     def update(self, env_steps: int, row: dict[str, Any]) -> None:
-        """Move to `env_steps` and show the newest value of each shown metric."""
+        """Move to `env_steps` and show the newest value of each shown metric, and of a few of the user's own."""
         self._latest |= {k: v for k, v in row.items() if isinstance(v, float) and math.isfinite(v)}
+        own = [(name, name, ".4g") for name in self._latest if name not in KNOWN][:MOST_OWN]
         live = "  ".join(
-            f"{label} {self._latest[name]:{form}}" for name, label, form in self._shown if name in self._latest
+            f"{label} {self._latest[name]:{form}}" for name, label, form in (*self._shown, *own) if name in self._latest
         )
         self._bar.update(self._task, completed=env_steps, live=live)
 

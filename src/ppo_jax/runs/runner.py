@@ -14,9 +14,9 @@ import jax.numpy as jnp
 
 from ppo_jax.config import Config, load_config
 from ppo_jax.devices import mesh, processes
-from ppo_jax.runs import checkpoint, files, loggers, loop, recorder, run_folder, signals
+from ppo_jax.runs import checkpoint, files, loggers, loop, run_folder, signals
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
-from ppo_jax.runs.recorder import Follower, Recorder, Standing
+from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -35,6 +35,7 @@ LIVE = (
     ("entropy_normalized", "entropy", ".2f"),
     ("valid", "valid", ".3g"),
 )
+Build = Callable[[Config], Experiment]
 _WARN = partial(warnings.warn, stacklevel=2)
 
 
@@ -63,6 +64,9 @@ def train(
     overwrite: bool = False,
     progress: bool = True,
     warn: Callable[[str], None] = _WARN,
+    build: Build = build,
+    hook: loop.Hook | None = None,
+    hook_interval: int = 1,
 ) -> dict[str, Any]:
     """Train, evaluate and write a complete run folder; returns its summary, {} in a process that follows another.
 
@@ -72,6 +76,11 @@ def train(
         overwrite: replace the run that `folder` holds.
         progress: show a progress bar.
         warn: receives what is odd about configuration and data, a line each, before training.
+        build: makes the experiment of a configuration, such as ``partial(ppo_jax.build, loss=my_loss)``.
+        hook: ``(trainer, state) -> (trainer, state)``, called before the first update and then every `hook_interval`
+            updates: for self-play, curricula, logging of your own. Both keep their shapes. What it changes in the
+            trainer is not saved and should follow from the state.
+        hook_interval: updates.
 
     Raises:
         PPOJaxError: the folder holds a run already, cannot be written, or the configuration cannot be built.
@@ -79,7 +88,7 @@ def train(
     """
     folder = Path(folder)
     if not processes.leads():
-        _follow(build(mesh.resolve(config)))
+        _follow(build(mesh.resolve(config)), hook, hook_interval)
         return {}
     run_folder.check_folder(folder, overwrite)
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
@@ -91,7 +100,7 @@ def train(
     summary = beginning(config)
     run_folder.make_folder(folder)
     run_folder.write_summary(folder, summary)
-    return _run(experiment, folder, None, summary, progress)
+    return _run(experiment, folder, None, summary, progress, hook, hook_interval)
 
 
 def resume(
@@ -100,6 +109,9 @@ def resume(
     *,
     progress: bool = True,
     warn: Callable[[str], None] = _WARN,
+    build: Build = build,
+    hook: loop.Hook | None = None,
+    hook_interval: int = 1,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, as if it had not been; returns its summary.
 
@@ -112,6 +124,9 @@ def resume(
             settings of ``[run]``.
         progress: show a progress bar.
         warn: receives a line on a damaged checkpoint, other library versions, and what else is odd.
+        build: as for `train`, and the same as there; so are `hook` and `hook_interval`.
+        hook: as for `train`.
+        hook_interval: updates.
 
     Raises:
         PPOJaxError: no run there, it is complete, or its checkpoint is of another configuration.
@@ -124,13 +139,13 @@ def resume(
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
         raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
     if not processes.leads():
-        _follow(build(config))
+        _follow(build(config), hook, hook_interval)
         return {}
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
     for text in run_folder.other_versions(folder):
         warn(text)
     experiment = build(config)
-    standing, record, problems = recorder.restore(
+    standing, record, problems = restore(
         experiment, folder, lambda record: run_folder.check_same(folder, record["config"], config)
     )
     for text in problems:
@@ -147,7 +162,7 @@ def resume(
         files.write_atomically(folder / "config.toml", config.to_toml())
     summary = beginning(config) | record.get("summary", {})
     run_folder.write_summary(folder, summary)
-    return _run(experiment, folder, standing, summary, progress)
+    return _run(experiment, folder, standing, summary, progress, hook, hook_interval)
 
 
 def beginning(config: Config) -> dict[str, Any]:
@@ -162,7 +177,13 @@ def beginning(config: Config) -> dict[str, Any]:
 
 
 def _run(
-    experiment: Experiment, folder: Path, standing: Standing | None, summary: dict[str, Any], progress: bool
+    experiment: Experiment,
+    folder: Path,
+    standing: Standing | None,
+    summary: dict[str, Any],
+    progress: bool,
+    hook: loop.Hook | None,
+    hook_interval: int,
 ) -> dict[str, Any]:
     """Train from `standing`, by default the beginning, and judge; the summary is written whatever happens."""
     config, settings = experiment.config, experiment.config.settings
@@ -179,7 +200,8 @@ def _run(
         total = settings.n_updates * settings.rollout_size
         with signals.sigterm_interrupts(), loggers.Progress(total, LIVE, enabled=progress) as bar:
             standing = standing or Standing(experiment.initial_state(config.run.seed))
-            loop.fit(experiment, Recorder(experiment, standing, folder, summary, writers), bar.update)
+            recorder = Recorder(experiment, standing, folder, summary, writers)
+            loop.fit(experiment, recorder, bar.update, hook, hook_interval)
             bar.say("testing …")
             summary |= test_context(experiment)
             test(experiment, folder, summary, standing)
@@ -196,10 +218,10 @@ def _run(
     return summary
 
 
-def _follow(experiment: Experiment) -> None:
+def _follow(experiment: Experiment, hook: loop.Hook | None, hook_interval: int) -> None:
     """Train along with process 0, which writes."""
     standing = Standing(experiment.initial_state(experiment.config.run.seed))
-    loop.fit(experiment, Follower(experiment, standing))
+    loop.fit(experiment, Follower(experiment, standing), hook=hook, hook_interval=hook_interval)
 
 
 def test_context(experiment: Experiment) -> dict[str, Any]:

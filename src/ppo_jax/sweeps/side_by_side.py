@@ -65,7 +65,7 @@ class Shared:
 
 @lru_cache(maxsize=4)
 def share(config: Config) -> Shared:
-    """That of a configuration from `grid.shared_part`."""
+    """That of a configuration from `plan.shared_part`."""
     return Shared(config)
 
 

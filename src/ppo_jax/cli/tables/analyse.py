@@ -11,8 +11,8 @@ from rich.text import Text
 from ppo_jax.cli.console import as_argument, make_console, make_pairs, make_table
 
 if TYPE_CHECKING:
-    from ppo_jax.analysis.compare import Group
     from ppo_jax.analysis.diagnose import Diagnosis
+    from ppo_jax.analysis.run_sets import RunSet
     from ppo_jax.analysis.validate import Check
 
 __all__ = ["show_comparison", "show_diagnosis", "show_validation"]
@@ -23,7 +23,7 @@ LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
 
 def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
     """Each finding with what was seen, why, and what to do; then what could not be judged."""
-    from ppo_jax.analysis.view import NO_UPDATE
+    from ppo_jax.analysis.rules.rule import NO_UPDATE
 
     console = make_console()
     counts = {s: sum(f.severity == s for f in diagnosis.findings) for s in ("error", "warning", "info")}
@@ -44,6 +44,12 @@ def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
         if finding.changes:
             parts["try"] = " ".join(f"{key}={as_argument(value)}" for key, value in finding.changes.items())
         console.print(make_pairs(parts | {"source ": finding.source}))
+    if diagnosis.own_metrics:
+        console.print("\nYour own metrics", style="bold")
+        table = make_table("", ">first", ">last")
+        for metric, (first, last) in diagnosis.own_metrics.items():
+            table.add_row(metric, f"{first:.4g}", f"{last:.4g}")
+        console.print(table)
     reasons: dict[str, list[str]] = {}
     for one in diagnosis.unjudged:
         reasons.setdefault(one.why, []).append(one.id)
@@ -67,15 +73,15 @@ def show_validation(runs: Sequence[str], checks: Sequence[Check]) -> None:
     console.print(table)
 
 
-def show_comparison(groups: Sequence[Group]) -> None:
+def show_comparison(run_sets: Sequence[RunSet]) -> None:
     """Metrics first → last, final numbers with intervals, and the settings in which the runs differ."""
     from ppo_jax.analysis import compare
 
     console = make_console()
-    for number, group in enumerate(groups, start=1):
-        seeds = f", {len(group.logs)} seeds" if len(group.logs) > 1 else ""
-        console.print(f"[{number}] {group.name}{seeds}", style="bold")
-        if not (movements := compare.movements(group)):
+    for number, run_set in enumerate(run_sets, start=1):
+        seeds = f", {len(run_set.logs)} seeds" if len(run_set.logs) > 1 else ""
+        console.print(f"[{number}] {run_set.name}{seeds}", style="bold")
+        if not (movements := compare.movements(run_set)):
             console.print("no metric on record\n")
             continue
         table = make_table("", ">first", ">last", "")
@@ -86,25 +92,27 @@ def show_comparison(groups: Sequence[Group]) -> None:
             table.add_row(moved.name, first, _short(moved.last) + spread, status)
         console.print(table)
         console.print()
-    _show_scores(groups)
-    rows = [row for row in compare.configuration(groups) if row.differs or len(groups) == 1]
+    _show_scores(run_sets)
+    rows = [row for row in compare.configuration(run_sets) if row.differs or len(run_sets) == 1]
     if rows:
-        console.print("\n" + ("Where the configurations differ" if len(groups) > 1 else "Configuration"), style="bold")
-        table = make_table("", *(f"[{i}]" for i in range(1, len(groups) + 1)), "SB3", "ours")
+        console.print(
+            "\n" + ("Where the configurations differ" if len(run_sets) > 1 else "Configuration"), style="bold"
+        )
+        table = make_table("", *(f"[{i}]" for i in range(1, len(run_sets) + 1)), "SB3", "ours")
         for row in rows:
             table.add_row(row.key, *(value or "–" for value in (*row.values, row.sb3, row.recommended)))
         console.print(table)
 
 
-def _show_scores(groups: Sequence[Group]) -> None:
+def _show_scores(run_sets: Sequence[RunSet]) -> None:
     from ppo_jax.analysis import compare
 
-    console, rows = make_console(), compare.scores(groups)
+    console, rows = make_console(), compare.scores(run_sets)
     if not rows:
         return
-    several = any(len(group.logs) > 1 for group in groups)
+    several = any(len(run_set.logs) > 1 for run_set in run_sets)
     console.print("At the end" + (": interquartile mean (95% interval)" if several else ""), style="bold")
-    table: Table = make_table("", *(f">[{i}]" for i in range(1, len(groups) + 1)))
+    table: Table = make_table("", *(f">[{i}]" for i in range(1, len(run_sets) + 1)))
     for row in rows:
         table.add_row(row.name, *("–" if one is None else _estimate(one) for one in row.iqm))
         if any(one is not None for one in row.improvement):

@@ -14,7 +14,7 @@ __all__ = ["show_study", "show_sweep"]
 
 def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
-    from ppo_jax.analysis.sweeps import describe_setting
+    from ppo_jax.analysis.sweep_results import describe_setting
 
     console = make_console()
     members = record["members"]

@@ -1,0 +1,80 @@
+"""One run as it was read from a log, whatever trainer wrote it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from ppo_jax.config import SECTIONS
+from ppo_jax.config.checks import convert
+from ppo_jax.config.suggestions import nearest
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["RunLog", "check_settings", "legible", "make_columns", "to_number"]
+
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """One run, as far as it could be read."""
+
+    name: str  # of the folder or file; before that of a member, its sweep
+    kind: str  # "ppo_jax", "sb3" or "tensorboard"
+    settings: Mapping[str, Any]  # configuration keys -> values, as far as known; a schedule is a table
+    columns: Mapping[str, np.ndarray]  # metric -> [updates] float64, NaN where null; "update" and "env_steps" always
+    evaluations: tuple[Mapping[str, Any], ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    queries: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()  # what was missing or cut off, a line each
+
+    @property
+    def n_updates(self) -> int:
+        return len(self.columns["update"])
+
+
+def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings given for a log that lacks them: keys and values of the configuration.
+
+    Raises:
+        PPOJaxError: an unknown key (names the nearest), or a value of the wrong type or range.
+    """
+    kinds = {key: kind for cls in SECTIONS.values() for key, kind in get_type_hints(cls, include_extras=True).items()}
+    for key, value in settings.items():
+        if key not in kinds:
+            raise PPOJaxError(f"--set {key}: unknown key; {nearest(key, kinds)}")
+        convert(value, kinds[key], f"--set {key}")
+    return dict(settings)
+
+
+def legible(value: Any) -> Any:
+    """Text, within lists and dicts too, without what no page or terminal should be sent: controls, lone surrogates."""
+    if isinstance(value, str):
+        return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {legible(key): legible(one) for key, one in value.items()}
+    return type(value)(map(legible, value)) if isinstance(value, list | tuple) else value
+
+
+def make_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Columns of a `RunLog` from one mapping an update: metric -> [updates] float64, NaN where a row has no number.
+
+    Updates are counted from 1 where no row says which it is.
+    """
+    names = dict.fromkeys(["update", "env_steps", *(name for row in rows for name in row)])
+    columns = {name: np.array([to_number(row.get(name)) for row in rows], float) for name in names}
+    if rows and np.isnan(columns["update"]).all():
+        columns["update"] = np.arange(1.0, len(rows) + 1)
+    return columns
+
+
+def to_number(value: Any) -> float:
+    """A number of a log; NaN where it is missing or something else."""
+    try:
+        return float("nan") if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        return float("nan")

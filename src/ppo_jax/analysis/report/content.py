@@ -1,0 +1,404 @@
+"""What a report says: one function a section, in the order of the report.
+
+Sections: summary, metrics before and after, issues, root causes, configuration against reference, recommendations by
+priority, expected against achieved, validation, example proofs, and how to read each metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ppo_jax.analysis import compare, validate
+from ppo_jax.analysis.compare import Movement
+from ppo_jax.analysis.diagnose import Finding, diagnose
+from ppo_jax.analysis.formatting import write_changes, write_number
+from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
+from ppo_jax.analysis.readers import RunLog, legible
+from ppo_jax.analysis.report import figures, proof_trees
+from ppo_jax.analysis.report.blocks import (
+    Block,
+    Cell,
+    Document,
+    Drawings,
+    Item,
+    Items,
+    Section,
+    Table,
+    Text,
+    Title,
+    Trees,
+)
+from ppo_jax.analysis.report.expectations import EXPECTATIONS
+from ppo_jax.analysis.rules.evidence import overflow_allowed
+from ppo_jax.analysis.run_sets import RunSet, gather_run_sets
+from ppo_jax.analysis.statistics import Estimate, interquartile_mean
+from ppo_jax.runs.metric_table import METRICS
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["build"]
+
+LEVELS = {"error": "bad", "warning": "fair", "info": ""}
+ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
+PRIORITIES = {"error": "Priority 1: critical", "warning": "Priority 2: important", "info": "Priority 3: worth trying"}
+
+
+@overflow_allowed
+def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresholds | None = None) -> Document:
+    """The report as a `Document`, without touching a disk.
+
+    Args:
+        runs: the runs, put together by configuration, or run sets; the first is what the others are compared with.
+        thresholds: of the validation.
+
+    Raises:
+        PPOJaxError: no runs.
+    """
+    if not runs:
+        raise PPOJaxError("report: no runs; give one run folder or more")
+    logs = [one for one in runs if isinstance(one, RunLog)]
+    run_sets = tuple(one for one in runs if isinstance(one, RunSet)) or gather_run_sets(logs)
+    findings = [_merged_findings(run_set) for run_set in run_sets]
+    tasks = dict.fromkeys(
+        legible(run_set.settings.get("env_id") or run_set.settings.get("dataset") or "") for run_set in run_sets
+    )
+    n_runs = sum(len(run_set.logs) for run_set in run_sets)
+    parts = (
+        ("Summary", _summary(run_sets, findings)),
+        ("Metrics before and after" if len(run_sets) > 1 else "Metrics, first and last", _metrics(run_sets)),
+        ("Issues", _issues(run_sets, findings)),
+        ("Root causes", _root_causes(run_sets, findings)),
+        ("Configuration against reference", _configuration(run_sets)),
+        ("Recommendations by priority", _recommendations(run_sets, findings)),
+        ("Expected against achieved", _expected(run_sets)),
+        ("Validation", _validation(run_sets, thresholds or validate.Thresholds())),
+        ("Example proofs", _proofs(run_sets)),
+        ("Appendix: reading each metric", _appendix(run_sets)),
+    )
+    return Document(
+        title=f"Training report: {', '.join(run_set.name for run_set in run_sets)}",
+        subtitle=", ".join([*filter(None, tasks), _count(n_runs, "run")]),
+        sections=tuple(Section(title, tuple(blocks)) for title, blocks in parts if blocks),
+    )
+
+
+@dataclass(frozen=True)
+class _MergedFinding:
+    """A finding of a run set, in the words of the first of its runs that has it."""
+
+    finding: Finding
+    n: int  # runs that have it
+    where: str  # " in run-s0"; empty where the set is one run
+
+
+def _merged_findings(run_set: RunSet) -> list[_MergedFinding]:
+    each: dict[str, list[tuple[RunLog, Finding]]] = {}
+    for log in run_set.logs:
+        for finding in diagnose(log, [one for one in run_set.logs if one is not log]).findings:
+            each.setdefault(finding.id, []).append((log, finding))
+    merged = []
+    for same in each.values():
+        log, finding = same[0]
+        merged.append(_MergedFinding(finding, len(same), f" in {log.name}" if len(run_set.logs) > 1 else ""))
+    order = list(LEVELS)
+    return sorted(merged, key=lambda one: (order.index(one.finding.severity), -one.n))
+
+
+def _summary(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -> list[Block]:
+    rows = {row.name: row for row in compare.scores(run_sets)}
+    shown = [name for name in rows if not name.startswith(("test MRR (m", "true", "false"))]
+    head = ("", "seeds", *shown, "findings")
+    lines = []
+    for i, (run_set, findings) in enumerate(zip(run_sets, each, strict=True)):
+        word, level = compare.status_of_score(run_set)
+        cells = [Cell(run_set.name), Cell(str(len(run_set.logs)))]
+        for name in shown:
+            note = (word, level) if name == "test MRR (greedy)" else ("", "")
+            cells.append(Cell(_estimate(rows[name].iqm[i]), *note))
+        worst = next((one.finding.severity for one in findings), "")
+        cells.append(Cell(str(len(findings)), _severities(findings), LEVELS.get(worst, "")))
+        lines.append(tuple(cells))
+    blocks: list[Block] = [Table(head, tuple(lines))]
+    if shown:
+        blocks.append(
+            Text(f"{_over_seeds(run_sets)}Training metrics are means over the last fifth of the updates.", True)
+        )
+    for run_set, findings in zip(run_sets, each, strict=True):
+        if findings and findings[0].finding.severity == "error":
+            blocks.append(Text(f"{run_set.name}, above all: {findings[0].finding.id}. {findings[0].finding.cause}"))
+    blocks += [Text(sentence) for sentence in _verdicts(run_sets, list(rows.values()))]
+    notes = [f"{log.name}: {note}" for run_set in run_sets for log in run_set.logs for note in log.notes]
+    if notes:
+        blocks.append(Items((Item("Read with gaps", "", "fair", tuple(notes)),)))
+    return blocks
+
+
+def _verdicts(run_sets: Sequence[RunSet], rows: Sequence[compare.Score]) -> list[str]:
+    """Of each run set after the first, in which scores its seeds are better, worse, or not told apart."""
+    sentences = []
+    for i, run_set in enumerate(run_sets[1:], start=1):
+        words: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+        for row in rows:
+            if (chance := row.improvement[i]) is not None and min(len(row.values[0]), len(row.values[i])) >= ENOUGH:
+                word = "better" if chance.low > 0.5 else "worse" if chance.high < 0.5 else "not told apart"
+                words[word].append(row.name)
+        said = [f"{word} in {', '.join(names)}" for word, names in words.items() if names]
+        sentences.append(
+            f"{run_set.name} against {run_sets[0].name}: {'; '.join(said) or 'too few seeds to conclude'}."
+        )
+    return sentences
+
+
+def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
+    each = [{row.name: row for row in compare.movements(run_set)} for run_set in run_sets]
+    own = [name for rows in each for name in rows if name not in compare.COMPARED]
+    names = [name for name in (*compare.COMPARED, *dict.fromkeys(own)) if any(name in rows for rows in each)]
+    lines = tuple(
+        (Cell(_with_unit(name, unit_of_mean(name))), *(_movement(rows.get(name)) for rows in each)) for name in names
+    )
+    blocks: list[Block] = []
+    if lines:
+        blocks = [
+            Table(("", *(run_set.name for run_set in run_sets)), lines),
+            Text(
+                "First update → mean over the last fifth; early_stopped and epochs_completed over the whole run. "
+                "± is the standard deviation over the seeds.",
+                True,
+            ),
+        ]
+    rows = compare.scores(run_sets)
+    if len(run_sets) > 1 and any(chance for row in rows for chance in row.improvement):
+        head = ("", run_sets[0].name, *(head for run_set in run_sets[1:] for head in (run_set.name, "better?")))
+        lines = tuple(
+            (Cell(row.name), Cell(*_split(row.iqm[0])), *(Cell(*_split(one)) for pair in _pairs(row) for one in pair))
+            for row in rows
+        )
+        blocks += [
+            Title("What the seeds allow to conclude"),
+            Table(head, lines),
+            Text(
+                f"Interquartile mean, and below it the 95% interval of a bootstrap over seeds. “better?” is the "
+                f"probability that a random seed is better than one of {run_sets[0].name} (lower is better for false "
+                "queries and losses); an interval that holds 0.5 tells nothing.",
+                True,
+            ),
+        ]
+    drawings = figures.draw(run_sets)
+    return [*blocks, Drawings(drawings)] if drawings else blocks
+
+
+def _issues(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -> list[Block]:
+    blocks: list[Block] = []
+    for run_set, findings in zip(run_sets, each, strict=True):
+        items = tuple(
+            Item(
+                one.finding.id,
+                f"{one.finding.severity}, {one.finding.confidence:.0%} sure{_in_seeds(one, run_set)}",
+                LEVELS[one.finding.severity],
+                (f"Seen{one.where}: {one.finding.evidence.rstrip('.')}.", _why(one.finding)),
+                remark=f"Source: {one.finding.source}",
+            )
+            for one in findings
+        )
+        blocks += [Title(run_set.name), Items(items) if items else Text("No rule of the diagnosis fired.")]
+    return blocks
+
+
+def _why(finding: Finding) -> str:
+    return f"Why: {finding.cause}" + (f" Because of {', '.join(finding.because_of)}." if finding.because_of else "")
+
+
+def _root_causes(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -> list[Block]:
+    rows = []
+    for run_set, findings in zip(run_sets, each, strict=True):
+        present = {one.finding.id for one in findings}
+        for one in findings:
+            explains = [other.finding.id for other in findings if one.finding.id in other.finding.because_of]
+            if not present & set(one.finding.because_of) and (explains or one.finding.severity != "info"):
+                rows.append(
+                    (
+                        Cell(run_set.name),
+                        Cell(one.finding.id, strong=True),
+                        Cell(one.finding.cause),
+                        Cell(", ".join(explains) or "–"),
+                    )
+                )
+    if not rows:
+        return [Text("Nothing to explain: no finding above the level of information.")]
+    return [Table(("", "root cause", "why", "explains"), tuple(rows), prose=True)]
+
+
+def _configuration(run_sets: Sequence[RunSet]) -> list[Block]:
+    rows = compare.configuration(run_sets)
+    if not rows:
+        return [Text("The logs do not tell their configuration.")]
+    recommended = any(row.recommended is not None for row in rows)
+    head = (
+        "",
+        *(run_set.name for run_set in run_sets),
+        "Stable-Baselines3",
+        *(("recommended",) if recommended else ()),
+    )
+    lines = tuple(
+        (
+            Cell(row.key, strong=row.differs),
+            *(Cell("?" if value is None else value, strong=row.differs) for value in row.values),
+            Cell("–" if row.sb3 is None else row.sb3),
+            *((Cell("–" if row.recommended is None else row.recommended),) if recommended else ()),
+        )
+        for row in rows
+    )
+    note = "Stable-Baselines3: the defaults of its PPO." + (" Bold: the runs differ." if len(run_sets) > 1 else "")
+    if recommended:
+        note += " Recommended: for proof tasks, measured on Countries S3."
+    return [Table(head, lines), Text(note, True)]
+
+
+def _recommendations(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -> list[Block]:
+    same: dict[tuple[str, str, str, str], list[str]] = {}  # (severity, id, advice, changes) -> names of the run sets
+    for run_set, findings in zip(run_sets, each, strict=True):
+        for one in (one.finding for one in findings):
+            same.setdefault((one.severity, one.id, one.advice, write_changes(one.changes)), []).append(run_set.name)
+    blocks: list[Block] = []
+    for severity, title in PRIORITIES.items():
+        items = tuple(
+            Item(id, ", ".join(names) if len(run_sets) > 1 else "", LEVELS[severity], (advice,), changes)
+            for (of, id, advice, changes), names in same.items()
+            if of == severity
+        )
+        if items:
+            blocks += [Title(title), Items(items)]
+    if any(changes for *_, changes in same) and any(
+        log.kind == "ppo_jax" for run_set in run_sets for log in run_set.logs
+    ):
+        blocks.append(
+            Text("`ppo-jax diagnose RUN --fix fixed.toml` writes a run's configuration with these changes.", True)
+        )
+    return blocks or [Text("Nothing to change.")]
+
+
+def _expected(run_sets: Sequence[RunSet]) -> list[Block]:
+    rows = []
+    for one in EXPECTATIONS:
+        cells = []
+        for run_set in run_sets:
+            known = [x for x in map(one.achieved, run_set.logs) if x is not None]
+            iqm = interquartile_mean(known) if known and (run_set.proves or not one.proofs_only) else float("nan")
+            met = "" if np.isnan(iqm) else "reached" if one.met(iqm) else "missed"
+            cells.append(Cell(write_number(iqm), met, {"reached": "good", "missed": "bad"}.get(met, "")))
+        if any(cell.note for cell in cells):
+            rows.append((Cell(one.name), Cell(one.expected), *cells))
+    if not rows:
+        return []
+    table = Table(("", "expected", *(run_set.name for run_set in run_sets)), tuple(rows))
+    return [table, Text(over, True)] if (over := _over_seeds(run_sets)) else [table]
+
+
+def _validation(run_sets: Sequence[RunSet], thresholds: validate.Thresholds) -> list[Block]:
+    if not any(run_set.proves for run_set in run_sets):
+        return []
+    each = [validate.validate(run_set.logs, thresholds) for run_set in run_sets]
+    names = dict.fromkeys((check.name, check.limit, check.detail) for checks in each for check in checks)
+    levels = {validate.PASS: "good", validate.FAIL: "bad", validate.NOT_JUDGED: "fair"}
+    rows = []
+    for name, limit, detail in names:
+        cells = []
+        for checks in each:
+            check = next((one for one in checks if (one.name, one.limit) == (name, limit)), None)
+            cells.append(
+                Cell(_range(check.values), check.verdict, levels.get(check.verdict, "")) if check else Cell("–")
+            )
+        rows.append((Cell(name, detail if limit else ""), Cell(limit), *cells))
+    verdicts = [
+        f"{run_set.name} {'passes' if validate.passed(checks) else 'does not pass'}"
+        for run_set, checks in zip(run_sets, each, strict=True)
+    ]
+    return [
+        Text(f"{'; '.join(verdicts)}. A check passes where every seed passes it."),
+        Table(("", "limit", *(run_set.name for run_set in run_sets)), tuple(rows)),
+        Text("Least to greatest over the seeds. Lines without a limit are for information.", True),
+    ]
+
+
+def _proofs(run_sets: Sequence[RunSet]) -> list[Block]:
+    examples: list[proof_trees.Example] = []
+    for run_set in run_sets:
+        of_each_run = [proof_trees.examples(log.name, log.queries) for log in run_set.logs]
+        examples += sorted(of_each_run, key=len)[-1]  # of one run, that shows the most kinds of attempts
+    if not examples:
+        return []
+    return [
+        Text(
+            "Goals are treated leftmost first. Beside each stands what treated it, a rule or a fact, and the step's "
+            "probability; known facts are removed without a step."
+        ),
+        Trees(tuple(examples)),
+    ]
+
+
+def _appendix(run_sets: Sequence[RunSet]) -> list[Block]:
+    known = {metric.name: metric for metric in METRICS}
+    measured = {name for run_set in run_sets for log in run_set.logs for name in log.columns}
+    rows = [
+        (
+            Cell(_with_unit(name, known[name].unit)),
+            Cell(f"{known[name].meaning}."),
+            Cell(f"{one.healthy}."),
+            Cell(one.otherwise),
+        )
+        for name, one in HEALTHY_RANGES.items()
+        if name in measured
+    ]
+    return [Table(("", "what it is", "healthy", "reading"), tuple(rows), prose=True)] if rows else []
+
+
+def _movement(row: Movement | None) -> Cell:
+    if row is None:
+        return Cell("–")
+    spread = f"± {write_number(row.spread)}" if row.spread > 0 else ""
+    first = "" if row.first is None else f"{write_number(row.first)} → "
+    return Cell(f"{first}{write_number(row.last)}", ", ".join(filter(None, (row.status, spread))), row.level)
+
+
+def _estimate(one: Estimate | None) -> str:
+    return "–" if one is None else write_number(one.value)
+
+
+def _pairs(row: compare.Score) -> list[tuple[Estimate | None, Estimate | None]]:
+    return list(zip(row.iqm, row.improvement, strict=True))[1:]
+
+
+def _split(one: Estimate | None) -> tuple[str, str]:
+    interval = "" if one is None or np.isnan(one.low) else f"{write_number(one.low)} to {write_number(one.high)}"
+    return _estimate(one), interval
+
+
+def _range(values: Sequence[float | None]) -> str:
+    known = [x for x in values if x is not None]
+    if not known:
+        return "–"
+    low, high = write_number(min(known)), write_number(max(known))
+    return low if low == high else f"{low} to {high}"
+
+
+def _over_seeds(run_sets: Sequence[RunSet]) -> str:
+    return "Interquartile means over the seeds. " if any(len(run_set.logs) > 1 for run_set in run_sets) else ""
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return name if unit in ("", "1") else f"{name} ({unit})"
+
+
+def _severities(findings: Sequence[_MergedFinding]) -> str:
+    counts = {severity: sum(one.finding.severity == severity for one in findings) for severity in ("error", "warning")}
+    return ", ".join(_count(n, severity) for severity, n in counts.items() if n)
+
+
+def _in_seeds(one: _MergedFinding, run_set: RunSet) -> str:
+    return f", in {one.n} of {len(run_set.logs)} seeds" if len(run_set.logs) > 1 else ""
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"

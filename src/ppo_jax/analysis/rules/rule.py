@@ -1,0 +1,84 @@
+"""What a rule of diagnosis is, and the words in which it says what it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ppo_jax.analysis.rules.evidence import Evidence
+
+__all__ = ["NO_UPDATE", "Hit", "Rule", "changes_over_time", "number", "peak", "rule"]
+
+NO_UPDATE = "no update is on record"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a rule that fired has seen."""
+
+    evidence: str
+    changes: Mapping[str, Any] = field(default_factory=dict)  # configuration keys -> values to try
+    severity: str | None = None  # where it differs from the rule's
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One fault: how it is seen, what it means, what to do."""
+
+    id: str
+    check: Callable[[Evidence], Hit | None]
+    severity: str  # "error": do not trust the run; "warning": it could be better; "info": worth knowing
+    threshold: str
+    cause: str
+    advice: str
+    source: str
+    confidence: float
+    columns: tuple[str, ...] = ()  # metrics it needs; "a|b" where either will do
+    settings: tuple[str, ...] = ()  # configuration keys it needs
+    records: tuple[str, ...] = ()  # what else it needs, names of `RECORDS`
+
+    def lacks(self, run: Evidence) -> str | None:
+        """Why the rule cannot be judged on a run; None: it can."""
+        if run.n_updates == 0 and self.columns:
+            return NO_UPDATE
+        missing = [name for name in self.columns if not any(run.has(one) for one in name.split("|"))]
+        unknown = [key for key in self.settings if key not in run.log.settings]
+        parts = [f"the log has no {name.replace('|', ' or ')}" for name in missing]
+        parts += [RECORDS[name][1] for name in self.records if not RECORDS[name][0](run)]
+        if unknown:
+            parts.append(f"not known: {', '.join(unknown)} (give it with --set)")
+        return "; ".join(parts) or None
+
+
+def rule(id: str, severity: str, **fields: Any) -> Callable[[Callable[[Evidence], Hit | None]], Rule]:
+    """Decorator that makes a `Rule` of its check."""
+    return lambda check: Rule(id=id, check=check, severity=severity, **fields)
+
+
+# What a rule may need besides metrics and settings: whether it is there, and what to say where it is not.
+RECORDS: dict[str, tuple[Callable[[Evidence], bool], str]] = {
+    "evaluations": (lambda run: run.scores().size >= 5, "fewer than five evaluations on record"),
+    "value errors": (lambda run: run.value_errors().size > 0, "no value error on valid and training queries on record"),
+    "overlaps": (lambda run: bool(run.overlaps()), "overlaps between the splits were not counted"),
+    "baselines": (lambda run: bool(run.baselines()), "no test result beside baselines on record"),
+    "other seeds": (lambda run: run.other_scores().size >= 3, "fewer than three other runs to compare with"),
+}
+
+
+def peak(value: Any) -> float:
+    """Largest value of a setting that may be a schedule; NaN where it is unknown."""
+    if isinstance(value, Mapping):
+        return float(max(value.get("init", 0.0), value.get("final", 0.0)))
+    return float("nan") if value is None else float(value)
+
+
+def changes_over_time(value: Any) -> bool:
+    """Whether a setting is a schedule that goes somewhere."""
+    return isinstance(value, Mapping) and value.get("shape") != "constant" and value.get("init") != value.get("final")
+
+
+def number(x: float) -> str:
+    """Three significant digits."""
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"

@@ -1,0 +1,176 @@
+"""Rules about the task and what came of it: progress, generalisation, baselines, data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppo_jax.analysis.healthy_ranges import FORCED_OFTEN
+from ppo_jax.analysis.rules.evidence import Evidence, number_at
+from ppo_jax.analysis.rules.rule import Hit, number, rule
+from ppo_jax.tasks import results
+
+__all__ = [
+    "action_space_forced",
+    "beaten_by_baseline",
+    "data_leak",
+    "overfitting",
+    "plateau",
+    "seed_outlier",
+    "still_improving",
+    "successors_overflow",
+]
+
+
+@rule(
+    "still-improving",
+    severity="info",
+    threshold="over the last fifth the mean return rises by more than 10% of its whole range",
+    cause="The run ended before learning did.",
+    advice="Raise total_timesteps; schedules stretch with it.",
+    source="straight line through the last fifth of episode_return_mean",
+    confidence=0.6,
+    columns=("episode_return_mean",),
+)
+def still_improving(run: Evidence) -> Hit | None:
+    rise = run.trend(0.2)
+    if rise <= 0.1 or run.improvement() < 1.0:
+        return None
+    return Hit(f"the mean return rises by {rise:.0%} of its range over {run.last_fifth()}")
+
+
+@rule(
+    "plateau",
+    severity="info",
+    threshold="after a rise of over one standard deviation the second half moves by less than 5% of the range",
+    cause="Learning has come to its end with this configuration.",
+    advice="If the result is good, halve total_timesteps; if not, more steps of the same will not help: change the "
+    "settings that other findings name, or explore more.",
+    source="straight line through the second half of episode_return_mean",
+    confidence=0.6,
+    columns=("episode_return_mean",),
+)
+def plateau(run: Evidence) -> Hit | None:
+    rise = run.trend(0.5)
+    if abs(rise) >= 0.05 or not run.improvement() > 1.0 or run.finite("episode_return_mean").size < 10:
+        return None
+    return Hit(f"over the second half the mean return moves by {rise:+.0%} of its range")
+
+
+@rule(
+    "overfitting",
+    severity="warning",
+    threshold="valid is best in the first 60% of the evaluations and 0.08 (or 8%) above its last two, while training "
+    "does not fall",
+    cause="The agent goes on learning the training queries by heart and unlearns what carries over.",
+    advice="Use the best parameters (they are kept), train for fewer steps, or vary training more (fact_dropout, "
+    "negative_ratio).",
+    source="early stopping on held-out data",
+    confidence=0.7,
+    columns=("episode_return_mean",),
+    records=("evaluations",),
+)
+def overfitting(run: Evidence) -> Hit | None:
+    scores = run.scores()
+    best, last = int(scores.argmax()), float(scores[-2:].mean())
+    fall = float(scores[best]) - last
+    if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or run.trend(0.5) < -0.05:
+        return None
+    return Hit(
+        f"valid was best at evaluation {best + 1} of {scores.size} ({number(scores[best])}) and ends at {number(last)}"
+    )
+
+
+@rule(
+    "action-space-forced",
+    severity="info",
+    threshold=f"over {FORCED_OFTEN:.0%} of the states have one valid action",
+    cause="There is little to decide: entropy, KL and clip fraction are averages over states where nothing can happen.",
+    advice="Read the normalised entropy, which leaves these states out; offer more actions (larger max_successors, "
+    "collapse_proved = false) if the task is meant to be richer.",
+    source="forced_fraction, docs/proof_mdp.md",
+    confidence=0.8,
+    columns=("forced_fraction",),
+)
+def action_space_forced(run: Evidence) -> Hit | None:
+    share = run.mean("forced_fraction")
+    return Hit(f"{share:.0%} of the states leave one action") if share > FORCED_OFTEN else None
+
+
+@rule(
+    "successors-overflow",
+    severity="warning",
+    threshold="over 5% of the successors are dropped for want of room",
+    cause="Proofs that pass through dropped successors cannot be found, whatever is learnt.",
+    advice="Raise max_atoms (longer resolvents) or max_successors (more facts for an atom).",
+    source="overflow_fraction, docs/proof_mdp.md",
+    confidence=0.8,
+    columns=("overflow_fraction",),
+)
+def successors_overflow(run: Evidence) -> Hit | None:
+    share, atoms = run.mean("overflow_fraction"), run.setting("max_atoms")
+    if share <= 0.05:
+        return None
+    return Hit(f"{share:.1%} of the successors had no room", {"max_atoms": int(atoms) + 2} if atoms else {})
+
+
+@rule(
+    "seed-outlier",
+    severity="warning",
+    threshold="the final score is further from the other runs' median than 4 of their standard deviations (by median "
+    "deviation) and 10% of it",
+    cause="This seed went another way than the others; a mean over few seeds hides such runs.",
+    advice="Report interquartile means over more seeds, and look at what this run's other findings are.",
+    source="Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical Precipice; Henderson et "
+    "al. 2018",
+    confidence=0.7,
+    records=("other seeds",),
+)
+def seed_outlier(run: Evidence) -> Hit | None:
+    own, others = run.final_score(), run.other_scores()
+    if own is None:
+        return None
+    center = float(np.median(others))
+    spread = 1.4826 * float(np.median(np.abs(others - center)))
+    if abs(own - center) <= max(4.0 * spread, 0.1 * abs(center), 1e-9):
+        return None
+    return Hit(f"final score {number(own)}; the other {others.size} runs: {number(center)} ± {number(spread)}")
+
+
+@rule(
+    "beaten-by-baseline",
+    severity="warning",
+    threshold="a test score is no higher than that of a baseline that learnt nothing; an error for the greedy MRR of "
+    "untrained networks",
+    cause="What the agent learnt does not help on test, by this score.",
+    advice="Do not report the score without that baseline. Look at overfitting, at critic-memorises, and at whether "
+    "the data leaves anything to learn (`ppo-jax data describe`).",
+    source="docs/evaluation.md, baselines",
+    confidence=0.9,
+    records=("baselines",),
+)
+def beaten_by_baseline(run: Evidence) -> Hit | None:
+    summary, lost, by_untrained = run.log.summary, [], False
+    scores = results.of(summary).scores
+    for name in run.baselines():
+        for i, (label, path) in enumerate(scores.items()):
+            mine, theirs = number_at(summary, "test", *path), number_at(summary, "baselines", name, *path)
+            if mine is not None and theirs is not None and mine <= theirs:
+                lost.append(f"{label} {number(mine)} ({name.replace('_', ' ')} {number(theirs)})")
+                by_untrained |= name == "untrained" and i == 0
+    return Hit("; ".join(lost), severity="error" if by_untrained else None) if lost else None
+
+
+@rule(
+    "data-leak",
+    severity="error",
+    threshold="two splits share a query",
+    cause="Queries that are judged on were trained on, or tuned on: the score says what is remembered.",
+    advice="Remove the shared lines from the training or validation file (`ppo-jax data check` counts them) and train "
+    "anew.",
+    source="held-out evaluation",
+    confidence=1.0,
+    records=("overlaps",),
+)
+def data_leak(run: Evidence) -> Hit | None:
+    shared = {pair: n for pair, n in run.overlaps().items() if n}
+    return Hit("queries in both: " + ", ".join(f"{pair} {n}" for pair, n in shared.items())) if shared else None

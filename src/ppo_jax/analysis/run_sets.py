@@ -1,0 +1,70 @@
+"""Runs put together by configuration: the seeds of one configuration are one set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from ppo_jax.analysis.readers import RunLog
+from ppo_jax.analysis.rules.evidence import Evidence
+from ppo_jax.tasks import results
+
+__all__ = ["OWN_SETTINGS", "RunSet", "gather_run_sets"]
+
+OWN_SETTINGS = {"seed", "tensorboard", "wandb"}  # in which runs of one configuration may differ
+
+
+@dataclass(frozen=True)
+class RunSet:
+    """Runs of one configuration that differ in their seed alone."""
+
+    name: str
+    logs: tuple[RunLog, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.logs[0].settings
+
+    @property
+    def proves(self) -> bool:
+        """Whether the task is to prove queries."""
+        told = (results.of_settings(self.settings), *(results.of(log.summary) for log in self.logs))
+        return results.PROOFS in told or any(Evidence(log).has("proved_positive") for log in self.logs)
+
+
+def gather_run_sets(logs: Sequence[RunLog]) -> tuple[RunSet, ...]:
+    """Put runs together whose configurations differ in their seed alone, in the order given.
+
+    Runs of other trainers stand alone: their logs do not tell their whole configuration.
+    """
+    gathered: list[list[RunLog]] = []
+    for log in logs:
+        own_set = next((seeds for seeds in gathered if _same_configuration(log, seeds[0])), None)
+        if own_set is None:
+            gathered.append([log])
+        else:
+            own_set.append(log)
+    names: list[str] = []
+    for seeds in gathered:
+        name = _common_name(seeds)
+        repeats = sum(re.sub(r" \(\d+\)$", "", other) == name for other in names)
+        names.append(f"{name} ({repeats + 1})" if repeats else name)
+    return tuple(RunSet(name, tuple(seeds)) for name, seeds in zip(names, gathered, strict=True))
+
+
+def _same_configuration(a: RunLog, b: RunLog) -> bool:
+    if not (a.kind == b.kind == "ppo_jax" and a.settings):
+        return False
+    return all(a.settings.get(key) == b.settings.get(key) for key in {*a.settings, *b.settings} - OWN_SETTINGS)
+
+
+def _common_name(logs: Sequence[RunLog]) -> str:
+    """What the names of the runs begin with, less the mark of a seed."""
+    if len(logs) == 1:
+        return logs[0].name
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*(log.name for log in logs), strict=False))
+    common = "".join(letters[0] for letters in alike)
+    return re.sub(r"[-_ .]*(s|seed)?[-_=]?\d*$", "", common) or common or logs[0].name

@@ -1,0 +1,37 @@
+"""Which runs are seeds of one configuration, and how such a set is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ppo_jax.analysis.readers import RunLog
+from ppo_jax.analysis.run_sets import gather_run_sets
+
+
+def run(name: str = "run-s0", kind: str = "ppo_jax", settings: dict[str, Any] | None = None) -> RunLog:
+    return RunLog(name, kind, settings or {}, {"update": np.arange(3.0), "env_steps": np.arange(3.0)})
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_set():
+    logs = [
+        run("a-s0", settings={"n_epochs": 20, "seed": 0}),
+        run("b-s0", settings={"n_epochs": 10, "seed": 0}),
+        run("a-s1", settings={"n_epochs": 20, "seed": 1, "wandb": True}),
+        run("a-s1", settings={"n_epochs": 20, "seed": 1, "target_kl": 0.02}),
+    ]
+    run_sets = gather_run_sets(logs)
+    assert [(one.name, len(one.logs)) for one in run_sets] == [("a", 2), ("b-s0", 1), ("a-s1", 1)]
+
+
+def test_names_of_sets_differ_and_seeds_leave_them():
+    logs = [run(f"countries_s3-s1{i}", settings={"gamma": gamma}) for gamma in (0.9, 0.5) for i in range(3)]
+    assert [one.name for one in gather_run_sets(logs)] == ["countries_s3", "countries_s3 (2)"]
+
+
+def test_logs_of_other_trainers_stand_alone():
+    assert len(gather_run_sets([run(kind="sb3", settings={}), run(kind="sb3", settings={})])) == 2
+    assert (
+        len(gather_run_sets([run(settings={}), run(settings={})])) == 2
+    )  # nothing says that their settings are the same

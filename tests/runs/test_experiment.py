@@ -1,0 +1,80 @@
+"""What `build` makes of parts of your own, and what it says of those that do not fit, before anything is written."""
+
+from __future__ import annotations
+
+import jax
+import optax
+import pytest
+
+import ppo_jax
+from ppo_jax import ppo
+from ppo_jax.config import Config, PPOConfig, TaskConfig
+from ppo_jax.types import PPOJaxError
+from tests import toys
+
+CONFIG = Config(task=TaskConfig(env_id="CartPole-v1"), ppo=PPOConfig(n_envs=4, n_steps=8, batch_size=16))
+
+
+def without(*names):
+    def loss(*arguments):
+        total, metrics = ppo.loss(*arguments)
+        return total, {name: value for name, value in metrics.items() if name not in names}
+
+    return loss
+
+
+def test_parts_of_your_own_take_their_places():
+    loss, optimizer, env = without("entropy"), optax.sgd(0.1), toys.Walk()
+    experiment = ppo_jax.build(CONFIG, env=env, loss=loss, optimizer=optimizer)
+    trainer = experiment.trainer
+    assert (trainer.loss, trainer.optimizer, experiment.env) == (loss, optimizer, env)
+    _, metrics = jax.eval_shape(ppo.update, trainer, experiment.shapes()[0])
+    assert "entropy" not in metrics and "approx_kl" in metrics
+
+
+@pytest.mark.parametrize(
+    ("loss", "complaint"),
+    [
+        (without("approx_kl"), "loss: its metrics lack approx_kl, which ends the epochs"),
+        (lambda *arguments: ppo.loss(*arguments)[0], r"loss: must return \(loss, metrics\)"),
+        (
+            lambda params, trainer, batch, *_: (batch.returns, {"approx_kl": 0.0}),
+            r"must be one number \[\], got \[32\]",
+        ),
+        (
+            lambda params, trainer, batch, *_: (0.0 * batch.returns.sum(), {"approx_kl": 0.0, "mine": batch.returns}),
+            r"its metric mine must be one number \[\], got \[32\]",
+        ),
+        (lambda params, trainer, batch, *_: batch.nothing, r"loss raised AttributeError.*\(test_experiment.py:\d+\)"),
+    ],
+)
+def test_a_loss_that_does_not_fit(loss, complaint):
+    with pytest.raises(PPOJaxError, match=complaint) as raised:
+        ppo_jax.build(CONFIG, loss=loss)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_network_with_memory_on_a_proof_task():
+    proofs = CONFIG.override({"env_id": "Proof-countries_s1"})
+    with pytest.raises(PPOJaxError, match=r"network.core = 'gru': a proof network has no memory; use core = 'none'"):
+        ppo_jax.build(proofs.override({"core": "gru"}))
+
+
+def test_a_network_by_import_path_is_checked(tmp_path, monkeypatch):
+    (tmp_path / "wide_value.py").write_text(
+        "import flax.linen as nn\nimport ppo_jax\n\n"
+        "class Wide(nn.Module):\n    action_space: object\n\n    @nn.compact\n    def __call__(self, x):\n"
+        "        return ppo_jax.Categorical(nn.Dense(2)(x)), nn.Dense(1)(x)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = CONFIG.override({"network": "wide_value:Wide"})
+    with pytest.raises(PPOJaxError, match=r"network: value must be \[n\], got \[n, 1\]"):
+        ppo_jax.train(config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_and_an_optimizer_by_import_path():
+    config = CONFIG.override({"loss": "ppo_jax.ppo:loss", "optimizer": "optax:lion"})
+    with pytest.raises(PPOJaxError, match=r"ppo.optimizer = 'optax:lion'"):
+        ppo_jax.build(config)  # it needs a learning rate
+    assert ppo_jax.build(config.override({"optimizer": None})).trainer.loss is ppo.loss
