@@ -320,7 +320,7 @@ def test_a_sweep_that_is_none(tmp_path, capsys):
 @pytest.mark.slow
 def test_sixteen_seeds_learn_the_same_side_by_side_as_alone(tmp_path):
     config = load_config(REPOSITORY / "experiments" / "cartpole.toml", {"total_timesteps": 100_000})
-    together = run(tmp_path / "sweep", config, seeds=16, grid=(), chunk=16)
+    together = run(tmp_path / "sweep", config, seeds=16, grid=(), chunk=16, side_by_side=True)
     returns = [member["test_last"]["return_mean"] for member in together["members"]]
     alone = run(tmp_path / "alone", config, seeds=16, grid=(), chunk=1)
     others = [member["test_last"]["return_mean"] for member in alone["members"]]
