@@ -33,7 +33,8 @@ from scaling import answer, take_turn
 from ppo_jax import bench
 from ppo_jax.cli.tables.bench import show_bench, show_peers, show_runs
 
-ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 PEERS = ROOT / ".cache" / "peers"
 TURNS = 15  # of each trainer: on a shared machine a turn can be half as fast as the next
 RUN_TURNS = 5  # of each whole run, cold and warm
@@ -76,7 +77,7 @@ def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
         for name, python in pythons.items():  # one after another: compiling is not what is measured here
             say(f"{case}: {name} …")
             running[name] = subprocess.Popen(
-                [python, ROOT / "benchmarks" / "peer.py", name, case],
+                [python, HERE / "peer.py", name, case],
                 **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True},
             )
             answer(running[name], name)

@@ -209,7 +209,7 @@ def measure(
     transitions = jax.eval_shape(lambda state: ppo.rollout(trainer, state)[1], built.shapes()[0])
     if seeds == 1:
         state, _ = placement.put(built.initial_state(0), 0)
-        program = partial(loop.run_chunk.lower, trainer, state, 1, False, placement)
+        program = partial(loop.run_chunk.lower, trainer, state, jnp.int32(1), False, placement)
     else:
         keys = jax.random.split(jax.random.key(0), seeds)
         state = jax.jit(jax.vmap(ppo.init, (None, 0, None)))(trainer, keys, config.hyperparams)

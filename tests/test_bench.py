@@ -115,15 +115,14 @@ def test_trainers_take_turns_and_a_ratio_is_their_median(monkeypatch, tmp_path, 
     """A stand-in for benchmarks/peer.py: this project does 300, 100, 200 steps a second, the other always 50."""
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
     benchmark = importlib.import_module("benchmark")
-    (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "peer.py").write_text(
+    (tmp_path / "peer.py").write_text(
         "import json, sys\n"
         "speeds = {'ppo_jax': [300, 100, 200], 'other': [50, 50, 50]}[sys.argv[1]]\n"
         "print('a line of its own')\nprint(json.dumps({'ready': True}), flush=True)\n"
         "for speed, _ in zip(speeds, sys.stdin):\n"
         "    print(json.dumps({'steps': speed, 'seconds': 1.0}), flush=True)\n"
     )
-    monkeypatch.setattr(benchmark, "ROOT", tmp_path)
+    monkeypatch.setattr(benchmark, "HERE", tmp_path)
     monkeypatch.setattr(benchmark, "TURNS", 3)
     monkeypatch.setattr(benchmark, "interpreter", lambda name: sys.executable)
     (row,) = benchmark.measure("cartpole_4", ["other"])

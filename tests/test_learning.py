@@ -74,6 +74,34 @@ def test_the_action_depends_on_the_observation() -> None:
     assert value == pytest.approx([1.0, 1.0], abs=0.1)
 
 
+@pytest.mark.parametrize("core", ["gru", "lstm"])
+def test_what_was_seen_is_remembered(core: str) -> None:
+    """The sign seen at first is named three steps later; the value then is what that earns."""
+    env = toys.RememberedSign()
+    sizes = {"n_envs": 16, "n_steps": 16, "n_epochs": 4, "batch_size": 64, "sequence_length": 8, "gamma": GAMMA}
+    trainer, hyperparams = toys.build(env, n_updates=60, core=core, **sizes)
+    state, metrics = jax.jit(ppo.train)(trainer, jax.random.key(1), hyperparams)
+    assert metrics["episode_return_mean"][-5:].mean() > 0.95
+    signs = jnp.array([[-1.0], [1.0]])
+    carry, values = trainer.network.initial_carry(2), []
+    for time in range(env.length):
+        observation = signs if time == 0 else jnp.zeros((2, 1))
+        start = jnp.full(2, time == 0)
+        policy, value, carry = trainer.network.apply(state.learner.params, observation, carry, start)
+        values.append(value)
+    np.testing.assert_array_equal(policy.mode(), [0, 1])
+    for left, value in zip(range(env.length - 1, -1, -1), values, strict=True):
+        assert value == pytest.approx([GAMMA**left] * 2, abs=0.15)
+
+
+def test_without_a_memory_what_was_seen_is_lost() -> None:
+    """The same probe, as many steps: the last action is right half of the time."""
+    sizes = {"n_envs": 16, "n_steps": 16, "n_epochs": 4, "batch_size": 64, "gamma": GAMMA}
+    trainer, hyperparams = toys.build(toys.RememberedSign(), n_updates=60, **sizes)
+    _, metrics = jax.jit(ppo.train)(trainer, jax.random.key(1), hyperparams)
+    assert metrics["episode_return_mean"][-20:].mean() == pytest.approx(0.0, abs=0.1)
+
+
 def test_normalised_units_learn_the_same() -> None:
     """All three normalisations on, a reward in the hundreds: the policy is found and the metrics are in raw units."""
     switches = dict.fromkeys(("normalize_observations", "normalize_rewards", "normalize_values"), True)

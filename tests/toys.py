@@ -1,7 +1,7 @@
 """Probe environments: so small that their optimal values and policies are known exactly.
 
 A probe that fails says which part of the algorithm is wrong: the value loss, the dependence on the observation, the
-discount, the policy gradient, the bootstrap of a time limit. Observations are one float, [1].
+discount, the policy gradient, the bootstrap of a time limit, the memory. Observations are one float, [1].
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from ppo_jax import ppo
-from ppo_jax.config import Config, Hyperparams, PPOConfig, TaskConfig
+from ppo_jax.config import Config, Hyperparams, NetworkConfig, PPOConfig, TaskConfig
 from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.networks.recurrent import RecurrentActorCritic
 from ppo_jax.tasks.wrappers import EpisodeStatistics
 from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep
 
@@ -126,6 +127,33 @@ class TargetReward(ObservedReward):
         return state.observation, -((action[0] - state.observation[0] / 2) ** 2), True, False
 
 
+class SignState(NamedTuple):
+    sign: jax.Array  # [1]
+    time: jax.Array  # [] int32, steps of this episode
+
+
+@dataclass(frozen=True)
+class RememberedSign(Probe):
+    """The first observation is a sign, later ones are 0. The last action must name it: earns 1, else costs 1.
+
+    With a memory V = gamma^k with k steps to come; without one the sign is a guess when it is asked for, and V = 0.
+    """
+
+    length: int = 4
+
+    def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, SignState]:
+        sign = jax.random.rademacher(key, (1,), jnp.float32)
+        return sign, SignState(sign, jnp.zeros((), jnp.int32))
+
+    def step(self, key: jax.Array, state: SignState, action: jax.Array, params: Any) -> EnvStep:
+        last, right = state.time == self.length - 1, (action == 1) == (state.sign[0] > 0)
+        reward = jnp.where(last, jnp.where(right, 1.0, -1.0), 0.0)
+        final = jnp.zeros(1)
+        fresh, here = self.reset(key, params), (final, state._replace(time=state.time + 1))
+        observation, state = jax.tree.map(lambda new, old: jnp.where(last, new, old), fresh, here)
+        return EnvStep(observation, state, reward, last, jnp.zeros((), bool), {"final_observation": final})
+
+
 @dataclass(frozen=True)
 class Walk(Probe):
     """A noisy walk: past 2 it terminates, after seven steps it is cut, sometimes both. For identities, not learning.
@@ -161,12 +189,18 @@ class OneOf(Probe):
         return jax.lax.switch(params, [probe.step for probe in self.probes], key, state, action, ())
 
 
-def build(env: Probe, n_updates: int = 4, **changes: Any) -> tuple[ppo.Trainer, Hyperparams]:
+def build(env: Probe, n_updates: int = 4, core: str = "none", **changes: Any) -> tuple[ppo.Trainer, Hyperparams]:
     """A trainer with a small network, and hyperparameters; `changes` are settings of `PPOConfig`."""
     settings = {"n_envs": 4, "n_steps": 8, "n_epochs": 2, "batch_size": 16, "learning_rate": 1e-2} | changes
     steps = n_updates * settings["n_envs"] * settings["n_steps"]
-    config = Config(task=TaskConfig(env_id="probe"), ppo=PPOConfig(**settings, total_timesteps=steps))
-    network = MLPActorCritic(env.action_space, hidden_sizes=(16,))
+    config = Config(
+        task=TaskConfig(env_id="probe"),
+        ppo=PPOConfig(**settings, total_timesteps=steps),
+        network=NetworkConfig(core=core),
+    )
+    network: Any = MLPActorCritic(env.action_space, hidden_sizes=(16,))
+    if core != "none":
+        network = RecurrentActorCritic(env.action_space, core, core_size=16, hidden_sizes=(16,))
     trainer = ppo.Trainer(
         env=EpisodeStatistics(env), env_params=env.default_params, network=network, settings=config.settings
     )

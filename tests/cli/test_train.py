@@ -72,7 +72,7 @@ def test_a_result_that_does_not_beat_a_baseline_says_so(places):
                         baseline[protocol][key] = 0.5
         out = io.StringIO()
         with redirect_stdout(out):
-            show_run(summary, places, 3)
+            show_run(summary, places)
         return " ".join(out.getvalue().split())
 
     assert "Better than every baseline." in verdict(greedy_mrr=0.6, marginal_mrr=0.6, marginal_auc_pr=0.6)
@@ -175,7 +175,7 @@ def test_overlapping_splits_are_counted_and_training_goes_on_without_them(workpl
         "warning: training facts that are also test queries: 1",
         "warning: valid queries that are also test queries: 1",
     ]
-    kb, queries = seen[0].dataset.kb, seen[0].dataset.queries["train"]
+    kb, queries = seen[0].env.dataset.kb, seen[0].env.dataset.queries["train"]
     assert {kb.format_atom(query) for query in queries} == {"in(d,n)", "in(e,n)", "in(x,s)", "in(y,s)"}
 
 

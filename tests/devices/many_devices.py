@@ -40,6 +40,7 @@ NORMALISED = {"normalize_observations": True, "normalize_rewards": True, "normal
 CASES: dict[str, tuple[toys.Probe, dict[str, Any]]] = {
     "kl_stop": (toys.Walk(), {"target_kl": 0.002, "n_epochs": 4, **NORMALISED}),
     "continuous": (Push(), {"clip_range_vf": 0.2, "ent_coef": 0.01}),
+    "memory": (toys.Walk(), {"core": "gru", "sequence_length": 4, **NORMALISED}),
 }
 DEVICES = (1, 2, 8)
 

@@ -122,7 +122,7 @@ def test_the_policy_is_that_of_the_run_under_jit_and_vmap(runs, name):
     policy, best = ppo_jax.load_policy(runs[name]), ppo_jax.load_policy(runs[name], deterministic=True)
     observations, keys = observations_of(policy, 6), jax.random.split(jax.random.key(1), 6)
     experiment, params = runner.load(runs[name])
-    distribution, _ = experiment.policy(params, observations)
+    distribution, _, _ = experiment.policy(params, observations, (), jnp.zeros(6, bool))
     wanted = distribution.mode()
     if name == "pendulum":
         wanted = jnp.clip(wanted, -2.0, 2.0)
@@ -144,7 +144,7 @@ def test_sampling_follows_the_distribution_and_boxes_are_clipped(runs):
     observation = jnp.array([1.0, 1.0, 0.1, -0.5])
     keys = jax.random.split(jax.random.key(0), 4000)
     share = float(jax.vmap(policy, in_axes=(None, 0))(observation, keys).mean())
-    distribution, _ = policy.experiment.policy(policy.params, observation[None])
+    distribution, _, _ = policy.experiment.policy(policy.params, observation[None], (), jnp.zeros(1, bool))
     assert share == pytest.approx(float(jnp.exp(distribution.log_probs()[0, 1])), abs=0.03)
     policy = ppo_jax.load_policy(runs["pendulum"])
     wide = jax.tree.map(lambda x: x, policy.params)
@@ -176,6 +176,139 @@ def test_what_a_policy_refuses(runs, tmp_path):
         ppo_jax.load_policy(runs["cartpole"], "newest")  # type: ignore[arg-type]
     with pytest.raises(ppo_jax.PPOJaxError, match="no run there"):
         ppo_jax.load_policy(tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------------- with a memory
+
+
+@pytest.fixture(scope="module", params=["gru", "lstm"])
+def remembering(request, tmp_path_factory) -> Path:
+    """A run with a recurrent core, of two updates."""
+    folder = tmp_path_factory.mktemp("memory") / request.param
+    runner.train(
+        config_of(core=request.param, core_size=6, sequence_length=4, total_timesteps=64), folder, progress=False
+    )
+    return folder
+
+
+def episode_of(policy: Policy, n: int, steps: int = 5):
+    """Observations [steps, n, ...] of n episodes, and a key [steps, n] for each."""
+    keys = jax.random.split(jax.random.key(7), (steps, n))
+    drift = jnp.arange(steps, dtype=jnp.float32)[:, None, None] * jnp.array([0.3, -0.2, 0.1, 0.5])[None, None]
+    return observations_of(policy, n)[None] + drift, keys
+
+
+def test_a_policy_with_a_memory_takes_it_along(remembering):
+    policy = ppo_jax.load_policy(remembering)
+    assert policy.has_memory and ppo_jax.load_policy(remembering, deterministic=True).has_memory
+    start = policy.initial_carry
+    assert set(start) == {"actor", "critic"}
+    assert all(x.shape == (6,) and not x.any() for x in jax.tree.leaves(start))
+    observations, keys = episode_of(policy, 3)
+    many, alone = jax.jit(jax.vmap(policy)), jax.jit(policy)
+    carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), start)
+    one = [start] * 3
+    experiment, params = runner.load(remembering)
+    theirs = experiment.policy.initial_carry(3)
+    for t, (observation, key) in enumerate(zip(observations, keys, strict=True)):
+        actions, carry = many(observation, key, carry)
+        steps = [alone(observation[i], key[i], one[i]) for i in range(3)]
+        assert actions.tolist() == [int(action) for action, _ in steps]
+        one = [memory for _, memory in steps]
+        # An episode that begins starts from the same memory by itself.
+        distribution, _, theirs = experiment.policy(params, observation, theirs, jnp.full(3, t == 0))
+        assert distribution.log_probs().shape == (3, 2)
+        for mine, its in zip(jax.tree.leaves(carry), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6)
+            assert mine.any()
+        for i, memory in enumerate(one):
+            jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-5, atol=1e-6), carry, memory)
+
+
+def test_the_most_likely_action_depends_on_what_was_seen(remembering):
+    """With weights that decide: the same observation, another memory, another distribution."""
+    policy = ppo_jax.load_policy(remembering, deterministic=True)
+    observation = jnp.array([0.1, 0.2, 0.0, -0.1])
+    _, carry = policy(50.0 * jnp.ones(4), None, policy.initial_carry)
+    distributions = [
+        policy.experiment.policy(
+            policy.params, observation[None], jax.tree.map(lambda x: x[None], memory), jnp.zeros(1, bool)
+        )[0].log_probs()
+        for memory in (policy.initial_carry, carry)
+    ]
+    assert not np.allclose(*distributions, atol=1e-6)
+
+
+def test_a_memory_that_is_missing_or_none_is_said(runs, remembering):
+    policy, observation, key = ppo_jax.load_policy(remembering), jnp.zeros(4), jax.random.key(0)
+    complaint = (
+        r"it has a memory: action, carry = policy\(observation, key, carry\), at first with policy\.initial_carry"
+    )
+    with pytest.raises(ppo_jax.PPOJaxError, match=complaint):
+        policy(observation, key)
+    with pytest.raises(ppo_jax.PPOJaxError, match=complaint):
+        jax.jit(policy)(observation, key, jax.tree.map(lambda x: x[None], policy.initial_carry))
+    without = ppo_jax.load_policy(runs["cartpole"])
+    assert without.initial_carry == () and not without.has_memory
+    with pytest.raises(ppo_jax.PPOJaxError, match="it has no memory, and takes no carry"):
+        without(observation, key, policy.initial_carry)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_an_exported_memory_goes_in_and_comes_out(remembering, tmp_path, deterministic):
+    file = tmp_path / "policy.jaxexport"
+    options = ("--deterministic",) if deterministic else ()
+    code, _, err = call("export", remembering, "--out", file, "--json", *options)
+    assert (code, err) == (0, "")
+    about = json.loads(file.with_suffix(".json").read_text())
+    policy = ppo_jax.load_policy(remembering, deterministic=deterministic)
+    assert list(about["inputs"]) == ["observation", *(() if deterministic else ("key",)), "carry"]
+    shape = jax.tree.map(lambda x: {"shape": ["n", 6], "dtype": "float32"}, policy.initial_carry)
+    assert about["inputs"]["carry"] == json.loads(json.dumps(shape))
+    assert about["initial_carry"] == json.loads(json.dumps(jax.tree.map(lambda x: x.tolist(), policy.initial_carry)))
+    artifact = jax.export.deserialize(bytearray(file.read_bytes()))
+    observations, keys = episode_of(policy, 3, steps=8)
+    carry = expected_carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), policy.initial_carry)
+    exported, expected = jax.jit(artifact.call), jax.jit(jax.vmap(policy))
+    for observation, key in zip(observations, keys, strict=True):
+        action, carry = exported(*((observation,) if deterministic else (observation, key)), carry)
+        wanted, expected_carry = (
+            jax.jit(jax.vmap(lambda x, c: policy(x, None, c)))(observation, expected_carry)
+            if deterministic
+            else expected(observation, key, expected_carry)
+        )
+        assert action.tolist() == wanted.tolist()
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), carry, expected_carry)
+
+
+def test_a_policy_with_a_memory_is_judged_and_played(remembering, tmp_path):
+    code, out, err = call("eval", remembering, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["return_mean"] == files.read_summary(remembering)["valid"]["return_mean"]
+    command = ("play", remembering, "--out", tmp_path / "episode.gif", "--max-steps", "9", "--json")
+    code, out, err = call(*command)
+    assert (code, err) == (0, "")
+    [episode] = json.loads(out)["episodes"]
+    assert episode["length"] == 9 or episode["finished"]
+    with Image.open(tmp_path / "episode.gif") as picture:
+        assert picture.n_frames == episode["length"]
+
+
+def test_played_episodes_are_those_of_the_policy_step_by_step(remembering):
+    """The memory is carried along, and forgotten where another episode begins."""
+    policy = ppo_jax.load_policy(remembering, deterministic=True)
+    env, params = policy.experiment.env, policy.experiment.env.default_params
+    [episode] = episodes.play(env, policy.experiment.policy, policy.params, 3, 1, 40)
+    key_reset, key_steps = jax.random.split(jax.random.split(jax.random.key(3), 1)[0])
+    observation, state = jax.jit(env.reset)(key_reset, params)
+    act, step, carry, rewards = jax.jit(lambda x, c: policy(x, None, c)), jax.jit(env.step), policy.initial_carry, []
+    for seen, key in zip(episode.states, jax.random.split(key_steps, 40), strict=False):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), seen, state)
+        action, carry = act(observation, carry)
+        taken = step(jax.random.split(key)[1], state, action, params)
+        observation, state = taken.observation, taken.state
+        rewards.append(float(taken.reward))
+    assert rewards == episode.rewards.tolist()
 
 
 PREDICT = """

@@ -37,8 +37,9 @@ quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level":
 TRAIN_ONE_UPDATE = """
 import json, resource, sys
 import jax
-from ppo_jax import experiment, ppo
+from ppo_jax import ppo
 from ppo_jax.config import Config, PPOConfig, TaskConfig
+from ppo_jax.runs import experiment
 
 folder, cap = sys.argv[1], json.loads(sys.argv[2])
 config = Config(
@@ -99,7 +100,7 @@ def test_sizes_are_those_of_the_data_cut_at_the_cap(built: Experiment) -> None:
 
 
 def test_steps_offer_what_the_reference_offers(built: Experiment) -> None:
-    """Without collapse and pruning, which tests/envs/test_proof.py covers, a state offers plainly its successors."""
+    """Without collapse and pruning, which tests/proving/test_environment.py covers, a state offers plainly its successors."""
     env = replace(built.env, collapse_proved=False, prune_visited=False)
     program, params, rng = as_program(env.dataset.kb), env.default_params, np.random.default_rng(0)
     reset = quick_jit(jax.vmap(env.reset, in_axes=(0, None)))
@@ -127,12 +128,12 @@ def test_steps_offer_what_the_reference_offers(built: Experiment) -> None:
 def test_an_update_trains(built: Experiment) -> None:
     trainer = built.trainer
     state = quick_jit(ppo.init)(trainer, jax.random.key(0), built.config.hyperparams)
-    before = jax.device_get(state.params)
+    before = jax.device_get(state.learner.params)
     state, metrics = quick_jit(ppo.update)(trainer, state)
     for name in ("policy_loss", "value_loss", "entropy", "approx_kl", "grad_norm", "overflow_fraction"):
         assert np.isfinite(metrics[name]), name
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
-    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), before, state.params)))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.learner.params))
+    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), before, state.learner.params)))
 
 
 @pytest.mark.slow

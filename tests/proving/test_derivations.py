@@ -19,14 +19,14 @@ from ppo_jax.proving.search import prove_marginally
 N = 64
 
 
-def hashed(_, observation):
+def hashed(_, observation, carry, start):
     """A policy of everything an observation shows, unlike in every place; the value is the sum of its logits."""
     leaves = [x.reshape(len(x), -1).astype(jnp.float32) for x in jax.tree.leaves(observation)]
     seen = jnp.concatenate(leaves, axis=1)
     logits = jnp.sin(
         seen @ jnp.sin(jnp.arange(seen.shape[1] * observation["action_mask"].shape[1]) + 1.0).reshape(seen.shape[1], -1)
     )
-    return Categorical(logits, observation["action_mask"]), logits.sum(axis=1)
+    return Categorical(logits, observation["action_mask"]), logits.sum(axis=1), carry
 
 
 @pytest.fixture(scope="module", params=[{}, {"observe_successors": True}, {"prune_visited": False}])

@@ -26,21 +26,21 @@ def env():
     return proof.make("countries_s3", max_atoms=4)
 
 
-def eager(_, observation):
+def eager(_, observation, carry, start):
     """The first action, mostly: facts before rules, rules before `end`."""
     mask = observation["action_mask"]
     later_is_less = -jnp.broadcast_to(jnp.arange(mask.shape[1], dtype=jnp.float32), mask.shape)
-    return Categorical(later_is_less, mask), jnp.zeros(mask.shape[0])
+    return Categorical(later_is_less, mask), jnp.zeros(mask.shape[0]), carry
 
 
-def certain(_, observation):
+def certain(_, observation, carry, start):
     """The last rule or fact that is open until three steps are taken, then `end` where that is open."""
     mask = observation["action_mask"]
     places = jnp.broadcast_to(jnp.arange(mask.shape[1], dtype=jnp.float32), mask.shape)
     gives_up = (observation["depth"] >= 3)[:, None] & (places == mask.shape[1] - 1)
     others = jnp.where(places == mask.shape[1] - 1, -1.0, places)
     logits = jnp.where(mask, 1e4 * jnp.where(gives_up, 1e3, others), -1e9)
-    return Categorical(logits, mask), jnp.zeros(mask.shape[0])
+    return Categorical(logits, mask), jnp.zeros(mask.shape[0]), carry
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,9 @@ def test_judging_hides_no_fact(env, evaluator):
 
 
 def test_a_policy_is_sharpened_by_its_logits(env, evaluator):
-    def twice(_, observation):
-        policy, value = eager(_, observation)
-        return policy._replace(logits=2.0 * policy.logits), value
+    def twice(_, observation, carry, start):
+        policy, value, carry = eager(_, observation, carry, start)
+        return policy._replace(logits=2.0 * policy.logits), value, carry
 
     test = candidates(env.dataset, "test")
     sharper = ProofEvaluator(env, env.default_params, beam_width=64, mask_end=False)
@@ -183,7 +183,8 @@ def test_rewards_of_whole_episodes_are_those_of_steps(reward):
     for query, label in zip(one.atoms[0], (True, False), strict=True):
         state = jax.jit(env.start)(env.default_params, jnp.asarray(query), jnp.asarray(label))
         for t in range(env.max_depth):
-            action = jnp.argmax(certain(None, jax.tree.map(lambda x: x[None], env.observe(state)))[0].logits[0])
+            observation = jax.tree.map(lambda x: x[None], env.observe(state))
+            action = jnp.argmax(certain(None, observation, (), jnp.array([t == 0]))[0].logits[0])
             _, state, reward, done, *_ = step(jax.random.key(0), state, action, env.default_params)
             if done:
                 returns.append(0.9**t * float(reward))

@@ -20,7 +20,8 @@ import pytest
 
 from ppo_jax.cli import main
 from ppo_jax.config import Config, from_dict, load_config
-from ppo_jax.runs import checkpoint, files, loggers, loop, runner
+from ppo_jax.runs import checkpoint, files, loggers, loop, recorder, runner
+from ppo_jax.runs.experiment import build
 from ppo_jax.types import PPOJaxError
 from tests import toys
 
@@ -38,6 +39,12 @@ TOY = from_dict(
         "run": {"checkpoint_interval": 3},
     }
 )  # 12 updates; checkpoints after chunks that pass 3, 6, 9 and at the end
+MEMORY = TOY.override(
+    {
+        **{"env_id": "tests.toys:RememberedSign", "core": "gru", "core_size": 8},
+        **{"total_timesteps": 144, "n_steps": 6, "sequence_length": 3, "batch_size": 12},
+    }
+)  # 6 updates, a checkpoint after 3; an episode takes 4 steps, so that rollouts end within episodes
 BIT_EQUAL = ("metrics.jsonl", "eval.jsonl")
 
 
@@ -144,6 +151,17 @@ def test_a_run_killed_while_it_was_tested_is_only_tested_again(whole, tmp_path, 
     monkeypatch.setattr(loop, "compile_chunk", None)  # not called
     resume(tmp_path / "run")
     assert_same(tmp_path / "run", whole)
+
+
+def test_a_killed_run_with_a_memory_goes_on_to_the_bit(tmp_path):
+    train(tmp_path / "whole", MEMORY)
+    kill_at(tmp_path / "run", 5, MEMORY)
+    standing, *_ = recorder.restore(build(MEMORY), tmp_path / "run")
+    rollout = standing.state.rollout
+    assert standing.update == 3 and not rollout.start.any()
+    assert all(x.any() for x in jax.tree.leaves(rollout.carry))  # what was seen of the episodes that go on
+    resume(tmp_path / "run")
+    assert_same(tmp_path / "run", tmp_path / "whole")
 
 
 def test_half_lines_and_lines_after_the_checkpoint_are_replayed_not_doubled(whole, tmp_path):

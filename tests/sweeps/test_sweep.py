@@ -17,9 +17,9 @@ from ppo_jax.config import Config, load_config
 from ppo_jax.runs import files, loggers, loop, runner
 from ppo_jax.runs.experiment import build
 from ppo_jax.sweeps import side_by_side, sweep
-from ppo_jax.sweeps.plan import groups, make_plan
+from ppo_jax.sweeps.plan import by_program, make_plan
 from ppo_jax.types import PPOJaxError
-from tests.runs.test_resume import REPOSITORY, TOY, Killed, damage, lines
+from tests.runs.test_resume import MEMORY, REPOSITORY, TOY, Killed, damage, lines
 
 GRID = ("learning_rate=0.01,0.02", "ent_coef=0,0.1")
 QUICK = TOY.override({"total_timesteps": 128, "eval_interval": 2})  # 4 updates
@@ -42,15 +42,16 @@ def test_a_plan_crosses_seeds_and_values():
     ]
     config = plan.members[3].config
     assert (config.ppo.learning_rate, config.ppo.target_kl, config.run.seed) == (1e-3, 0.02, 6)
-    assert len(groups(plan.members)) == 1
+    assert len(by_program(plan.members)) == 1
     assert type(plan).from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
 def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
     plan = make_plan(QUICK, 2, ["gamma=0.9,0.99", "hidden_sizes=[8],[8,8]", "learning_rate.final=0,1e-5"])
-    assert [len(group) for group in groups(plan.members)] == [8, 8]
-    assert [len(group) for group in groups(make_plan(QUICK, 3, ["n_epochs=1,2"]).members)] == [3, 3]
-    assert [len(group) for group in groups(make_plan(QUICK, 2, ["normalize_advantage=true,false"]).members)] == [2, 2]
+    assert [len(members) for members in by_program(plan.members)] == [8, 8]
+    for n_seeds, setting in ((3, "n_epochs=1,2"), (2, "normalize_advantage=true,false")):
+        members = make_plan(QUICK, n_seeds, [setting]).members
+        assert [len(together) for together in by_program(members)] == [n_seeds, n_seeds]
 
 
 @pytest.mark.parametrize(
@@ -123,20 +124,68 @@ def test_a_member_is_the_run_it_would_be_alone(swept, alone):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("way", ["one by one", "side by side"])
-def test_environments_are_bit_equal_and_floats_agree_after_an_update(way):
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "side by side"])
+def test_environments_are_bit_equal_and_floats_agree_after_an_update(together):
     plan = make_plan(QUICK, 3)
     experiment = build(QUICK)
     single = [experiment.initial_state(member.config.run.seed) for member in plan.members]
     states = jax.tree.map(lambda *x: jax.numpy.stack(x), *single)
-    after, _ = side_by_side.run_members(experiment.trainer, states, jax.numpy.int32(1), jax.numpy.bool_(True), way=way)
+    after, _ = side_by_side.run_members(experiment.trainer, states, jax.numpy.int32(1), side_by_side=together)
     for i, state in enumerate(single):
         want, _ = jax.jit(ppo.update)(experiment.trainer, state)
         got = jax.tree.map(lambda x, i=i: x[i], after)
-        for a, b in zip(jax.tree.leaves(got.env_state), jax.tree.leaves(want.env_state), strict=True):
+        for a, b in zip(*map(jax.tree.leaves, (got.rollout.env_state, want.rollout.env_state)), strict=True):
             np.testing.assert_array_equal(a, b)
-        for a, b in zip(jax.tree.leaves(got.params), jax.tree.leaves(want.params), strict=True):
+        for a, b in zip(*map(jax.tree.leaves, (got.learner.params, want.learner.params)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "side by side"])
+def test_members_with_a_memory_are_the_runs_they_would_be_alone(tmp_path, together):
+    record = run(tmp_path / "sweep", MEMORY, grid=(), side_by_side=together)
+    assert (record["compiles"], record["programs"][0]["width"]) == (1, 2)
+    for member in record["members"]:
+        folder, alone = tmp_path / "sweep" / "members" / member["name"], tmp_path / member["name"]
+        runner.train(load_config(folder / "config.toml"), alone, progress=False)
+        for name in ("metrics.jsonl", "eval.jsonl"):
+            for a, b in zip(lines(folder / name), lines(alone / name), strict=True):
+                assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
+        ours, others = (jax.tree.leaves(runner.load(where, "last")[1]) for where in (folder, alone))
+        for a, b in zip(ours, others, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "backend, devices, asked, expected",
+    [
+        ("cpu", 1, None, False),
+        ("cpu", 2, None, True),
+        ("gpu", 1, None, True),
+        ("cpu", 1, True, True),
+        ("gpu", 1, False, False),
+    ],
+)
+def test_members_train_side_by_side_where_that_is_faster(tmp_path, monkeypatch, backend, devices, asked, expected):
+    """One after another on a CPU, side by side on an accelerator or several devices, otherwise as asked for."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    plan = make_plan(QUICK, 2, ["n_epochs=1,2"])
+    programs = sweep._claim(plan, tmp_path / "sweep", None, devices, asked)["programs"]
+    assert [(one["members"], one["devices"], one["side_by_side"]) for one in programs] == [(2, devices, expected)] * 2
+
+
+def test_a_sweep_keeps_the_order_it_began_with(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runner, "test", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path / "sweep", grid=(), side_by_side=True)
+    record = run(tmp_path / "sweep", grid=())
+    assert (record["status"], record["programs"][0]["side_by_side"]) == ("completed", True)
+
+
+def test_members_on_several_devices_train_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep.mesh, "require_devices", lambda devices: None)
+    with pytest.raises(PPOJaxError, match="--devices spreads members that train side by side"):
+        run(tmp_path / "sweep", devices=2, side_by_side=False)
+    assert not (tmp_path / "sweep" / "sweep.json").exists()
 
 
 def test_chunks_do_not_change_what_is_learnt(swept, tmp_path):

@@ -37,8 +37,8 @@ class Countdown:
         return EnvStep(observation, next_state, action.astype(jnp.float32), done & ~odd, done & odd, {})
 
 
-def steps_left(observation: jax.Array, key: jax.Array) -> jax.Array:
-    return observation.astype(jnp.int32)
+def steps_left(observation: jax.Array, carry: Any, start: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+    return observation.astype(jnp.int32), carry
 
 
 def test_the_first_episode_of_each_environment_counts() -> None:
@@ -82,8 +82,8 @@ def test_nothing_finished_is_none_and_not_zero() -> None:
 
 
 def test_a_random_policy_gets_a_fresh_key_at_every_step() -> None:
-    def random_bits(observation: jax.Array, key: jax.Array) -> jax.Array:
-        return jax.random.randint(key, observation.shape, 0, 2)
+    def random_bits(observation: jax.Array, carry: Any, start: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+        return jax.random.randint(key, observation.shape, 0, 2), carry
 
     evaluate = jax.jit(lambda key: evaluate_episodes(Countdown(6), None, random_bits, key, n_episodes=256, max_steps=6))
     results = jax.device_get(evaluate(jax.random.key(0)))
@@ -96,10 +96,10 @@ def test_a_random_policy_gets_a_fresh_key_at_every_step() -> None:
 
 def test_vmaps_over_policies() -> None:
     def evaluate(action: jax.Array) -> EpisodeResults:
-        def policy(observation: jax.Array, key: jax.Array) -> jax.Array:
-            return jnp.broadcast_to(action, observation.shape)
+        def act(observation: jax.Array, carry: Any, start: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+            return jnp.broadcast_to(action, observation.shape), carry
 
-        return evaluate_episodes(Countdown(4), None, policy, jax.random.key(0), n_episodes=5, max_steps=9)
+        return evaluate_episodes(Countdown(4), None, act, jax.random.key(0), n_episodes=5, max_steps=9)
 
     both = jax.vmap(evaluate)(jnp.array([1, 3]))
     np.testing.assert_array_equal(both.returns, both.lengths * jnp.array([[1], [3]]))
@@ -112,10 +112,13 @@ def test_cartpole_equals_a_python_loop() -> None:
     env = gymnax.make("CartPole-v1")
     params, n_episodes = env.default_params, 4
 
-    def lean(observation: jax.Array, key: jax.Array) -> jax.Array:
+    def lean(observation: jax.Array) -> jax.Array:
         return (observation[..., 2] > 0).astype(jnp.int32)
 
-    evaluate = jax.jit(lambda key: evaluate_episodes(env, params, lean, key, n_episodes=n_episodes, max_steps=500))
+    def act(observation: jax.Array, carry: Any, start: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+        return lean(observation), carry
+
+    evaluate = jax.jit(lambda key: evaluate_episodes(env, params, act, key, n_episodes=n_episodes, max_steps=500))
     results = evaluate(jax.random.key(5))
 
     def play(key: jax.Array) -> list[int]:
@@ -126,8 +129,8 @@ def test_cartpole_equals_a_python_loop() -> None:
         observation, state = reset(jax.random.split(key_reset, n_episodes), params)
         lengths: list[Any] = [None] * n_episodes
         for t in range(1, 501):
-            key_steps, key_policy, key_env = jax.random.split(key_steps, 3)
-            step = step_all(jax.random.split(key_env, n_episodes), state, lean(observation, key_policy), params)
+            key_steps, _, key_env = jax.random.split(key_steps, 3)
+            step = step_all(jax.random.split(key_env, n_episodes), state, lean(observation), params)
             observation, state = step.observation, step.state
             done = np.asarray(step.terminated | step.truncated)
             lengths = [t if length is None and done[i] else length for i, length in enumerate(lengths)]

@@ -77,7 +77,11 @@ def test_an_update_is_traced(env_id: str) -> None:
     assert types(after) == types(state)
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(after))
     assert {(leaf.shape, leaf.dtype) for leaf in metrics.values()} == {((), np.dtype("float32"))}
-    distribution, value = jax.eval_shape(trainer.forward, state.params, state.observation)
+    now = state.rollout
+    distribution, value, carry = jax.eval_shape(
+        trainer.forward, state.learner.params, now.observation, now.carry, now.start
+    )
+    assert carry == ()
     continuous = isinstance(trainer.env.action_space, Box)
     assert isinstance(distribution, DiagonalGaussian if continuous else Categorical)
     assert value.shape == (2,)
@@ -89,8 +93,8 @@ def check_training(env_id: str) -> None:
     for name, values in metrics.items():
         assert values.shape == (N_UPDATES,)
         assert np.isfinite(values).all() or name in NULLABLE, (name, values)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.params))
-    moved = jax.tree.map(lambda a, b: bool((a != b).any()), first.params, last.params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.learner.params))
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), first.learner.params, last.learner.params)
     assert any(jax.tree.leaves(moved))
     assert (metrics["minibatches_applied"] == 4).all()
 

@@ -305,7 +305,7 @@ class _SharedProgram:
     def _compile(self, states: ppo.TrainState) -> float:
         """Seconds it took; a program is compiled once."""
         width, devices = self.program["width"], self.program["devices"]
-        side_by_side = self.program["side_by_side"]
+        side_by_side = self.program.get("side_by_side", True)
         kind = (width, devices, side_by_side)
         if kind not in self._shared.compiled:
             begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
