@@ -215,9 +215,7 @@ def test_a_policy_with_a_memory_takes_it_along(remembering):
         steps = [alone(observation[i], key[i], one[i]) for i in range(3)]
         assert actions.tolist() == [int(action) for action, _ in steps]
         one = [memory for _, memory in steps]
-        # An episode that begins starts from the same memory by itself.
-        distribution, _, theirs = experiment.policy(params, observation, theirs, jnp.full(3, t == 0))
-        assert distribution.log_probs().shape == (3, 2)
+        _, _, theirs = experiment.policy(params, observation, theirs, jnp.full(3, t == 0))
         for mine, its in zip(jax.tree.leaves(carry), jax.tree.leaves(theirs), strict=True):
             np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6)
             assert mine.any()
@@ -225,8 +223,8 @@ def test_a_policy_with_a_memory_takes_it_along(remembering):
             jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-5, atol=1e-6), carry, memory)
 
 
-def test_the_most_likely_action_depends_on_what_was_seen(remembering):
-    """With weights that decide: the same observation, another memory, another distribution."""
+def test_the_distribution_depends_on_what_was_seen(remembering):
+    """The same observation, another memory."""
     policy = ppo_jax.load_policy(remembering, deterministic=True)
     observation = jnp.array([0.1, 0.2, 0.0, -0.1])
     _, carry = policy(50.0 * jnp.ones(4), None, policy.initial_carry)
@@ -281,6 +279,23 @@ def test_an_exported_memory_goes_in_and_comes_out(remembering, tmp_path, determi
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), carry, expected_carry)
 
 
+def test_the_example_serves_a_memory_too(remembering, tmp_path):
+    """An empty line begins another episode."""
+    file = tmp_path / "policy.jaxexport"
+    assert call("export", remembering, "--out", file, "--deterministic")[0] == 0
+    policy, rows = ppo_jax.load_policy(remembering, deterministic=True), [[0.3 * t, -0.1, 0.2, 0.4] for t in range(6)]
+    act, wanted = jax.jit(lambda x, c: policy(x, None, c)), []
+    for _ in range(2):
+        carry = policy.initial_carry
+        for row in rows:
+            action, carry = act(jnp.array(row), carry)
+            wanted.append(int(action))
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    command = [sys.executable, ROOT / "experiments" / "serve_policy.py", file]
+    found = subprocess.run(command, input=f"{text}\n{text}", capture_output=True, text=True, check=False)
+    assert (found.returncode, [int(line) for line in found.stdout.split()]) == (0, wanted), found.stderr
+
+
 def test_a_policy_with_a_memory_is_judged_and_played(remembering, tmp_path):
     code, out, err = call("eval", remembering, "--json")
     assert (code, err) == (0, "")
@@ -295,7 +310,6 @@ def test_a_policy_with_a_memory_is_judged_and_played(remembering, tmp_path):
 
 
 def test_played_episodes_are_those_of_the_policy_step_by_step(remembering):
-    """The memory is carried along, and forgotten where another episode begins."""
     policy = ppo_jax.load_policy(remembering, deterministic=True)
     env, params = policy.experiment.env, policy.experiment.env.default_params
     [episode] = episodes.play(env, policy.experiment.policy, policy.params, 3, 1, 40)

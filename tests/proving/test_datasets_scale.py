@@ -100,7 +100,7 @@ def test_sizes_are_those_of_the_data_cut_at_the_cap(built: Experiment) -> None:
 
 
 def test_steps_offer_what_the_reference_offers(built: Experiment) -> None:
-    """Without collapse and pruning, which tests/proving/test_environment.py covers, a state offers plainly its successors."""
+    """Without collapse and pruning, which test_environment.py covers, a state offers plainly its successors."""
     env = replace(built.env, collapse_proved=False, prune_visited=False)
     program, params, rng = as_program(env.dataset.kb), env.default_params, np.random.default_rng(0)
     reset = quick_jit(jax.vmap(env.reset, in_axes=(0, None)))
