@@ -42,14 +42,16 @@ def fitting_devices(config: Config, there: int) -> int:
 
 
 def prepare(config: Config, devices: int | None = None) -> None:
-    """Let the CPU be as many devices as a run or a sweep takes, where it has the cores; before all else.
+    """Let the CPU be as many devices as a run or a sweep takes, where it has the cores, and have the threads it asks for.
 
-    Accelerators are not concerned, and where JAX already computed something nothing changes.
+    To be called before all else: where JAX already computed something nothing changes. Accelerators are not concerned.
 
     Args:
         config: of the run.
         devices: by default those of the configuration, or as many as fit it.
     """
+    if config.run.threads is not None:
+        os.environ.setdefault("NPROC", str(config.run.threads))  # XLA takes it for the number of cores
     n = devices or config.run.devices
     if n is None:
         n = 1 if jax.distributed.is_initialized() else fitting_devices(config, cores())
