@@ -93,7 +93,7 @@ TASKS = {"memory_chain": memory_chain, "velocities_hidden": velocities_hidden}
 def measure(name: str, core: str, seeds: int) -> None:
     """Train each seed with one compiled program and print what it reached."""
     env, config = TASKS[name]()
-    config = config.override({"core": core})
+    config = config.override({"core": None if core == "none" else core})
     experiment, settings = build(config, env=env), config.settings
     train = jax.jit(ppo.train).lower(experiment.trainer, jax.random.key(0), config.hyperparams).compile()
     returns, begin = [], time.perf_counter()

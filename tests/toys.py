@@ -189,7 +189,7 @@ class OneOf(Probe):
         return jax.lax.switch(params, [probe.step for probe in self.probes], key, state, action, ())
 
 
-def build(env: Probe, n_updates: int = 4, core: str = "none", **changes: Any) -> tuple[ppo.Trainer, Hyperparams]:
+def build(env: Probe, n_updates: int = 4, core: str | None = None, **changes: Any) -> tuple[ppo.Trainer, Hyperparams]:
     """A trainer with a small network, and hyperparameters; `changes` are settings of `PPOConfig`."""
     settings = {"n_envs": 4, "n_steps": 8, "n_epochs": 2, "batch_size": 16, "learning_rate": 1e-2} | changes
     steps = n_updates * settings["n_envs"] * settings["n_steps"]
@@ -199,7 +199,7 @@ def build(env: Probe, n_updates: int = 4, core: str = "none", **changes: Any) ->
         network=NetworkConfig(core=core),
     )
     network: Any = MLPActorCritic(env.action_space, hidden_sizes=(16,))
-    if core != "none":
+    if core is not None:
         network = RecurrentActorCritic(env.action_space, core, core_size=16, hidden_sizes=(16,))
     trainer = ppo.Trainer(
         env=EpisodeStatistics(env), env_params=env.default_params, network=network, settings=config.settings

@@ -56,7 +56,7 @@ def test_a_loss_that_does_not_fit(loss, complaint):
 
 def test_a_network_with_memory_on_a_proof_task():
     proofs = CONFIG.override({"env_id": "Proof-countries_s1"})
-    with pytest.raises(PPOJaxError, match=r"network.core = 'gru': a proof network has no memory; use core = 'none'"):
+    with pytest.raises(PPOJaxError, match=r"network.core = 'gru': a proof network has no memory; leave out core"):
         ppo_jax.build(proofs.override({"core": "gru"}))
 
 

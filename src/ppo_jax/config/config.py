@@ -79,7 +79,7 @@ class Config:
         ppo = self.ppo
         if ppo.sequence_length is not None:
             return ppo.sequence_length
-        if self.network.core == "none":
+        if self.network.core is None:
             return 1
         common = math.gcd(ppo.n_steps, _batch_size(ppo))
         return max(length for length in range(1, LONGEST_DEFAULT_SEQUENCE + 1) if common % length == 0)

@@ -137,8 +137,8 @@ class NetworkConfig:
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
     fact_layers: Natural = 0
     """Layers in which the embedding of a constant to be bound takes in its background facts (`proof_actions`)."""
-    core: Literal["none", "gru", "lstm"] = "none"
-    """Recurrent core between encoder and heads, for tasks that need memory."""
+    core: Literal["gru", "lstm"] | None = None
+    """Recurrent core between encoder and heads, for tasks that need memory; by default none."""
     core_size: Count = 64
     """Width of the recurrent core."""
 

@@ -20,7 +20,9 @@ __all__ = ["NETWORKS", "from_class", "make"]
 NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLPActorCritic, "cnn": ConvActorCritic}
 
 
-def make(name: str, action_space: ActionSpace, *, core: str = "none", core_size: int = 64, **layers: Any) -> nn.Module:
+def make(
+    name: str, action_space: ActionSpace, *, core: str | None = None, core_size: int = 64, **layers: Any
+) -> nn.Module:
     """The network `name` of `NETWORKS`, with a memory where `core` is ``"gru"`` or ``"lstm"``.
 
     On a CPU it has the form that trains faster there; its parameters are the same.
@@ -28,14 +30,14 @@ def make(name: str, action_space: ActionSpace, *, core: str = "none", core_size:
     Args:
         name: a key of `NETWORKS`.
         action_space: what the policy chooses from.
-        core: ``"none"``, ``"gru"`` or ``"lstm"``.
+        core: ``"gru"``, ``"lstm"`` or None.
         core_size: units of the core.
         **layers: `hidden_sizes`, `activation`, `residual_layers` and `separate_critic`.
     """
     on_cpu = jax.default_backend() == "cpu"
     if on_cpu and name == "cnn":
         layers["convolution"] = cpu.convolution
-    if core != "none":
+    if core is not None:
         return RecurrentActorCritic(action_space, core, core_size, encoder=name, **layers)
     if on_cpu and name == "mlp":
         return cpu.ColumnMLPActorCritic(action_space, **layers)

@@ -76,8 +76,8 @@ class ProofTask:
                 f"network.network = {name!r} does not fit this task; use {', '.join(NETWORKS)} or an import path "
                 "module:Class"
             )
-        if config.core != "none":
-            raise PPOJaxError(f"network.core = {config.core!r}: a proof network has no memory; use core = 'none'")
+        if config.core is not None:
+            raise PPOJaxError(f"network.core = {config.core!r}: a proof network has no memory; leave out core")
         sizes = self.env.sizes
         return NETWORKS[name](
             n_predicates=sizes.n_predicates,
