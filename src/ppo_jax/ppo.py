@@ -338,8 +338,8 @@ def update_epochs(
         carry, _ = jax.lax.scan(minibatch_step, carry, order)
         return carry._replace(begun=carry.begun + 1, completed=carry.completed + ~carry.stopped)
 
-    some = jax.tree.map(lambda x: x[:size], batch)
-    names = jax.eval_shape(gradient, learner.params, trainer, some, scheduled, hyperparams)[1]
+    some = flatten(jax.tree.map(lambda x: x[:size], batch))
+    names = jax.eval_shape(trainer.loss, learner.params, trainer, some, scheduled, hyperparams)[1]
     names |= dict.fromkeys(("grad_norm", "grad_clip_fraction"), jnp.zeros(()))
     zero = jnp.zeros((), jnp.int32)
     end = jax.lax.while_loop(
