@@ -42,7 +42,7 @@ def fitting_devices(config: Config, there: int) -> int:
 
 
 def prepare(config: Config, devices: int | None = None) -> None:
-    """Let the CPU be as many devices as a run or a sweep takes, where it has the cores, and have the threads it asks for.
+    """Let the CPU be as many devices as a run or a sweep takes, where it has the cores, with the threads it asks for.
 
     To be called before all else: where JAX already computed something nothing changes. Accelerators are not concerned.
 

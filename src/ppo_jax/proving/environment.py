@@ -218,6 +218,8 @@ class ProofEnv:
         reward = self.final_reward(state.label, proved, end & jnp.any(state.action_mask[:-1]))
         return jnp.where(done, reward, 0.0), done, proved
 
+    # Jitted, so that a reset and a step share one trace.
+    @partial(jax.jit, static_argnums=0)
     def _derive(
         self,
         params: ProofParams,
