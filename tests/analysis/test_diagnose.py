@@ -95,11 +95,12 @@ def test_the_most_important_finding_decides_on_a_setting_that_two_want_changed()
 
 def test_json_has_the_documented_keys():
     data = json.loads(json.dumps(diagnose(broken()).to_dict(), allow_nan=False))
-    assert set(data) == {"findings", "unjudged"}
+    assert set(data) == {"findings", "unjudged", "own_metrics"}
     keys = {"id", "severity", "evidence", "cause", "advice", "confidence", "because_of", "source"}
     assert all(set(finding) == keys for finding in data["findings"])
     assert all(set(one) == {"id", "why"} for one in data["unjudged"])
     assert len(data["findings"]) + len(data["unjudged"]) <= len(RULES)
+    assert data["own_metrics"] == {}  # every column of this run is in the metric table
 
 
 def test_fix_changes_what_the_findings_ask_for_and_says_so_at_each_line():

@@ -388,3 +388,22 @@ def test_kill_9_at_25_random_moments_loses_nothing(whole_long, tmp_path):
     for i in range(25):
         count = moments.randint(1, total - 5)
         kill_and_resume(tmp_path / str(i) / "run", whole_long, count, moments.uniform(0.0, 0.1))
+
+
+@pytest.mark.parametrize("name", ["cartpole", "countries"])
+def test_the_parameters_of_an_old_run_load(name):
+    experiment, params = runner.load(REPOSITORY / "tests" / "fixtures" / "old_runs" / name)
+    recorded = json.loads((REPOSITORY / "tests" / "fixtures" / "old_runs" / name / "summary.json").read_text())
+    result = experiment.evaluate(params, "valid")
+    score = experiment.task.results.score
+    assert score(result)[0] == pytest.approx(score(recorded["valid"])[0], rel=1e-3)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_and_kept(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "FORMAT", None)  # as when checkpoints did not say theirs
+        train(tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with pytest.raises(PPOJaxError, match="its checkpoint was written by an earlier version"):
+        runner.resume(tmp_path / "run", {"total_timesteps": 10 * TOY.ppo.total_timesteps}, progress=False)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before

@@ -14,6 +14,7 @@ from ppo_jax.analysis.rules import critic, policy, task
 from ppo_jax.analysis.rules.evidence import Evidence, overflow_allowed
 from ppo_jax.config import SECTIONS, from_dict
 from ppo_jax.config.suggestions import nearest_divisors
+from ppo_jax.runs.files import to_json
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["CAUSES", "EXCLUDES", "RULES", "SEVERITIES", "Diagnosis", "Finding", "Unjudged", "diagnose", "fix"]
@@ -154,7 +155,7 @@ class Diagnosis:
         return {
             "findings": [finding.to_dict() for finding in self.findings],
             "unjudged": [dataclasses.asdict(one) for one in self.unjudged],
-            "own_metrics": {name: list(values) for name, values in self.own_metrics.items()},
+            "own_metrics": to_json(dict(self.own_metrics)),
         }
 
 
