@@ -375,7 +375,7 @@ def test_any_optimizer_descends(walk: Any, optimizer: optax.GradientTransformati
     assert ppo.loss(learner.params, trainer, flat, scheduled, hp)[0] < before
 
 
-def test_the_default_optimizer_is_optax_adam_to_the_bit(walk: Any) -> None:
+def test_the_default_optimizer_is_optax_adam(walk: Any) -> None:
     """With one constant rate, and gradients too small to be clipped."""
     trainer, hp = walk
     hp = hp._replace(learning_rate=schedules.constant(1e-3), max_grad_norm=np.inf)

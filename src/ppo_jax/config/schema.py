@@ -184,7 +184,7 @@ class RunConfig:
     accelerator, or for a long run as many virtual devices of a processor as its cores and minibatches are worth."""
     threads: Count | None = None
     """Threads that XLA gives a program on a CPU; by default as many as there are cores. With 1, small networks and few
-    environments train up to 1.5 times as fast, to the same bits. In a program of your own: NPROC=1 in its environment,
-    which XLA reads when it starts."""
+    environments train up to 1.5 times as fast, with the same results. XLA reads it as NPROC when it starts: in a
+    program of your own set that in the environment."""
     on_nan: Literal["stop", "skip"] = "stop"
     """Where a loss or a parameter is not finite: stop the run, or drop that update and go on."""

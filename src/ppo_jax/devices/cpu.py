@@ -65,7 +65,7 @@ def prepare(config: Config, devices: int | None = None) -> None:
 
 
 def compiler_options() -> dict[str, Any]:
-    """XLA's options for a program that trains, to the same bits; for the backend in use, which JAX starts."""
+    """XLA's options for a program that trains, on the backend in use. They do not change its results."""
     if jax.default_backend() != "cpu":
         return {}
     # Otherwise each minibatch copies parameters and moments of the optimizer before it writes the new ones: 1.04 to

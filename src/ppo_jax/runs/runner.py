@@ -39,22 +39,19 @@ Build = Callable[[Config], Experiment]
 _WARN = partial(warnings.warn, stacklevel=2)
 
 
-def use_compilation_cache() -> Path | None:
-    """Keep compiled programs between processes, in a folder of the user's own (entries can execute code).
+def use_compilation_cache() -> None:
+    """Keep compiled programs between processes, unless JAX was told where to keep them.
 
-    Returns:
-        The folder that holds that one; None where JAX was told of another.
+    The folder is the user's alone: entries can execute code.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo_jax" / "xla"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError:
-            return None  # a read-only home costs compile time, nothing else
+            return  # a read-only home costs compile time, nothing else
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        return folder.parent
-    return None
 
 
 def train(
