@@ -16,9 +16,9 @@ from ppo_jax.config import Hyperparams, ScheduleConfig
 from ppo_jax.devices import collectives as device_collectives
 from ppo_jax.ops import schedules
 from ppo_jax.ops.collectives import Collectives
+from ppo_jax.ops.metrics import rollout_metrics
 from ppo_jax.ops.normalization import Moments, standardize
 from ppo_jax.ops.optimizer import set_hyperparams
-from ppo_jax.ops.rollout_metrics import rollout_metrics
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.types import EnvStep
 from tests import toys

@@ -16,9 +16,9 @@ from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, Settings
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.ops.collectives import Collectives
+from ppo_jax.ops.metrics import rollout_metrics
 from ppo_jax.ops.normalization import standardize
 from ppo_jax.ops.optimizer import set_hyperparams
-from ppo_jax.ops.rollout_metrics import rollout_metrics
 from ppo_jax.ops.schedules import constant
 from ppo_jax.ops.sequences import flatten, to_sequences
 from ppo_jax.types import Box, Discrete, Transition

@@ -22,16 +22,17 @@ from ppo_jax.config.hyperparams import Hyperparams, Settings
 from ppo_jax.ops import network, normalization, schedules
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Distribution
+from ppo_jax.ops.metrics import mean_metrics, rollout_metrics
 from ppo_jax.ops.optimizer import adam, clip_by_global_norm, set_hyperparams
-from ppo_jax.ops.rollout_metrics import rollout_metrics
 from ppo_jax.ops.sequences import flatten, to_sequences
 from ppo_jax.types import Batch, Environment, Learner, Rollout, TrainState, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
 
 PyTree = Any
+Scheduled = dict[str, jax.Array]  # name -> [], the value of this update
 Metrics = dict[str, Any]  # name -> [], or a pair [], [] of a sum and its weight, whose ratio is reported
-Loss = Callable[[PyTree, "Trainer", "Batch", dict[str, jax.Array], Hyperparams], tuple[jax.Array, Metrics]]
+Loss = Callable[[PyTree, "Trainer", "Batch", Scheduled, Hyperparams], tuple[jax.Array, Metrics]]
 
 
 @partial(
@@ -56,15 +57,6 @@ class Trainer:
     optimizer: optax.GradientTransformation = field(default_factory=adam)
     loss: Loss = field(default_factory=lambda: loss)
     collectives: Collectives = field(default_factory=Collectives)
-
-    def forward(
-        self, params: PyTree, observation: PyTree, carry: PyTree, start: jax.Array
-    ) -> tuple[Distribution, jax.Array, PyTree]:
-        """Distribution, value (network output) [n] and next carry for observations [n, ...] as the network sees them.
-
-        `start` [n] bool says where an episode begins.
-        """
-        return network.apply(self.network, params, observation, carry, start)
 
     def evaluate(self, params: PyTree, batch: Batch) -> tuple[Distribution, jax.Array]:
         """Distributions and values (network output) [N] of a minibatch."""
@@ -101,12 +93,13 @@ def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainSta
 def rollout(trainer: Trainer, state: TrainState) -> tuple[TrainState, Transition]:
     """Run the policy for T steps in every environment; returns the state with these moved on, and the transitions."""
     settings, collectives = trainer.settings, trainer.collectives
-    params, normalizers = state.learner.params, state.normalizers
+    policy = partial(network.apply, trainer.network, state.learner.params)
+    normalize = partial(normalization.normalize_observation, state.normalizers.observation)
 
     def env_step(now: Rollout, key: jax.Array) -> tuple[Rollout, Transition]:
         action_key, step_key = jax.random.split(key)
-        observation = normalization.normalize_observation(normalizers.observation, now.observation)
-        distribution, value, carry = trainer.forward(params, observation, now.carry, now.start)
+        observation = normalize(now.observation)
+        distribution, value, carry = policy(observation, now.carry, now.start)
         action = collectives.sample(distribution, action_key)
         step = jax.vmap(trainer.env.step, in_axes=(0, 0, 0, None))(
             collectives.split(step_key, settings.n_envs), now.env_state, action, trainer.env_params
@@ -114,15 +107,14 @@ def rollout(trainer: Trainer, state: TrainState) -> tuple[TrainState, Transition
         info = dict(step.info)
         final_observation = info.pop("final_observation", None)
         truncated = step.truncated & ~step.terminated
-
-        def value_of_final_observation() -> jax.Array:
-            final = normalization.normalize_observation(normalizers.observation, final_observation)
-            return trainer.forward(params, final, carry, jnp.zeros_like(now.start))[1]
-
         final_value = jnp.zeros_like(value)
         if trainer.env.can_truncate and settings.bootstrap_truncation:
             # Few steps truncate: the critic sees final observations only when one does.
-            final_value = jax.lax.cond(jnp.any(truncated), value_of_final_observation, lambda: jnp.zeros_like(value))
+            final_value = jax.lax.cond(
+                jnp.any(truncated),
+                lambda: policy(normalize(final_observation), carry, jnp.zeros_like(now.start))[1],
+                lambda: jnp.zeros_like(value),
+            )
         transition = Transition(
             observation=observation,
             action=action,
@@ -179,14 +171,13 @@ def gae(
 def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> tuple[TrainState, Batch, Metrics]:
     """Advantages and value targets of a rollout, as N / L sequences [N / L, L, ...].
 
-    Returns:
-        The state with its statistics moved on, the batch, and the rollout's metrics, among them `value_unit` [], the
-        size of one unit of the value network in raw returns.
+    Returns the state with its statistics moved on, the batch, and the rollout's metrics, among them `value_unit` [],
+    the size of one unit of the value network in raw returns.
     """
     settings, collectives, hp = trainer.settings, trainer.collectives, state.hyperparams
     now, normalizers, done = state.rollout, state.normalizers, transitions.terminated | transitions.truncated
     observation = normalization.normalize_observation(normalizers.observation, now.observation)
-    last_value = trainer.forward(state.learner.params, observation, now.carry, now.start)[1]
+    last_value = network.apply(trainer.network, state.learner.params, observation, now.carry, now.start)[1]
 
     rewards, reward_scale = transitions.reward, jnp.ones(())
     if settings.normalize_rewards:
@@ -208,25 +199,19 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         gae_lambda=hp.gae_lambda,
     )
     returns = advantages + values
-    in_raw_units = (values * reward_scale, returns * reward_scale, advantages * reward_scale)
-    metrics = rollout_metrics(transitions, *in_raw_units, collectives)
-    targets = returns
-    if settings.normalize_values:
-        normalizers = normalizers._replace(value=normalization.update_moments(normalizers.value, returns, collectives))
-        targets = normalization.normalize(normalizers.value, returns)
-    metrics["value_unit"] = reward_scale * jnp.sqrt(normalizers.value.var)
+    metrics = rollout_metrics(transitions, values, returns, advantages, reward_scale, collectives)
     # The epochs see observations as the rollout did, normalised already.
-    moments = normalization.update_observation_moments(
-        normalizers.observation, transitions.raw_observation, collectives
+    normalizers = normalization.update_normalizers(
+        normalizers, transitions.raw_observation, returns if settings.normalize_values else None, collectives
     )
-    normalizers = normalizers._replace(observation=moments)
+    metrics["value_unit"] = reward_scale * jnp.sqrt(normalizers.value.var)
     batch = Batch(
         observation=transitions.observation,
         action=transitions.action,
         log_prob=transitions.log_prob,
         value=transitions.value,
         advantages=advantages,
-        returns=targets,
+        returns=normalization.normalize(normalizers.value, returns),
         start=transitions.start,
         carry=jax.tree.map(lambda x: x[:: settings.sequence_length], transitions.carry),
     )
@@ -235,7 +220,7 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
 
 
 def loss(
-    params: PyTree, trainer: Trainer, batch: Batch, scheduled: dict[str, jax.Array], hyperparams: Hyperparams
+    params: PyTree, trainer: Trainer, batch: Batch, scheduled: Scheduled, hyperparams: Hyperparams
 ) -> tuple[jax.Array, Metrics]:
     """PPO's loss [] on one minibatch and its metrics (Schulman et al. 2017, eq. 9, with SB3's details).
 
@@ -271,7 +256,7 @@ def loss(
 
 
 def gradient(
-    params: PyTree, trainer: Trainer, batch: Batch, scheduled: dict[str, jax.Array], hyperparams: Hyperparams
+    params: PyTree, trainer: Trainer, batch: Batch, scheduled: Scheduled, hyperparams: Hyperparams
 ) -> tuple[PyTree, Metrics]:
     """Gradient of the trainer's loss on a minibatch of sequences [N / L, L, ...], and the loss's metrics."""
     if trainer.settings.normalize_advantage:
@@ -305,12 +290,7 @@ class _Epochs(NamedTuple):
 
 
 def update_epochs(
-    trainer: Trainer,
-    learner: Learner,
-    batch: Batch,
-    key: jax.Array,
-    scheduled: dict[str, jax.Array],
-    hyperparams: Hyperparams,
+    trainer: Trainer, learner: Learner, batch: Batch, key: jax.Array, scheduled: Scheduled, hyperparams: Hyperparams
 ) -> tuple[Learner, Metrics]:
     """Up to `n_epochs` passes over the batch [N / L, L, ...], each in minibatches of whole sequences.
 
@@ -341,25 +321,15 @@ def update_epochs(
     some = flatten(jax.tree.map(lambda x: x[:size], batch))
     names = jax.eval_shape(trainer.loss, learner.params, trainer, some, scheduled, hyperparams)[1]
     names |= dict.fromkeys(("grad_norm", "grad_clip_fraction"), jnp.zeros(()))
+    sums = jax.tree.map(lambda _: jnp.zeros(()), names)
     zero = jnp.zeros((), jnp.int32)
     end = jax.lax.while_loop(
         lambda carry: (carry.begun < trainer.settings.n_epochs) & ~carry.stopped,
         epoch,
-        _Epochs(
-            learner=learner,
-            stopped=jnp.array(False),
-            begun=zero,
-            completed=zero,
-            applied=zero,
-            sums=jax.tree.map(lambda _: jnp.zeros(()), names),
-        ),
+        _Epochs(learner=learner, stopped=jnp.array(False), begun=zero, completed=zero, applied=zero, sums=sums),
     )
-    means = jax.tree.map(lambda total: total / end.applied, end.sums)
-    metrics = {name: mean[0] / mean[1] if isinstance(mean, tuple) else mean for name, mean in means.items()}
-    metrics["epochs_completed"] = end.completed.astype(jnp.float32)
-    metrics["minibatches_applied"] = end.applied.astype(jnp.float32)
-    metrics["early_stopped"] = end.stopped.astype(jnp.float32)
-    return end.learner, metrics
+    counts = {"epochs_completed": end.completed, "minibatches_applied": end.applied, "early_stopped": end.stopped}
+    return end.learner, mean_metrics(end.sums, end.applied) | jax.tree.map(jnp.float32, counts)
 
 
 def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:

@@ -12,6 +12,7 @@ import pytest
 
 from ppo_jax import ppo
 from ppo_jax.config import Config, NetworkConfig, PPOConfig, TaskConfig
+from ppo_jax.ops import network
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
 from ppo_jax.proving import datasets
 from ppo_jax.runs import experiment
@@ -79,7 +80,7 @@ def test_an_update_is_traced(env_id: str) -> None:
     assert {(leaf.shape, leaf.dtype) for leaf in metrics.values()} == {((), np.dtype("float32"))}
     now = state.rollout
     distribution, value, carry = jax.eval_shape(
-        trainer.forward, state.learner.params, now.observation, now.carry, now.start
+        partial(network.apply, trainer.network), state.learner.params, now.observation, now.carry, now.start
     )
     assert carry == ()
     continuous = isinstance(trainer.env.action_space, Box)

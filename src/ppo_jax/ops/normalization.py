@@ -24,6 +24,7 @@ __all__ = [
     "scale_rewards",
     "standardize",
     "update_moments",
+    "update_normalizers",
     "update_observation_moments",
 ]
 
@@ -87,6 +88,19 @@ def initial_normalizers(observation: PyTree, normalize_observations: bool) -> No
 def update_observation_moments(moments: PyTree, observations: PyTree, collectives: Collectives = ONE_DEVICE) -> PyTree:
     """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
     return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x, collectives), observations, moments)
+
+
+def update_normalizers(
+    normalizers: Normalizers,
+    observations: PyTree,
+    returns: jax.Array | None,
+    collectives: Collectives = ONE_DEVICE,
+) -> Normalizers:
+    """Merge a rollout's raw observations and its returns, each [T, B, ...]; without returns their statistics stay."""
+    observation = update_observation_moments(normalizers.observation, observations, collectives)
+    if returns is None:
+        return normalizers._replace(observation=observation)
+    return normalizers._replace(observation=observation, value=update_moments(normalizers.value, returns, collectives))
 
 
 def normalize(moments: Moments, value: jax.Array) -> jax.Array:

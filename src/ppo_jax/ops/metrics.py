@@ -1,6 +1,8 @@
-"""Metrics of a rollout: what the returns, the critic and the episodes look like."""
+"""Metrics of a rollout (what the returns, the critic and the episodes look like), and means over minibatches."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.types import Transition
 
-__all__ = ["masked_mean", "rollout_metrics"]
+__all__ = ["masked_mean", "mean_metrics", "rollout_metrics"]
 
 ONE_DEVICE = Collectives()
 
@@ -25,9 +27,14 @@ def rollout_metrics(
     values: jax.Array,
     returns: jax.Array,
     advantages: jax.Array,
+    reward_scale: jax.Array | float = 1.0,
     collectives: Collectives = ONE_DEVICE,
 ) -> dict[str, jax.Array]:
-    """Metrics of a rollout; `values`, `returns`, `advantages` [T, B] in raw return units, values before the update."""
+    """Metrics of a rollout, in raw return units; `values` are those before the update.
+
+    One unit of `values`, `returns` and `advantages` [T, B] is `reward_scale` [] raw ones.
+    """
+    values, returns, advantages = values * reward_scale, returns * reward_scale, advantages * reward_scale
     rewards, info = transitions.reward, transitions.info
     reward_range = jnp.maximum(collectives.max(rewards), 0.0) - jnp.minimum(collectives.min(rewards), 0.0)
     _, returns_var = collectives.mean_and_var(returns)
@@ -52,3 +59,9 @@ def rollout_metrics(
         mean = collectives.sum(value * weight) / jnp.where(weights > 0, weights, 1.0)
         metrics[name] = jnp.where(weights > 0, mean, jnp.nan)
     return metrics
+
+
+def mean_metrics(sums: dict[str, Any], count: jax.Array) -> dict[str, jax.Array]:
+    """Means [] of metrics summed over `count` [] minibatches; a pair of a sum and its weight becomes their ratio."""
+    means = jax.tree.map(lambda total: total / count, sums)
+    return {name: mean[0] / mean[1] if isinstance(mean, tuple) else mean for name, mean in means.items()}
