@@ -61,6 +61,8 @@ class Rule:
     head: Atom
     body: tuple[Atom, ...]  # at least one atom; holds every variable of the head
     source: str  # where it was read: "rules.txt:3"
+    confidence: float | None = None  # in [0, 1], as its file states it
+    different: tuple[tuple[int, int], ...] = ()  # pairs of terms that may not be the same constant
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,108 @@
+"""Queries with one argument open, ``p(a, X)`` or ``p(X, b)``, and their ranking among all constants.
+
+The protocol is `answers`: both sides of every triple, filtered, ties by the expected rank (docs/evaluation.md).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ppo_jax.proving.datasets import Dataset
+
+__all__ = ["HEAD", "TAIL", "KnownAnswers", "OpenQueries", "answer_ranks", "known_answers", "open_queries"]
+
+HEAD, TAIL = 0, 1  # which argument is open
+SPLITS = ("train", "valid", "test")
+
+
+class OpenQueries(NamedTuple):
+    """Q queries with one argument open."""
+
+    predicate: np.ndarray  # [Q] int32
+    known: np.ndarray  # [Q] int32, the constant of the other argument
+    side: np.ndarray  # [Q] int32, HEAD or TAIL
+    answer: np.ndarray  # [Q] int32, the constant asked for
+    triple: np.ndarray  # [Q] int32, row of the triple in its split
+
+    @property
+    def atoms(self) -> np.ndarray:
+        """The triples that the answers complete, [Q, 3]."""
+        known_first = self.side == TAIL
+        first = np.where(known_first, self.known, self.answer)
+        second = np.where(known_first, self.answer, self.known)
+        return np.stack([self.predicate, first, second], axis=1)
+
+
+def open_queries(dataset: Dataset, split: str, n_queries: int | None = None, seed: int = 0) -> OpenQueries:
+    """Both sides of the triples of a split, side after side of each triple.
+
+    Args:
+        dataset: where they are from.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        n_queries: at most so many triples, drawn without replacement by a generator of `seed`; None: all.
+        seed: of the draw.
+    """
+    atoms = dataset.queries[split]
+    chosen = np.arange(len(atoms))
+    if n_queries is not None and n_queries < len(atoms):
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(atoms))[:n_queries])
+    triple = np.repeat(chosen, 2)
+    side = np.tile([TAIL, HEAD], len(chosen)).astype(np.int32)
+    predicate, first, second = atoms[triple].T
+    known, answer = np.where(side == TAIL, (first, second), (second, first))
+    return OpenQueries(predicate, known, side, answer, triple.astype(np.int32))
+
+
+class KnownAnswers:
+    """Which constants are known to answer a query: the atoms a filter takes out, or those a question need not find."""
+
+    def __init__(self, atoms: np.ndarray, n_constants: int) -> None:
+        """`atoms` [N, 3] are known; `n_constants` is that of the vocabulary."""
+        self.n_constants = n_constants
+        self._sides = {}
+        for side, (bound, free) in {TAIL: (1, 2), HEAD: (2, 1)}.items():
+            keys = atoms[:, 0].astype(np.int64) * (n_constants + 1) + atoms[:, bound]
+            order = np.argsort(keys, kind="stable")
+            self._sides[side] = keys[order], atoms[order, free]
+
+    def mask(self, queries: OpenQueries) -> np.ndarray:
+        """Whether a constant is known to answer, [Q, n_constants + 1] bool; column 0 is padding."""
+        known = np.zeros((len(queries.known), self.n_constants + 1), bool)
+        wanted = queries.predicate.astype(np.int64) * (self.n_constants + 1) + queries.known
+        for side, (keys, answers) in self._sides.items():
+            rows = np.flatnonzero(queries.side == side)
+            begin, end = np.searchsorted(keys, wanted[rows]), np.searchsorted(keys, wanted[rows], side="right")
+            lengths = end - begin
+            offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            known[np.repeat(rows, lengths), answers[np.repeat(begin, lengths) + offsets]] = True
+        return known
+
+
+def known_answers(dataset: Dataset, split: str) -> KnownAnswers:
+    """The filter of a split: facts and queries of the splits up to it, so that validation never uses a test triple."""
+    parts = [dataset.kb.facts, *(dataset.queries[name] for name in SPLITS[: SPLITS.index(split) + 1])]
+    return KnownAnswers(np.concatenate(parts), len(dataset.kb.constants))
+
+
+def answer_ranks(scores: np.ndarray, queries: OpenQueries, known: KnownAnswers) -> tuple[np.ndarray, ...]:
+    """Where the answers stand among all constants that are not known to answer.
+
+    Args:
+        scores: [Q, n_constants + 1], column 0 is padding; -inf where nothing speaks for a constant.
+        queries: Q of them.
+        known: the filter.
+
+    Returns:
+        ``(better, tied, candidates)``, each [Q]: candidates scored above the answer, others with its very score, and
+        how many candidates there are, the answer among them.
+    """
+    rows = np.arange(len(scores))
+    out = known.mask(queries)
+    out[:, 0] = True
+    out[rows, queries.answer] = False
+    own = scores[rows, queries.answer][:, None]
+    better = ((scores > own) & ~out).sum(axis=1)
+    tied = ((scores == own) & ~out).sum(axis=1) - 1
+    return better, tied, (~out).sum(axis=1)
