@@ -42,6 +42,16 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def quick_training() -> Iterator[None]:
+    """Programs that train are compiled quickly rather than well; for runs of few updates, none compared bit by bit."""
+    from ppo_jax.devices import cpu
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def room_for_programs() -> Iterator[None]:
     """Drop compiled programs before the process holds more memory mappings than Linux allows one (65,530)."""

@@ -207,16 +207,16 @@ def as_tuples(indices: np.ndarray) -> tuple[Any, ...]:
     return tuple(map(as_tuples, indices)) if indices.ndim > 1 else tuple(indices.tolist())
 
 
-def update(case: Case, learner: ppo.Learner, indices: np.ndarray, n_epochs: int) -> tuple[ppo.Learner, Any]:
-    """The epochs with minibatches in the order of `indices` [epochs, minibatches, size]."""
+def update(case: Case, learner: ppo.Learner, batch: ppo.Batch, indices: np.ndarray) -> tuple[ppo.Learner, Any]:
+    """Epochs on a batch, with minibatches in the order of `indices` [epochs, minibatches, size]."""
     trainer = replace(
         case.trainer,
-        settings=replace(case.trainer.settings, n_epochs=n_epochs),
+        settings=replace(case.trainer.settings, n_epochs=len(indices)),
         collectives=GivenOrder(as_tuples(indices)),
     )
     scheduled = {name: jnp.float32(x) for name, x in case.scheduled.items()}
     learner = learner._replace(opt_state=set_hyperparams(learner.opt_state, **scheduled))
-    return jax.jit(ppo.update_epochs)(trainer, learner, case.batch, KEY, scheduled, case.hyperparams)
+    return jax.jit(ppo.update_epochs)(trainer, learner, batch, KEY, scheduled, case.hyperparams)
 
 
 @jax.jit
@@ -231,12 +231,14 @@ def test_every_minibatch(case: Case) -> None:
     """One minibatch at a time, that which stops the epochs included; the parameters are our own all along."""
     golden = case.golden
     learner = ppo.Learner(params=case.before, opt_state=case.trainer.optimizer.init(case.before))
-    for k, indices in enumerate(golden["minibatches"].reshape(-1, case.trainer.settings.batch_size)):
+    size = case.trainer.settings.batch_size
+    as_it_is = np.arange(size)[None, None]  # the batch is a minibatch already, so that one program serves all
+    for k, indices in enumerate(golden["minibatches"].reshape(-1, size)):
         if k == len(golden["approx_kl"]):
             break
         minibatch = jax.tree.map(lambda x, indices=indices: x[indices], case.batch)
         total, terms = loss(case.trainer, learner.params, minibatch, case.scheduled, case.hyperparams)
-        learner, metrics = update(case, learner, indices[None, None], n_epochs=1)
+        learner, metrics = update(case, learner, minibatch, as_it_is)
         for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction"):
             close(terms[name], golden[name][k])
         close(terms["entropy"], -golden["entropy_loss"][k])
@@ -251,7 +253,7 @@ def test_every_minibatch(case: Case) -> None:
 def test_the_whole_update(case: Case) -> None:
     golden, applied = case.golden, case.applied
     learner = ppo.Learner(params=case.before, opt_state=case.trainer.optimizer.init(case.before))
-    learner, metrics = update(case, learner, golden["minibatches"], case.trainer.settings.n_epochs)
+    learner, metrics = update(case, learner, case.batch, golden["minibatches"])
     jax.tree.map(close, learner.params, case.after)
     assert metrics["minibatches_applied"] == learner.opt_state.count == applied
     assert metrics["epochs_completed"] == applied // golden["minibatches"].shape[1]

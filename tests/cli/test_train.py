@@ -19,6 +19,7 @@ from ppo_jax.config import load_config
 from ppo_jax.runs import loggers, loop, metric_table, runner
 from tests.cli.console import call, fail, read_summary, succeed, write_data
 
+pytestmark = pytest.mark.usefixtures("quick_training")
 SUMMARY = {
     *("status", "env_id", "seed", "env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second"),
     *("final", "data", "best_update", "valid", "test", "test_last", "baselines"),
