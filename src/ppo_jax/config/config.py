@@ -141,10 +141,16 @@ class Config:
                 raise PPOJaxError(f"{place} {key}: {name} has no such part; write {name}=value")
         return from_dict(tables, place=place)
 
+    @property
+    def answers(self) -> bool:
+        """Whether queries with a variable are answered: as `mode` says, by default those of a folder."""
+        return (self.task.mode or ("answer" if self.task.dataset else "verify")) == "answer"
+
     def with_absolute_dataset(self) -> Config:
-        """The same, saying where its data lie, so that a run can be read from another working directory."""
+        """The same, saying where its data lie and what is done with them, so that a run can be read elsewhere."""
         if self.task.dataset and Path(self.task.dataset).is_dir():
-            return self.override({"dataset": str(Path(self.task.dataset).absolute())})
+            mode = "answer" if self.answers else "verify"
+            return self.override({"dataset": str(Path(self.task.dataset).absolute()), "mode": mode})
         return self
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

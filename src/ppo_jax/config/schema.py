@@ -44,14 +44,20 @@ class TaskConfig:
     """Folder of a knowledge graph (facts, rules, queries); instead of `env_id`."""
     rules: str = "rules.txt"
     """Name of the rule file in the dataset folder."""
+    mode: Literal["answer", "verify"] | None = None
+    """`answer`: search the constants that answer a query with a variable; `verify`: prove ground queries, true and
+    false ones. By default `answer` for a folder and `verify` for an `env_id`."""
     reward: Literal["prove", "sound", "decide", "strict", "verify", "refuse"] = "verify"
     """What the end of a proof task's episode pays (the table in docs/proof_mdp.md)."""
-    max_depth: Count = 20
-    """Proof steps before an episode ends as not proved."""
+    wrong_answer: NonNegative = 0.0
+    """What an answer costs that no training fact knows (`answer`)."""
+    max_depth: Count | None = None
+    """Proof steps before an episode ends as not proved; by default 20, in `answer` mode 5."""
     max_atoms: Annotated[int, msgspec.Meta(ge=2)] = 6
     """Atoms a resolvent can hold; longer successors are dropped and counted."""
     max_successors: Count | None = None
-    """Cap on the actions of a state besides `end`; by default what the knowledge base needs."""
+    """Cap on the actions of a state besides `end`; by default what the knowledge base needs, in `answer` mode at most
+    256. Where more facts match, so many are drawn anew in each episode (`answer`), or the first ones are taken."""
     negative_ratio: Natural = 1
     """Corrupted queries for each true one."""
     corrupt: Literal["tail", "head", "both"] | None = None
@@ -152,13 +158,15 @@ class EvaluationConfig:
     eval_episodes: Count = 128
     """Episodes of an evaluation (tasks other than proving)."""
     beam_width: Count = 64
-    """States kept at each depth by the marginal protocol."""
+    """Derivations of a query that go on at each step of a beam search (`marginal`, `answers`)."""
+    sharpness: tuple[NonNegative, ...] = (0.25, 0.5, 1.0)
+    """What the policy's logits are multiplied by in a ranking of answers; of several the one best on valid."""
     n_corruptions: Count | None = None
     """Corruptions sampled per query and argument; by default all."""
     mask_end: bool = False
     """Never choose `end` in greedy proofs while another action is open."""
     n_queries: Count | None = None
-    """Queries of a split used, from its beginning; by default all."""
+    """Queries of a split used, a sample of them; by default all."""
     untrained_networks: Natural = 20
     """Seeds of the untrained baseline: what a fresh network chooses greedily is an accident (MRR 0.60 ± 0.15)."""
 

@@ -32,6 +32,7 @@ REWARDS = {
     "refuse": (1.0, -1.0, -1.0, None),  # as "verify"; giving up on a negative by choice earns END_BONUS more
 }
 END_BONUS = 0.3
+MAX_DEPTH = 20  # by default
 
 
 class ProofParams(NamedTuple):
@@ -63,7 +64,7 @@ class ProofEnv:
     """The proof MDP over one knowledge base; equal settings and sizes share compiled programs."""
 
     sizes: Sizes
-    max_depth: int = 20
+    max_depth: int = MAX_DEPTH
     negative_ratio: int = 1
     reward: str = "verify"  # name in REWARDS
     corrupt: Corruption = "both"

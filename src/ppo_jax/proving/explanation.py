@@ -46,23 +46,32 @@ class Step:
 
 
 def explain(
-    kb: KnowledgeBase, query: ArrayLike, kinds: ArrayLike, constants: ArrayLike, log_probs: ArrayLike
+    kb: KnowledgeBase,
+    query: ArrayLike,
+    kinds: ArrayLike,
+    constants: ArrayLike,
+    log_probs: ArrayLike,
+    *,
+    bound_first: bool = False,
 ) -> list[Step]:
     """Replay the actions of one episode.
 
     Args:
         kb: the knowledge base they were taken on.
-        query: [3], the ground root.
+        query: [3], the root; 0 for a variable.
         kinds: [D] int, 0 after the end.
         constants: [D, 2] int, what a fact binds.
         log_probs: [D] float.
+        bound_first: the first goal with a bound argument was treated, else the leftmost.
     """
     n_constants = len(kb.constants)
-    root: Atom = tuple(np.asarray(query).tolist())
+    variable = n_constants + 1
+    predicate, *arguments = np.asarray(query).tolist()
+    root: Atom = (predicate, arguments[0] or variable, arguments[1] or variable)
     atoms = [root]  # of every goal, by number, as its rule wrote it
     open_goals = [(0, root)]  # leftmost first, with what was bound so far put in
     bindings: dict[int, int] = {}  # of all steps together
-    fresh = n_constants + 1
+    fresh = variable + 1
     steps: list[Step] = []
     asked_for: list[range] = []  # of each step the numbers of its subgoals
     for kind, bound, log_prob in zip(*(np.asarray(x).tolist() for x in (kinds, constants, log_probs)), strict=True):
@@ -71,13 +80,15 @@ def explain(
         used: list[str] = []
         known: list[int] = []
         n_goals = len(atoms)
-        (number, leftmost), *rest = open_goals
+        places = [i for i, (_, atom) in enumerate(open_goals) if min(atom[1:]) <= n_constants] if bound_first else []
+        rest = list(open_goals)
+        number, goal = rest.pop(places[0] if places else 0)
         if kind == len(kb.rules) + 2:
             action = "end"
         else:
             if kind == FACT:
-                binding = {t: c for t, c in zip(leftmost[1:], bound, strict=True) if c}
-                fact = _substitute(leftmost, binding)
+                binding = {t: c for t, c in zip(goal[1:], bound, strict=True) if c}
+                fact = _substitute(goal, binding)
                 action = f"fact {kb.format_atom(fact)}"
                 used.append(kb.format_atom(fact))
             else:
@@ -86,7 +97,7 @@ def explain(
                 renamed = {-i: fresh + i for i in range(1, 64)}
                 fresh += 64
                 head, *body = (_substitute(atom, renamed) for atom in (rule.head, *rule.body))
-                binding = _unify(head, leftmost, n_constants)
+                binding = _unify(head, goal, n_constants)
                 atoms += body
                 rest = [*enumerate(body, start=n_goals), *rest]
             bindings |= binding

@@ -29,7 +29,7 @@ MAX_BITS = 2**25  # 4 MiB, which a processor's cache holds
 class Sizes:
     """Static sizes of the arrays; equal sizes share compiled programs."""
 
-    n_predicates: int
+    n_predicates: int  # with `answer` as the last, where queries have a variable
     n_constants: int
     n_rules: int
     max_atoms: int  # of a resolvent, A
@@ -38,6 +38,7 @@ class Sizes:
     max_body: int
     max_rule_variables: int
     max_row: int  # known facts that share a query's predicate and one argument
+    max_bound: int = 2  # variables that one step can bind
 
     @property
     def max_successors(self) -> int:
@@ -93,6 +94,7 @@ def build_index(
     max_atoms: int = 6,
     max_successors: int | None = None,
     sizes: Sizes | None = None,
+    answering: bool = False,
 ) -> tuple[Index, Sizes, int]:
     """Index a knowledge base.
 
@@ -102,11 +104,12 @@ def build_index(
         max_atoms: atoms a resolvent can hold.
         max_successors: cap on successors of a state; None: as many as the knowledge base needs.
         sizes: use these sizes (each at least what is needed) instead of the smallest ones.
+        answering: queries have a variable, and atoms with a bound argument are resolved first.
 
     Returns:
         The index, its sizes, and how many facts the widest row loses to the cap.
     """
-    n_predicates, n_constants = len(kb.predicates), len(kb.constants)
+    n_predicates, n_constants = len(kb.predicates) + answering, len(kb.constants)
     facts = kb.facts.astype(np.int64).reshape(-1, 3)
     stride = n_constants + 1
     by_first = facts[np.lexsort((facts[:, 2], facts[:, 1], facts[:, 0]))]
@@ -116,7 +119,8 @@ def build_index(
     second_offsets = np.searchsorted(by_second[:, 0] * stride + by_second[:, 2], keys)
 
     query_predicates = sorted(set(query_predicates))
-    widest = _widest_row(kb, query_predicates, first_offsets, second_offsets, stride)
+    patterns = _binding_patterns(kb, query_predicates, answering)
+    widest = _widest_row(patterns, first_offsets, second_offsets, stride)
     rules_of: dict[int, list[int]] = {}
     for number, rule in enumerate(kb.rules, start=1):
         rules_of.setdefault(rule.head[0], []).append(number)
@@ -133,6 +137,7 @@ def build_index(
             max_body=max((len(r.body) for r in kb.rules), default=1),
             max_rule_variables=max((_n_variables(r.body) for r in kb.rules), default=1),
             max_row=max(_longest_row(o, query_predicates, stride) for o in (first_offsets, second_offsets)),
+            max_bound=1 + any(pattern == "ff" for _, pattern in patterns),
         )
 
     variable_base = sizes.n_constants + 2 * sizes.max_atoms  # rule variable -i becomes variable_base + i
@@ -205,35 +210,39 @@ def _longest_row(offsets: np.ndarray, predicates: Iterable[int], stride: int) ->
     return int(max(lengths, default=0))
 
 
-def _widest_row(
-    kb: KnowledgeBase, query_predicates: Iterable[int], first: np.ndarray, second: np.ndarray, stride: int
-) -> int:
-    """Most facts that match any atom that can come leftmost in a proof of a ground query.
+def _binding_patterns(kb: KnowledgeBase, query_predicates: Iterable[int], answering: bool) -> set[tuple[int, str]]:
+    """Predicates of the atoms that can be resolved in a proof, each with which arguments are bound (b) or free (f).
 
-    Follows binding patterns: rules are range-restricted, so every variable of a body atom before the leftmost one
-    is bound to a constant by the time that atom has been proved.
+    Rules are range-restricted, so every variable of an atom is bound to a constant by the time that it is proved.
     """
-    widths = {"bf": first, "fb": second}
-    widest = 0
     seen: set[tuple[int, str]] = set()
-    queue = [(p, "bb") for p in query_predicates]
+    queue = [(p, pattern) for p in query_predicates for pattern in (("bf", "fb") if answering else ("bb",))]
     while queue:
         predicate, pattern = item = queue.pop()
         if item in seen:
             continue
         seen.add(item)
-        if pattern == "ff":
-            widest = max(widest, int(first[(predicate + 1) * stride] - first[predicate * stride]))
-        elif pattern in widths:
-            widest = max(widest, _longest_row(widths[pattern], [predicate], stride))
         for rule in kb.rules:
             if rule.head[0] != predicate:
                 continue
             bound = {t for t, p in zip(rule.head[1:], pattern, strict=True) if p == "b" or t > 0}
-            for body_predicate, *terms in rule.body:
-                queue.append((body_predicate, "".join("b" if t > 0 or t in bound else "f" for t in terms)))
+            body = list(rule.body)
+            while body:
+                is_bound = [[t > 0 or t in bound for t in terms] for _, *terms in body]
+                # The leftmost, or the first with a bound argument.
+                next_one = next((i for i, which in enumerate(is_bound) if any(which)), 0) if answering else 0
+                body_predicate, *terms = body.pop(next_one)
+                queue.append((body_predicate, "".join("b" if which else "f" for which in is_bound[next_one])))
                 bound.update(terms)
-    return widest
+    return seen
+
+
+def _widest_row(patterns: set[tuple[int, str]], first: np.ndarray, second: np.ndarray, stride: int) -> int:
+    """Most facts that match an atom of one of the `patterns`."""
+    rows = {"bf": first, "fb": second}
+    widths = [_longest_row(rows[pattern], [predicate], stride) for predicate, pattern in patterns if pattern in rows]
+    whole = [first[(p + 1) * stride] - first[p * stride] for p, pattern in patterns if pattern == "ff"]
+    return int(max([*widths, *whole], default=0))
 
 
 def _bit_table(facts: np.ndarray, sizes: Sizes) -> np.ndarray:

@@ -170,6 +170,7 @@ class _ProofActorCritic(nn.Module):
     separate_critic: bool = True
     background: Background | None = None
     fact_layers: int = 0
+    confidences: tuple[float, ...] | None = None  # of the rules, in their order
 
     def setup(self) -> None:
         sizes = (self.n_predicates, self.n_terms, self.n_kinds, self.embedding_size)
@@ -180,6 +181,8 @@ class _ProofActorCritic(nn.Module):
         self.critic_head = dense(1, 1.0)
         self.actor_head = dense(self.embedding_size, 0.01)
         self.action = dense(self.embedding_size, 1.0)
+        if self.confidences is not None:
+            self.confidence_weight = self.param("confidence_weight", nn.initializers.ones, ())
         self.kinds = self.param(
             "kinds", nn.initializers.normal(self.embedding_size**-0.5), (self.n_kinds, self.embedding_size)
         )
@@ -189,6 +192,10 @@ class _ProofActorCritic(nn.Module):
         state = self.actor(observation)
         value = self.critic_head(self.critic(observation) if self.separate_critic else state)[:, 0]
         logits = self.score(self.actor_head(state), observation)
+        if self.confidences is not None:
+            # Before it has learnt anything, the policy takes a rule as often as it holds.
+            logs = np.log(np.clip([1.0, 1.0, *self.confidences, 1.0], 1e-3, 1.0)).astype(np.float32)
+            logits = logits + self.confidence_weight * jnp.asarray(logs)[observation["action_kind"]]
         return Categorical(logits, observation["action_mask"]), value
 
     def score(self, wanted: jax.Array, observation: Observation) -> jax.Array:

@@ -86,7 +86,9 @@ def known_answers(dataset: Dataset, split: str) -> KnownAnswers:
     return KnownAnswers(np.concatenate(parts), len(dataset.kb.constants))
 
 
-def answer_ranks(scores: np.ndarray, queries: OpenQueries, known: KnownAnswers) -> tuple[np.ndarray, ...]:
+def answer_ranks(
+    scores: np.ndarray, queries: OpenQueries, known: KnownAnswers
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the answers stand among all constants that are not known to answer.
 
     Args:

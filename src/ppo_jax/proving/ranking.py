@@ -19,6 +19,7 @@ __all__ = [
     "bootstrap_interval",
     "expected_hits",
     "expected_reciprocal_rank",
+    "query_means",
     "ranks",
     "summarize",
 ]
@@ -184,14 +185,14 @@ def summarize(
     n_queries = len(first_row)
 
     better, tied = ranks(scores, valid)
-    reciprocal_ranks = _query_means(expected_reciprocal_rank(better, tied), owner)
+    reciprocal_ranks = query_means(expected_reciprocal_rank(better, tied), owner)
     positives = scores[first_row, 0]
     negatives = scores[:, 1:][valid[:, 1:]]
 
     summary: dict[str, Any] = {
         "mrr": _mean(reciprocal_ranks),
         "mrr_interval": list(bootstrap_interval(reciprocal_ranks, seed)) if n_queries else None,
-        **{f"hits@{k}": _mean(_query_means(expected_hits(better, tied, k), owner)) for k in HITS},
+        **{f"hits@{k}": _mean(query_means(expected_hits(better, tied, k), owner)) for k in HITS},
         "proved_positive": _mean(positives > -np.inf),
         "proved_negative": _mean(negatives > -np.inf),
         "n_queries": n_queries,
@@ -221,7 +222,7 @@ def _refuse_nan(where: str, nan: NDArray[np.bool_]) -> None:
         )
 
 
-def _query_means(row_values: FloatArray, owner: IntArray) -> FloatArray:
+def query_means(row_values: FloatArray, owner: IntArray) -> FloatArray:
     """Average the rows [R] of each query, whose number is their owner [R], into [Q]."""
     return np.bincount(owner, weights=row_values) / np.bincount(owner)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ppo_jax.proving.index import Index, Sizes, hash_pairs
 
-__all__ = ["Hidden", "Successors", "dropped_out", "is_fact", "matching_row", "successors"]
+__all__ = ["Hidden", "Successors", "dropped_out", "is_fact", "matching_row", "renumber", "successors"]
 
 # (predicates, first, second arguments) that broadcast -> whether such atoms may not be used as facts
 Hidden = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -34,7 +34,12 @@ class Successors(NamedTuple):
 
 
 def successors(
-    index: Index, sizes: Sizes, resolvent: jax.Array, root: jax.Array, hidden: Hidden | None = None
+    index: Index,
+    sizes: Sizes,
+    resolvent: jax.Array,
+    root: jax.Array,
+    hidden: Hidden | None = None,
+    salt: jax.Array | None = None,
 ) -> Successors:
     """Resolve the leftmost atom with every fact and every rule.
 
@@ -43,10 +48,11 @@ def successors(
             atoms; all zero (proved) has no successors.
         root: [3] int32, the query being proved, which is never used as a fact.
         hidden: which further facts are as if the knowledge base did not hold them; None: none.
+        salt: [] uint32, draws the facts that are tried where more match than there are slots; None: the first ones.
     """
     chex.assert_shape([resolvent, root], [(sizes.max_atoms, 3), (3,)])
     leftmost, rest = resolvent[0], resolvent[1:]
-    facts, fact_valid, cut = _match_facts(index, sizes, leftmost, root)
+    facts, fact_valid, cut = _match_facts(index, sizes, leftmost, root, salt)
     if hidden is not None:
         fact_valid &= ~hidden(leftmost[0], *facts)
     free = leftmost[1:] > sizes.n_constants  # [2]
@@ -127,7 +133,7 @@ def matching_row(index: Index, sizes: Sizes, predicate: jax.Array, first: jax.Ar
 
 
 def _match_facts(
-    index: Index, sizes: Sizes, leftmost: jax.Array, root: jax.Array
+    index: Index, sizes: Sizes, leftmost: jax.Array, root: jax.Array, salt: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Arguments [2, F] of the facts that match an atom, their validity [F], and how many found no slot []."""
     predicate, x, y = leftmost
@@ -135,7 +141,12 @@ def _match_facts(
     row = matching_row(index, sizes, predicate, jnp.where(free_x, 0, x), jnp.where(free_y, 0, y))
     # A ground atom that is a fact was deleted when its state was made: only the root is left, and it may not be used.
     count = jnp.where((predicate > 0) & (free_x | free_y), row[1] - row[0], 0)
-    pairs = jax.lax.dynamic_slice(index.pairs, (0, row[0]), (2, sizes.max_facts))
+    if salt is None:
+        pairs = jax.lax.dynamic_slice(index.pairs, (0, row[0]), (2, sizes.max_facts))
+    else:  # a window of the row that begins anywhere, and goes round
+        begin = jnp.where(count > sizes.max_facts, hash_pairs(row[0].astype(jnp.uint32), salt), 0)
+        place = (begin + jnp.arange(sizes.max_facts, dtype=jnp.uint32)) % jnp.maximum(count, 1).astype(jnp.uint32)
+        pairs = index.pairs[:, row[0] + place.astype(jnp.int32)]
     valid = jnp.arange(sizes.max_facts) < count
     valid &= (x != y) | (pairs[0] == pairs[1])
     valid &= (predicate != root[0]) | (pairs[0] != root[1]) | (pairs[1] != root[2])
@@ -176,7 +187,7 @@ def _apply_rule(
         head, goal, terms = (jnp.where(binds & (x == source), target, x) for x in (head, goal, terms))
     atoms = jnp.concatenate([atoms[:, :1], terms], axis=1).T
     atoms, length = _without_facts(index, sizes, atoms[..., None], root, hidden)
-    return valid, _renumber(sizes, atoms[..., 0]), length[0]
+    return valid, renumber(sizes, atoms[..., 0]), length[0]
 
 
 def _without_facts(
@@ -206,7 +217,7 @@ def _without_facts(
     return jnp.sum(jnp.where(chosen[None], atoms[:, :, None], 0), axis=1), jnp.sum(keep, axis=0)
 
 
-def _renumber(sizes: Sizes, atoms: jax.Array) -> jax.Array:
+def renumber(sizes: Sizes, atoms: jax.Array) -> jax.Array:
     """Number the variables of a resolvent [3, A] C+1, C+2, … by first occurrence."""
     terms = atoms[1:].T.reshape(-1)  # [2A] in the order of reading
     variable = terms > sizes.n_constants

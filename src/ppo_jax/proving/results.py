@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from ppo_jax.results import Path, Results, Table, number
 
-__all__ = ["PROTOCOLS", "ProofResults", "given_up", "provable"]
+__all__ = ["ANSWERS", "PROTOCOLS", "AnswerResults", "ProofResults", "given_up", "provable"]
 
 Json = Mapping[str, Any]
 PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/evaluation.md)
+ANSWERS = "answers"  # the protocol of open queries
 GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")
 GREEDY_KEYS = ("hits@1", "hits@3", "proved_positive", "proved_negative")
 MARGINAL_COLUMNS = ("marginal\nMRR", "\nAUC-PR")
@@ -72,6 +73,43 @@ class ProofResults(Results):
             f"What the data allows: {provable(data, 'positives')} and {provable(data, 'negatives')} "
             f"have a proof within {depth}{given_up(data)}."
         )
+
+
+class AnswerResults(Results):
+    """A result holds a summary of the ranking of answers to open queries."""
+
+    scores: ClassVar[Mapping[str, Path]] = {"MRR": (ANSWERS, "mrr"), "Hits@1": (ANSWERS, "hits@1")}
+    compared: ClassVar[Mapping[str, Path]] = {"MRR": (ANSWERS, "mrr"), "Hits@1": (ANSWERS, "hits@1")}
+    form = ".3f"
+
+    def baseline_rows(self, baselines: Json) -> dict[str, Json]:
+        """Each baseline, by its name."""
+        return {name.replace("_", " "): result for name, result in baselines.items()}
+
+    def table(self, rows: Mapping[str, Json]) -> Table:
+        """Ranks, the share of answers found, and how many resolvents a query takes."""
+        cells = []
+        for name, result in rows.items():
+            summary = result.get(ANSWERS, {})
+            numbers = [number(summary.get(key)) for key in ("hits@1", "hits@3", "hits@10", "answered")]
+            cells.append((name, _mrr(summary), *numbers, number(summary.get("looked_at"), ".0f")))
+        return Table(("", "MRR", "Hits@1", "Hits@3", "Hits@10", "found", "steps\na query"), tuple(cells))
+
+    def notes(self, rows: Mapping[str, Json]) -> list[str]:
+        """The protocol, and of how many queries."""
+        summary = next(iter(rows.values())).get(ANSWERS, {})
+        asked, there_are = summary.get("n_queries"), summary.get("of_queries")
+        of = f"all {asked:,}" if asked == there_are else f"{asked:,} of {there_are:,}"
+        return [
+            f"{summary['protocol']}; {of} queries, each with head and tail open, among "
+            f"{summary['candidates']:,.0f} candidates; {summary['unexplored_mass']:.1%} of the probability unexplored"
+        ]
+
+    def data_note(self, data: Json) -> str | None:
+        """What the data allows."""
+        if not data:
+            return None
+        return f"{data['facts']:,} facts, {data['rules']:,} rules, at most {data['max_depth']} steps."
 
 
 def provable(data: Json, kind: str) -> str:

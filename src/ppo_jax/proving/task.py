@@ -7,38 +7,34 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from flax import linen as nn
 
 from ppo_jax.config import Config
-from ppo_jax.config.schema import EvaluationConfig, NetworkConfig
-from ppo_jax.proving import datasets, ranking
+from ppo_jax.config.schema import EvaluationConfig
+from ppo_jax.proving import answering, datasets, ranking
 from ppo_jax.proving import environment as proof
+from ppo_jax.proving.answer_task import AnswerTask
 from ppo_jax.proving.candidates import Candidates, candidates
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
-from ppo_jax.proving.networks import ProofActions, ProofSuccessors, background_facts
+from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
 from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.proving.task_id import PREFIX, names_data_set
 from ppo_jax.results import Judged, Played
-from ppo_jax.types import PPOJaxError
 
-__all__ = ["NETWORKS", "ProofTask", "describe_data", "is_named", "make"]
+__all__ = ["ProofTask", "describe_data", "is_named", "make"]
 
 PyTree = Any
-NETWORKS = {"proof_actions": ProofActions, "proof_successors": ProofSuccessors}
-DEFAULT_NETWORK = "proof_actions"
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
 CANDIDATES_SHOWN = 10  # corruptions of a query in ``queries.jsonl``
 
 
-class ProofTask:
+class ProofTask(GraphTask):
     """Proving the queries of a data set; satisfies `ppo_jax.tasks.task.Task`."""
 
-    takes_memory = False  # a search asks for one state at many places, not along one episode
     results = ProofResults()
     action_meaning = "index into action_mask: the successor to move to, the last one to give up"
 
@@ -48,55 +44,11 @@ class ProofTask:
         Raises:
             PPOJaxError: `env` has no data set, so that there is nothing to judge on.
         """
-        if env.dataset is None or env.default_params is None:
-            raise PPOJaxError("this ProofEnv has no data set; make it with ppo_jax.proving.environment.make")
-        self.env, self.dataset, self.env_params = env, env.dataset, env.default_params
+        super().__init__(env)
+        assert env.default_params is not None
+        self.env, self.env_params = env, env.default_params
         self._evaluation = evaluation
         self._evaluator = ProofEvaluator(env, self.env_params, evaluation.beam_width, evaluation.mask_end)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Those of the data set."""
-        return self.dataset.warnings
-
-    @property
-    def sha256(self) -> str:
-        """Of the files of the data set."""
-        return self.dataset.sha256
-
-    def default_network(self, config: NetworkConfig) -> nn.Module:
-        """One of `NETWORKS`.
-
-        Raises:
-            PPOJaxError: the name is of another network.
-        """
-        name = DEFAULT_NETWORK if config.network == "auto" else config.network
-        if name not in NETWORKS:
-            raise PPOJaxError(
-                f"network.network = {name!r} does not fit this task; use {', '.join(NETWORKS)} or an import path "
-                "module:Class"
-            )
-        if config.core is not None:
-            raise PPOJaxError(f"network.core = {config.core!r}: a proof network has no memory; leave out core")
-        sizes = self.env.sizes
-        return NETWORKS[name](
-            n_predicates=sizes.n_predicates,
-            n_terms=sizes.n_terms,
-            n_kinds=sizes.n_kinds,
-            embedding_size=config.embedding_size,
-            background=background_facts(self.dataset.kb) if config.fact_layers else None,
-            fact_layers=config.fact_layers,
-            hidden_sizes=config.hidden_sizes,
-            activation=config.activation,
-            residual_layers=config.residual_layers,
-            separate_critic=config.separate_critic,
-        )
-
-    def check(self) -> None:
-        """Raise `PPOJaxError` where a split that the task is judged on is empty."""
-        for split in ("valid", "test"):
-            if not len(self.dataset.queries[split]):
-                raise PPOJaxError(f"data set {self.dataset.name!r} has no {split} queries; put some in {split}.txt")
 
     def candidates(self, split: str) -> Candidates:
         """The queries of a split with their corruptions, as the configuration asks."""
@@ -233,29 +185,42 @@ def is_named(config: Config) -> bool:
     return names_data_set(config.task.env_id, config.task.dataset)
 
 
-def make(config: Config) -> ProofTask:
-    """The proof task that ``[task]`` names.
+def make(config: Config) -> ProofTask | AnswerTask:
+    """The proof task that ``[task]`` names: proving its ground queries, or answering its open ones.
 
     Raises:
         PPOJaxError: data that cannot be read.
     """
     task = config.task
-    env = proof.make(
-        task.dataset or (task.env_id or "").removeprefix(PREFIX),
+    name = task.dataset or (task.env_id or "").removeprefix(PREFIX)
+    observe_successors = config.network.network not in (DEFAULT_NETWORK, "auto")
+    if config.answers:
+        env = answering.make(
+            datasets.load(name, rules=task.rules),
+            max_atoms=task.max_atoms,
+            max_successors=task.max_successors or answering.MAX_SUCCESSORS,
+            max_depth=task.max_depth or answering.MAX_DEPTH,
+            wrong_answer=task.wrong_answer,
+            prune_visited=task.prune_visited,
+            observe_successors=observe_successors,
+        )
+        return AnswerTask(env, config.evaluation)
+    proof_env = proof.make(
+        name,
         rules=task.rules,
         max_atoms=task.max_atoms,
         max_successors=task.max_successors,
         corrupt=task.corrupt,
-        max_depth=task.max_depth,
+        max_depth=task.max_depth or proof.MAX_DEPTH,
         negative_ratio=task.negative_ratio,
         reward=task.reward,
         end_action=task.end_action,
         collapse_proved=task.collapse_proved,
         prune_visited=task.prune_visited,
         fact_dropout=task.fact_dropout,
-        observe_successors=config.network.network not in (DEFAULT_NETWORK, "auto"),
+        observe_successors=observe_successors,
     )
-    return ProofTask(env, config.evaluation)
+    return ProofTask(proof_env, config.evaluation)
 
 
 def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:

@@ -108,7 +108,9 @@ def read_config(folder: Path) -> Config:
     """
     if not (folder / "config.toml").is_file():
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
-    return load_config(folder / "config.toml")
+    config = load_config(folder / "config.toml")
+    # A run that does not say what it did with its folder is of a version that could only verify.
+    return config.override({"mode": "verify"}) if config.task.dataset and config.task.mode is None else config
 
 
 def check_resumable(recorded: Config, wanted: Config) -> None:

@@ -1,0 +1,242 @@
+"""The answer task: training on queries with a variable, judged by how answers rank among all constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ppo_jax.config.schema import EvaluationConfig
+from ppo_jax.proving.answer_evaluation import AnswerEvaluator, Ranked, open_atoms, summarize
+from ppo_jax.proving.answer_search import Answers
+from ppo_jax.proving.answering import AnswerEnv
+from ppo_jax.proving.derivations import Policy
+from ppo_jax.proving.explanation import Step, explain
+from ppo_jax.proving.graph_task import GraphTask
+from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
+from ppo_jax.proving.queries import format_query, parse_query
+from ppo_jax.proving.results import ANSWERS, AnswerResults
+from ppo_jax.results import Judged, Played
+
+__all__ = ["AnswerTask"]
+
+PyTree = Any
+UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
+UNTRAINED = 3  # networks, at most: rankings differ little between them
+PROOFS_KEPT = 200  # lines of ``queries.jsonl`` that hold a proof
+
+
+class AnswerTask(GraphTask):
+    """Answering the open queries of a data set; satisfies `ppo_jax.tasks.task.Task`."""
+
+    results = AnswerResults()
+    action_meaning = "index into action_mask: the successor to move to"
+
+    def __init__(self, env: AnswerEnv, evaluation: EvaluationConfig) -> None:
+        """`env` gives the data set, `evaluation` the beam width, how flat a policy is made, and how many queries.
+
+        Raises:
+            PPOJaxError: `env` has no data set, so that there is nothing to judge on.
+        """
+        super().__init__(env)
+        assert env.default_params is not None
+        self.env, self.env_params = env, env.default_params
+        confidences = [rule.confidence for rule in self.dataset.kb.rules if rule.confidence is not None]
+        if len(confidences) == len(self.dataset.kb.rules):
+            self.confidences = tuple(confidences)
+        self._evaluation = evaluation
+        self._evaluator = AnswerEvaluator(env, self.env_params, evaluation.beam_width)
+
+    def queries(self, split: str) -> OpenQueries:
+        """The open queries of a split, a sample of them where the configuration asks for one."""
+        self.check()
+        return open_queries(self.dataset, split, self._evaluation.n_queries)
+
+    def evaluate(
+        self, policy: Policy, params: PyTree, split: str, *, seed: int, protocols: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """A summary of the ranking on a split; how flat the policy is made is chosen on valid."""
+        sharpness, on_valid = self._choose_sharpness(policy, params)
+        if split == "valid":
+            return {ANSWERS: on_valid}
+        return {ANSWERS: self._judge(policy, params, split, sharpness)[0]}
+
+    def value_errors(self, policy: Policy, params: PyTree, *, gamma: float, seed: int) -> dict[str, float]:
+        """None are measured: a value depends on which fact an episode hides."""
+        return {}
+
+    def test(self, policy: Policy, params: PyTree, *, seed: int) -> Judged:
+        """The result on test, and ``queries.jsonl`` with a line for each query."""
+        sharpness, _ = self._choose_sharpness(policy, params)
+        summary, queries, ranked = self._judge(policy, params, "test", sharpness)
+        lines = [self._line(queries, ranked, i) for i in range(len(queries.known))]
+        for line, proof in zip(lines, self._proofs(policy, params, queries, sharpness), strict=False):
+            line["candidates"] = [proof]
+        return Judged({ANSWERS: summary}, {"queries.jsonl": lines})
+
+    def data_summary(self) -> dict[str, Any]:
+        """Counts of the data."""
+        dataset = self.dataset
+        return {
+            "name": dataset.name,
+            "facts": len(dataset.kb.facts),
+            "rules": len(dataset.kb.rules),
+            "predicates": len(dataset.kb.predicates),
+            "constants": len(dataset.kb.constants),
+            "queries": {split: len(rows) for split, rows in dataset.queries.items()},
+            "overlaps": dataset.overlaps,
+            "max_successors": self.env.sizes.max_successors,
+            "max_depth": self.env.max_depth,
+            "widest_row_cut": self.env.widest_cut,
+            "sha256": dataset.sha256,
+        }
+
+    def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
+        """What no learning reaches on test: untrained networks and the uniform policy."""
+        n = min(self._evaluation.untrained_networks, UNTRAINED)
+        networks = [untrained(UNTRAINED_SEED + i) for i in range(max(n, 1))]
+        # With its logits multiplied by 0 any network is the uniform policy.
+        baselines = {"uniform_policy": {ANSWERS: self._judge(policy, networks[0], "test", 0.0)[0]}}
+        if n:
+            each = [self.evaluate(policy, params, "test", seed=0)[ANSWERS] for params in networks]
+            mean = {
+                key: float(np.mean([one[key] for one in each])) if isinstance(value, float) else value
+                for key, value in each[0].items()
+                if key != "mrr_interval"
+            }
+            baselines[f"untrained (×{n})"] = {ANSWERS: mean | {"mrr_each": [one["mrr"] for one in each]}}
+        return baselines
+
+    def ask(
+        self, policy: Policy, params: PyTree, query: str, *, sharpness: float = 1.0, top: int = 10
+    ) -> dict[str, Any]:
+        """Ranked answers to an open query such as ``"ancestorOf(ann, X)"``, with the proof of each, as JSON data.
+
+        Args:
+            policy: asked at each step.
+            params: its parameters.
+            query: an atom with one variable, or a ground one: then its last argument is asked for, and no other.
+            sharpness: multiplies the policy's logits.
+            top: answers at most.
+
+        Returns:
+            ``query``; ``answers``, each with ``answer``, ``probability``, ``known`` (whether a training fact) and
+            ``steps``; ``unexplored``, the probability that was not followed.
+
+        Raises:
+            PPOJaxError: the query cannot be read, or has two variables.
+        """
+        kb = self.dataset.kb
+        atom = parse_query(kb, query)
+        wanted, side = None, HEAD if atom[1] == 0 else TAIL
+        if atom[1] and atom[2]:
+            wanted, atom = atom[2], (atom[0], atom[1], 0)
+        found = self._evaluator.answers(policy, params, np.array([atom], np.int32), sharpness, keep_trail=True)
+        asked = OpenQueries(*(np.array([x], np.int32) for x in (atom[0], atom[1] + atom[2], side, 0, 0)))
+        known = KnownAnswers(kb.facts, len(kb.constants)).mask(asked)[0]
+        probability = found.probability[0]
+        order = np.argsort(-probability, kind="stable")
+        order = order[probability[order] > 0.0][:top] if wanted is None else np.array([wanted])
+        answers = [
+            {
+                "answer": kb.constants[c - 1],
+                "probability": float(probability[c]),
+                "known": bool(known[c]),
+                "steps": [step.to_dict() for step in self._derivation(atom, found, 0, int(c)) or []],
+            }
+            for c in order
+        ]
+        return {"query": format_query(kb, atom), "answers": answers, "unexplored": float(found.unexplored[0])}
+
+    def prove(self, policy: Policy, params: PyTree, query: str) -> dict[str, Any]:
+        """The most probable proof of a ground atom, as JSON data.
+
+        Returns:
+            ``query``, ``proved``, ``stopped_by`` (why there is no proof, else None) and ``steps``.
+
+        Raises:
+            PPOJaxError: the knowledge base cannot read the query.
+        """
+        self.dataset.kb.parse_atom(query)
+        steps = self.ask(policy, params, query)["answers"][0]["steps"]
+        stopped_by = None if steps else f"no proof of at most {self.env.max_depth} steps within the beam"
+        return {"query": query, "proved": bool(steps), "stopped_by": stopped_by, "steps": steps}
+
+    def play(self, policy: Policy, params: PyTree, *, seed: int, n: int, max_steps: int) -> Played:
+        """The most probable proofs of `n` of the test queries, drawn by `seed`; of all where they are fewer.
+
+        Raises:
+            PPOJaxError: there are no queries.
+        """
+        self.check()
+        atoms, kb = self.dataset.queries["test"], self.dataset.kb
+        chosen = np.random.default_rng(seed).permutation(len(atoms))[:n]
+        return Played({"proofs": [self.prove(policy, params, kb.format_atom(atoms[i])) for i in chosen]}, gif=None)
+
+    def _choose_sharpness(self, policy: Policy, params: PyTree) -> tuple[float, dict[str, Any]]:
+        """The sharpness that is best on valid, and the summary there."""
+        choices = [(s, self._judge(policy, params, "valid", s)[0]) for s in self._evaluation.sharpness]
+        return max(choices, key=lambda choice: float(choice[1]["mrr"]))
+
+    def _judge(
+        self, policy: Policy, params: PyTree, split: str, sharpness: float
+    ) -> tuple[dict[str, Any], OpenQueries, Ranked]:
+        queries = self.queries(split)
+        ranked = self._evaluator.rank(policy, params, queries, known_answers(self.dataset, split), sharpness)
+        summary = summarize(ranked, queries, len(self.dataset.queries[split]))
+        protocol = (
+            f"answers, filtered, beam {self._evaluation.beam_width}, logits × {sharpness:g}, expected rank of ties"
+        )
+        return summary | {"sharpness": sharpness, "protocol": protocol}, queries, ranked
+
+    def _line(self, queries: OpenQueries, ranked: Ranked, i: int) -> dict[str, Any]:
+        kb = self.dataset.kb
+        better, tied = int(ranked.better[i]), int(ranked.tied[i])
+        return {
+            "query": format_query(kb, open_atoms(OpenQueries(*(x[i : i + 1] for x in queries)))[0]),
+            "side": "tail" if queries.side[i] == TAIL else "head",
+            "answer": kb.constants[queries.answer[i] - 1],
+            "rank": better + 1 + tied / 2,
+            "better": better,
+            "tied": tied,
+            "ranked": int(ranked.candidates[i]),
+            "reciprocal_rank": float(ranked.reciprocal_rank[i]),
+            "probability": float(ranked.score[i]),
+            "unexplored": float(ranked.unexplored[i]),
+        }
+
+    def _proofs(self, policy: Policy, params: PyTree, queries: OpenQueries, sharpness: float) -> list[dict[str, Any]]:
+        """The most probable proofs of the first `PROOFS_KEPT` queries, in the form that a report draws."""
+        kb, kept = self.dataset.kb, OpenQueries(*(x[:PROOFS_KEPT] for x in queries))
+        proofs = []
+        for chunk in self._evaluator.chunks(kept):
+            opened = open_atoms(chunk)
+            found = self._evaluator.answers(policy, params, opened, sharpness, keep_trail=True)
+            for i, (atom, answer) in enumerate(zip(chunk.atoms, chunk.answer, strict=True)):
+                steps = self._derivation(tuple(opened[i]), found, i, int(answer))
+                proofs.append(
+                    {
+                        "query": kb.format_atom(atom),
+                        "label": True,
+                        "proved": steps is not None,
+                        "probability": float(found.probability[i, answer]),
+                        "steps": [step.to_dict() for step in steps or []],
+                    }
+                )
+        return proofs
+
+    def _derivation(self, query: Sequence[int], found: Answers, i: int, answer: int) -> list[Step] | None:
+        """The most probable derivation of an answer to the query at place `i` of `found`; None where none is kept."""
+        assert found.proofs is not None and found.onward is not None
+        masses = np.where(found.proofs.answer[:, i] == answer, found.proofs.log_mass[:, i], -np.inf)
+        depth, place = divmod(int(np.argmax(masses)), masses.shape[1])
+        if masses[depth, place] == -np.inf:
+            return None
+        actions: list[Any] = []
+        trail = found.proofs
+        for d in range(depth, -1, -1):
+            actions.append([x[d, i, place] for x in (trail.kind, trail.constants, trail.log_prob)])
+            place, trail = int(trail.parent[d, i, place]), found.onward
+        kinds, constants, log_probs = zip(*reversed(actions), strict=True)
+        return explain(self.dataset.kb, query, kinds, constants, log_probs, bound_first=True)

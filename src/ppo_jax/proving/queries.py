@@ -1,0 +1,46 @@
+"""Queries as people write them: an atom of which one argument may be a variable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ppo_jax.proving.knowledge_base import KnowledgeBase
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["format_query", "parse_query"]
+
+VARIABLE = "X"
+
+
+def parse_query(kb: KnowledgeBase, text: str, place: str = "query") -> tuple[int, int, int]:
+    """Read ``ancestorOf(ann, X)`` into ids, 0 for the variable; a ground atom has none.
+
+    A variable begins with a capital, `_` or `?`, and is no constant of the knowledge base.
+
+    Raises:
+        PPOJaxError: no binary atom, an unknown predicate or constant, or two variables; begins with `place`.
+    """
+    predicate, bracket, inside = text.strip().removesuffix(".").rstrip().partition("(")
+    names = [name.strip() for name in inside.removesuffix(")").split(",")]
+    variables = [i for i, name in enumerate(names) if _is_variable(name) and name not in kb.constant_ids]
+    if not bracket or len(names) != 2 or not variables:
+        return kb.parse_atom(text, place)
+    if len(variables) == 2:
+        raise PPOJaxError(f"{place}: {text!r} has two variables; write a constant for one of them")
+    (open_side,) = variables
+    known = names[1 - open_side]
+    atom = kb.parse_atom(f"{predicate}({known},{known})", place)
+    return (atom[0], 0, atom[2]) if open_side == 0 else (atom[0], atom[1], 0)
+
+
+def format_query(kb: KnowledgeBase, atom: Sequence[int] | np.ndarray) -> str:
+    """Write an atom with 0 for its variable, such as ``ancestorOf(ann,X)``."""
+    predicate, *terms = (int(term) for term in atom)
+    names = [kb.constants[term - 1] if term else VARIABLE for term in terms]
+    return f"{kb.predicates[predicate - 1]}({names[0]},{names[1]})"
+
+
+def _is_variable(name: str) -> bool:
+    return bool(name) and (name[0] in "_?" or name[0].isupper())
