@@ -66,7 +66,7 @@ def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
         "data": [
             *(Row(name, 1, COUNTRIES, {"env_id": f"Proof-{name}"}) for name in ("countries_s3", "countries_s3_full")),
             *(
-                Row(Path(f).name, 1, COUNTRIES, {"env_id": None, "dataset": str(Path(f).resolve())} | capped)
+                Row(Path(f).name, 1, COUNTRIES, {"env_id": None, "dataset": str(Path(f).resolve()), "mode": "verify"} | capped)
                 for f in folders
             ),
         ],

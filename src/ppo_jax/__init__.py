@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ppo_jax.ops.schedules import constant
     from ppo_jax.policies.export import export_policy
     from ppo_jax.policies.policy import Policy, load_policy
+    from ppo_jax.policies.prover import Prover, load_prover
     from ppo_jax.ppo import Trainer
     from ppo_jax.runs.experiment import build
     from ppo_jax.runs.runner import train
@@ -43,6 +44,7 @@ __all__ = [
     "Hyperparams",
     "PPOJaxError",
     "Policy",
+    "Prover",
     "Schedule",
     "Trainer",
     "__version__",
@@ -51,6 +53,7 @@ __all__ = [
     "export_policy",
     "load_config",
     "load_policy",
+    "load_prover",
     "train",
 ]
 
@@ -60,6 +63,7 @@ _NAMES_OF = {
     "runs.experiment": ("build",),
     "policies.export": ("export_policy",),
     "policies.policy": ("Policy", "load_policy"),
+    "policies.prover": ("Prover", "load_prover"),
     "ppo": ("Trainer",),
     "runs.runner": ("train",),
     "ops.schedules": ("constant",),

@@ -40,7 +40,7 @@ def workplace(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("workplace")
     data = write_data(folder / "data")
     (folder / "cartpole.toml").write_text(f'[task]\nenv_id = "CartPole-v1"\n{SETTINGS}')
-    task = f"[task]\ndataset = '{data}'\nmax_depth = 3\nmax_atoms = 3\ncorrupt = 'tail'\n"
+    task = f"[task]\ndataset = '{data}'\nmode = 'verify'\nmax_depth = 3\nmax_atoms = 3\ncorrupt = 'tail'\n"
     (folder / "places.toml").write_text(task + SETTINGS)
     return folder
 

@@ -104,7 +104,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     for name, settings in {
         "cartpole": {"env_id": "CartPole-v1"},
         "pendulum": {"env_id": "Pendulum-v1"},
-        "places": {"dataset": str(data), "env_id": None, "max_depth": 3, "max_atoms": 3},
+        "places": {"dataset": str(data), "env_id": None, "mode": "verify", "max_depth": 3, "max_atoms": 3},
         "mine": mine,
     }.items():
         found[name] = write_run(folder / name, config_of(**settings))

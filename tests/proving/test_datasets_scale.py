@@ -43,7 +43,7 @@ from ppo_jax.runs import experiment
 
 folder, cap = sys.argv[1], json.loads(sys.argv[2])
 config = Config(
-    TaskConfig(dataset=folder, max_atoms=4, max_successors=cap),
+    TaskConfig(dataset=folder, mode="verify", max_atoms=4, max_successors=cap),
     PPOConfig(n_envs=64, n_steps=128, n_epochs=4, batch_size=1024),
 )
 trainer = experiment.build(config).trainer
@@ -60,7 +60,7 @@ print(json.dumps({
 @pytest.fixture(scope="module", params=["umls", "family", pytest.param("wn18rr", marks=pytest.mark.slow)])
 def built(request: pytest.FixtureRequest, shared_data: Path) -> Experiment:
     config = Config(
-        TaskConfig(dataset=str(shared_data / request.param), max_atoms=4, max_successors=CAP),
+        TaskConfig(dataset=str(shared_data / request.param), mode="verify", max_atoms=4, max_successors=CAP),
         PPOConfig(n_envs=N_WALKERS, n_steps=8, n_epochs=1, batch_size=16, total_timesteps=32),
         NetworkConfig(hidden_sizes=(8,), embedding_size=8),
     )

@@ -264,7 +264,7 @@ def test_warnings_about_configuration_and_data_come_first(tmp_path, monkeypatch)
         "rules.txt": "r:1:near(X,Y), in(Y,Z) -> in(X,Z)\n",
     }.items():
         (tmp_path / "data" / name).write_text(text)
-    settings = {"env_id": None, "dataset": str(tmp_path / "data"), "batch_size": 64}
+    settings = {"env_id": None, "dataset": str(tmp_path / "data"), "mode": "verify", "batch_size": 64}
     warned = []
     monkeypatch.setattr(loop, "fit", Stop(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

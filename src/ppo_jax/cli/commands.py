@@ -17,6 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 
 from ppo_jax.cli.analyse import Compare, Diagnose, Report, Validate
+from ppo_jax.cli.answers import Ask, Scores
 from ppo_jax.cli.bench import Bench
 from ppo_jax.cli.data import Data, Envs, Keys
 from ppo_jax.cli.errors import explain
@@ -44,6 +45,8 @@ COMMANDS: dict[str, type[Command]] = {
     "tune": Tune,
     "eval": Evaluate,
     "prove": Prove,
+    "ask": Ask,
+    "scores": Scores,
     "play": Play,
     "export": Export,
     "diagnose": Diagnose,

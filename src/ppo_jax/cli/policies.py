@@ -69,11 +69,10 @@ class Prove:
 
     def run(self) -> int:
         use_caches()
-        from ppo_jax.policies.prove import prove
-        from ppo_jax.runs import runner
+        from ppo_jax.policies.prover import load_prover
 
-        experiment, params = runner.load(self.folder, assignments={"mask_end": True} if self.mask_end else {})
-        proof = prove(experiment, params, self.query)
+        prover = load_prover(self.folder, assignments={"mask_end": True} if self.mask_end else {})
+        proof = prover.prove(self.query)
         output(proof, self.json, show_proof)
         return 0 if proof["proved"] else 1
 

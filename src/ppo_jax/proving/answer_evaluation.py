@@ -87,7 +87,7 @@ class AnswerEvaluator:
         for chunk in self.chunks(queries):
             found = self.answers(policy, policy_params, open_atoms(chunk), sharpness)
             scores = np.where(found.probability > 0.0, found.probability, -np.inf)
-            own = found.probability[np.arange(len(scores)), chunk.answer]
+            own = np.asarray(found.probability[np.arange(len(scores)), chunk.answer])
             better, tied, candidates = answer_ranks(scores, chunk, known)
             seen = (np.asarray(x) for x in (found.unexplored, found.looked_at))
             parts.append(Ranked(better, tied, candidates, own, *seen))

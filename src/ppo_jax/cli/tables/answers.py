@@ -1,0 +1,50 @@
+"""Answers to open queries, as a table with the proof of each."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from ppo_jax.cli.console import make_console, make_table
+
+__all__ = ["show_answers", "write_csv"]
+
+Json = dict[str, Any]
+
+
+def show_answers(answered: list[Json]) -> None:
+    """For each query its answers: probability, whether a fact says so, and the rules and facts of the proof."""
+    console = make_console()
+    for i, one in enumerate(answered):
+        if i:
+            console.print()
+        console.print(Text(one["query"], "bold"))
+        if not one["answers"]:
+            console.print("no answer: no proof within the depth limit and the beam")
+        table = make_table(">", "answer", ">probability", "", "proof")
+        for rank, answer in enumerate(one["answers"], start=1):
+            mark = "known" if answer["known"] else ""
+            table.add_row(
+                str(rank), answer["answer"], f"{answer['probability']:.4f}", mark, Text(_proof(answer["steps"]), "dim")
+            )
+        if one["answers"]:
+            console.print(table)
+        console.print(Text(f"{one['unexplored']:.1%} of the probability was not followed", "dim"))
+
+
+def write_csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table as CSV."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(headers)
+    writer.writerows(rows)
+
+
+def _proof(steps: list[Json]) -> str:
+    """The facts that a proof rests on, and by which rules."""
+    rules = [step["action"].partition(":")[0] for step in steps if not step["action"].startswith("fact ")]
+    facts = [fact for step in steps for fact in step["facts"]]
+    return f"{', '.join(facts)}  by {', '.join(rules)}" if steps else "not kept by the beam"

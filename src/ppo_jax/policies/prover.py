@@ -1,0 +1,78 @@
+"""A trained policy that proves ground queries and answers open ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ppo_jax.proving.answer_task import AnswerTask
+from ppo_jax.proving.task import ProofTask
+from ppo_jax.results import look_up
+from ppo_jax.runs import files, runner
+from ppo_jax.runs.experiment import Experiment, PolicyParams
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["Prover", "load_prover"]
+
+
+@dataclass(frozen=True)
+class Prover:
+    """What a run learned of a knowledge graph, to be asked."""
+
+    experiment: Experiment
+    params: PolicyParams
+    sharpness: float = 1.0  # what the policy's logits are multiplied by in a ranking
+
+    def prove(self, query: str) -> dict[str, Any]:
+        """An attempt at a proof of a ground atom such as ``"locatedInCR(france,europe)"``, as JSON data.
+
+        Returns:
+            ``query``, ``proved``, ``stopped_by`` (what ended an attempt that is no proof, else None) and ``steps``,
+            each with ``action``, ``probability``, ``facts`` and ``resolvent``.
+
+        Raises:
+            PPOJaxError: a query the knowledge base cannot read.
+        """
+        task = self.experiment.task
+        assert isinstance(task, ProofTask | AnswerTask)
+        return task.prove(self.experiment.policy, self.params, query)
+
+    def ask(self, query: str, top: int = 10) -> dict[str, Any]:
+        """Ranked answers to a query with one variable such as ``"ancestorOf(ann, X)"``, as JSON data.
+
+        Args:
+            query: the variable begins with a capital, ``_`` or ``?``.
+            top: answers at most.
+
+        Returns:
+            ``query``; ``answers``, each with ``answer``, ``probability``, ``known`` (whether a training fact says so)
+            and ``steps``, its most probable proof; ``unexplored``, the probability that was not followed.
+
+        Raises:
+            PPOJaxError: a query the knowledge base cannot read, or a run that learned to verify ground queries.
+        """
+        task = self.experiment.task
+        if not isinstance(task, AnswerTask):
+            raise PPOJaxError(
+                "this run learned to verify ground queries; train one with `--set mode=answer` to ask it for answers"
+            )
+        return task.ask(self.experiment.policy, self.params, query, sharpness=self.sharpness, top=top)
+
+
+def load_prover(run: str | Path, which: str = "best", assignments: Any = ()) -> Prover:
+    """The prover of a run over a knowledge graph.
+
+    Args:
+        run: folder of a run.
+        which: the parameters ``"best"`` on valid, or the ``"last"`` ones.
+        assignments: settings of the evaluation other than the run's, such as ``["beam_width=256"]``.
+
+    Raises:
+        PPOJaxError: no run there, or one of another task.
+    """
+    experiment, params = runner.load(run, which, assignments)
+    if not isinstance(experiment.task, ProofTask | AnswerTask):
+        raise PPOJaxError(f"{experiment.config.task.env_id}: no proof task, there is nothing to prove")
+    chosen = look_up(files.read_summary(Path(run)), "test", "answers", "sharpness")
+    return Prover(experiment, params, 1.0 if chosen is None else float(chosen))
