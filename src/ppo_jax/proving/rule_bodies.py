@@ -16,7 +16,7 @@ from scipy import sparse
 
 from ppo_jax.proving.knowledge_base import Atom, KnowledgeBase, Rule
 
-__all__ = ["Path", "Relations", "as_path", "body_rows", "expand", "relation_matrices", "walk", "without_own"]
+__all__ = ["Path", "Relations", "as_path", "body_rows", "expand", "ranges", "relation_matrices", "walk", "without_own"]
 
 Matrix = Any
 """A CSR matrix."""
@@ -152,7 +152,7 @@ def expand(left: Matrix, right: Matrix) -> tuple[np.ndarray, np.ndarray, np.ndar
     """All products of an entry (i, k) of `left` with an entry (k, j) of `right`: i, j and the product, [M] each."""
     left = left.tocoo()
     lengths = np.diff(right.indptr)[left.col]
-    entries = _ranges(right.indptr[left.col], lengths)
+    entries = ranges(right.indptr[left.col], lengths)
     return (
         np.repeat(left.row, lengths).astype(np.int64),
         right.indices[entries].astype(np.int64),
@@ -242,7 +242,7 @@ def _extend(matches: _Matches, atom: Atom, relations: Relations, limit: int | No
         bound, free = (known[1], left) if inverse else (known[0], right)
         lengths = np.diff(matrix.indptr)[bound]
         if limit is None or lengths.sum() <= limit:
-            entries = _ranges(matrix.indptr[bound], lengths)
+            entries = ranges(matrix.indptr[bound], lengths)
         values, weights = {free: matrix.indices}, matrix.data
     if limit is not None and lengths.sum() > limit:
         raise _TooManyError
@@ -266,6 +266,6 @@ def _best(matches: _Matches, variables: Sequence[int], size: int) -> _Matches:
     return _Matches(matches.row[chosen], {name: matches.terms[name][chosen] for name in variables}, weight)
 
 
-def _ranges(begin: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def ranges(begin: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The integers begin, begin + 1, ... of each range, one after the other."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths - begin, lengths)
