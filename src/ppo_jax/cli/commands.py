@@ -22,6 +22,7 @@ from ppo_jax.cli.bench import Bench
 from ppo_jax.cli.data import Data, Envs, Keys
 from ppo_jax.cli.errors import explain
 from ppo_jax.cli.policies import Evaluate, Export, Play, Prove
+from ppo_jax.cli.rules import Mine
 from ppo_jax.cli.sweep import Extract, Sweep, Tune
 from ppo_jax.cli.train import Resume, Train
 from ppo_jax.config.suggestions import nearest
@@ -56,6 +57,7 @@ COMMANDS: dict[str, type[Command]] = {
     "bench": Bench,
     "envs": Envs,
     "data": Data,
+    "rules mine": Mine,
     "config": Keys,
 }
 

@@ -1,0 +1,77 @@
+"""The commands about rules: mining them from the facts of a data set."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from ppo_jax.cli.arguments import DataName, Switch
+from ppo_jax.cli.console import output
+from ppo_jax.cli.tables.rules import show_mined
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["Mine"]
+
+
+@dataclass(frozen=True)
+class Mine:
+    """Mine rules from the training facts of a data set; valid and test are not looked at."""
+
+    name: DataName
+    """A folder with train.txt, or the name of a built-in data set."""
+    out: Annotated[Path | None, arg(name="output", metavar="FILE", help_behavior_hint="")] = None
+    """Where the rules are written; a file that is there is not replaced."""
+    max_length: int = 3
+    """Most atoms of a path, 1 to 3."""
+    min_support: int = 2
+    """Fewest facts that a rule derives."""
+    min_confidence: float = 0.01
+    """Least confidence: facts derived / (atoms derived + 5)."""
+    max_rules: int = 100_000
+    """Most rules in all."""
+    max_rules_per_head: int = 500
+    """Most rules of a head, of paths and of rules with constants each."""
+    constants: Annotated[bool, arg(name="with-constants")] = True
+    """Whether to mine rules with constants too."""
+    seed: int = 0
+    """Of the samples that are taken of what is too much."""
+    json: Switch = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from ppo_jax.proving import datasets, mining
+        from ppo_jax.proving.rule_files import format_rules
+
+        limits = mining.Limits(
+            max_length=self.max_length,
+            constants=self.constants,
+            min_support=self.min_support,
+            min_confidence=self.min_confidence,
+            max_rules=self.max_rules,
+            max_rules_per_head=self.max_rules_per_head,
+            seed=self.seed,
+        )
+        if self.out is not None and self.out.exists():
+            raise PPOJaxError(f"{self.out} is there already; name another file or remove it")
+        kb = datasets.load(self.name).kb
+        mined = mining.mine(kb, limits, _progress)
+        if self.out is not None:
+            rules = (one.rule for one in mined.rules)
+            try:
+                self.out.write_text(format_rules(rules, kb))
+            except OSError as error:
+                raise PPOJaxError(f"cannot write the rules to {self.out}: {error.strerror}") from error
+        found = mining.describe(mined, kb)
+        output({**found, "file": None if self.out is None else str(self.out)}, self.json, show_mined)
+        return 0
+
+
+def _progress(stage: str, done: int, total: int) -> None:
+    """One line that is written over while somebody watches."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{stage}: {done} of {total}    ", end=end, file=sys.stderr, flush=True)
