@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from ppo_jax.proving.answering import AnswerEnv, AnswerParams
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.open_queries import TAIL, KnownAnswers, OpenQueries, answer_ranks
 
-__all__ = ["AnswerEvaluator", "Ranked", "open_atoms", "summarize"]
+__all__ = ["AnswerEvaluator", "Ranked", "Scorer", "open_atoms", "rank_by", "split", "summarize"]
 
 PyTree = Any
 TABLE = 2**27  # bytes of the probabilities of all constants in one call
@@ -74,10 +74,7 @@ class AnswerEvaluator:
 
     def chunks(self, queries: OpenQueries) -> list[OpenQueries]:
         """The queries, as many at a time as one call takes."""
-        n = len(queries.known)
-        return [
-            OpenQueries(*(x[begin : begin + self._at_once] for x in queries)) for begin in range(0, n, self._at_once)
-        ]
+        return split(queries, self._at_once)
 
     def rank(
         self, policy: Policy, policy_params: PyTree, queries: OpenQueries, known: KnownAnswers, sharpness: float = 1.0
@@ -92,6 +89,32 @@ class AnswerEvaluator:
             seen = (np.asarray(x) for x in (found.unexplored, found.looked_at))
             parts.append(Ranked(better, tied, candidates, own, *seen))
         return Ranked(*(np.concatenate(x) for x in zip(*parts, strict=True)))
+
+
+class Scorer(Protocol):
+    """Scores constants as answers without a policy."""
+
+    def scores(self, queries: OpenQueries) -> np.ndarray:
+        """[Q, n_constants + 1], more for a better answer; 0 or -inf where nothing speaks for a constant."""
+        ...
+
+
+def rank_by(scorer: Scorer, queries: OpenQueries, known: KnownAnswers, at_once: int = 256) -> Ranked:
+    """Rank answers by a scorer, `at_once` queries at a time."""
+    parts = []
+    for chunk in split(queries, at_once):
+        scores = scorer.scores(chunk)
+        own = scores[np.arange(len(scores)), chunk.answer]
+        nothing = np.zeros(len(scores))
+        ranks = answer_ranks(np.where(scores == 0.0, -np.inf, scores), chunk, known)
+        parts.append(Ranked(*ranks, own, nothing, nothing))
+    return Ranked(*(np.concatenate(x) for x in zip(*parts, strict=True)))
+
+
+def split(queries: OpenQueries, at_once: int) -> list[OpenQueries]:
+    """The queries, `at_once` in a part."""
+    n = len(queries.known)
+    return [OpenQueries(*(x[begin : begin + at_once] for x in queries)) for begin in range(0, n, at_once)]
 
 
 def open_atoms(queries: OpenQueries) -> np.ndarray:

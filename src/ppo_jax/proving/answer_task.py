@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ppo_jax.config.schema import EvaluationConfig
-from ppo_jax.proving.answer_evaluation import AnswerEvaluator, Ranked, open_atoms, summarize
+from ppo_jax.proving.answer_evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, summarize
 from ppo_jax.proving.answer_search import Answers
 from ppo_jax.proving.answering import AnswerEnv
 from ppo_jax.proving.derivations import Policy
@@ -17,6 +18,7 @@ from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
 from ppo_jax.proving.queries import format_query, parse_query
 from ppo_jax.proving.results import ANSWERS, AnswerResults
+from ppo_jax.proving.rule_scores import RuleScores
 from ppo_jax.results import Judged, Played
 
 __all__ = ["AnswerTask"]
@@ -93,7 +95,7 @@ class AnswerTask(GraphTask):
         }
 
     def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
-        """What no learning reaches on test: untrained networks and the uniform policy."""
+        """What no learning reaches on test: untrained networks, the uniform policy, rules by their confidence."""
         n = min(self._evaluation.untrained_networks, UNTRAINED)
         networks = [untrained(UNTRAINED_SEED + i) for i in range(max(n, 1))]
         # With its logits multiplied by 0 any network is the uniform policy.
@@ -106,6 +108,7 @@ class AnswerTask(GraphTask):
                 if key != "mrr_interval"
             }
             baselines[f"untrained (×{n})"] = {ANSWERS: mean | {"mrr_each": [one["mrr"] for one in each]}}
+        baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "test", f"rules, depth {self._rule_depth}")}
         return baselines
 
     def ask(
@@ -189,6 +192,23 @@ class AnswerTask(GraphTask):
             f"answers, filtered, beam {self._evaluation.beam_width}, logits × {sharpness:g}, expected rank of ties"
         )
         return summary | {"sharpness": sharpness, "protocol": protocol}, queries, ranked
+
+    def _judge_by(self, scorer: Scorer, split: str, name: str) -> dict[str, Any]:
+        queries = self.queries(split)
+        ranked = rank_by(scorer, queries, known_answers(self.dataset, split))
+        summary = summarize(ranked, queries, len(self.dataset.queries[split]))
+        return summary | {"unexplored_mass": None, "looked_at": None, "protocol": f"answers, filtered, {name}"}
+
+    @cached_property
+    def _rules(self) -> RuleScores:
+        """Forward chaining to the depth that the environment's proofs have."""
+        return RuleScores(self.dataset.kb, self._rule_depth)
+
+    @property
+    def _rule_depth(self) -> int:
+        """Rules above each other that the depth limit lets a proof have, one or two: a deeper chain is dear."""
+        longest = max((len(rule.body) for rule in self.dataset.kb.rules), default=1)
+        return 1 if self.env.max_depth <= 1 + longest else 2
 
     def _line(self, queries: OpenQueries, ranked: Ranked, i: int) -> dict[str, Any]:
         kb = self.dataset.kb

@@ -119,9 +119,9 @@ def mine(kb: KnowledgeBase, limits: Limits | None = None, progress: Progress | N
     rules: list[list[MinedRule]] = []
     for head in heads:
         best = sorted(found[head], key=lambda one: (*_order(one[0], limits), len(one[1]), one[1]))
-        rules.append([
-            MinedRule(_path_rule(head, body, loops), count) for count, body in best[: limits.max_rules_per_head]
-        ])
+        rules.append(
+            [MinedRule(_path_rule(head, body, loops), count) for count, body in best[: limits.max_rules_per_head]]
+        )
     n_candidates = sum(map(len, wanted.values()))
     if limits.constants:
         features = _Features(facts, relations.size, limits)

@@ -100,9 +100,11 @@ class AnswerResults(Results):
         summary = next(iter(rows.values())).get(ANSWERS, {})
         asked, there_are = summary.get("n_queries"), summary.get("of_queries")
         of = f"all {asked:,}" if asked == there_are else f"{asked:,} of {there_are:,}"
+        unexplored = summary.get("unexplored_mass")
+        left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
         return [
             f"{summary['protocol']}; {of} queries, each with head and tail open, among "
-            f"{summary['candidates']:,.0f} candidates; {summary['unexplored_mass']:.1%} of the probability unexplored"
+            f"{summary['candidates']:,.0f} candidates{left}"
         ]
 
     def data_note(self, data: Json) -> str | None:

@@ -30,12 +30,12 @@ class RuleCount(NamedTuple):
 
     @property
     def confidence(self) -> float:
-        """hits / (pairs + 5)."""
+        """Hits / (pairs + 5)."""
         return self.hits / (self.pairs + UNSEEN)
 
     @property
     def standard_confidence(self) -> float:
-        """hits / pairs."""
+        """Hits / pairs."""
         return self.hits / self.pairs if self.pairs else 0.0
 
 

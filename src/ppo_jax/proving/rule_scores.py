@@ -83,9 +83,7 @@ class RuleScores:
                     scores[asked[part]] = self._rows(int(predicate), rows, side)[place[part] - begin].toarray()
         return scores
 
-    def derivations(
-        self, predicate: int, rows: np.ndarray, side: int
-    ) -> Iterator[tuple[Rule | None, Matrix]]:
+    def derivations(self, predicate: int, rows: np.ndarray, side: int) -> Iterator[tuple[Rule | None, Matrix]]:
         """What each rule derives for `rows` [R] as the known constants: the rule and its weights [R, n_constants + 1].
 
         The rules with a constant in the head come as one matrix, without a rule, already combined: of −log(1 − weight)
@@ -230,4 +228,3 @@ def _points_to_constant(rule: Rule) -> int | None:
 def _constant_rules(rules: list[Rule], side: int, size: int) -> _ConstantRules | None:
     chosen = [rule for rule in rules if _points_to_constant(rule) == side]
     return _ConstantRules(chosen, side, size) if chosen else None
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,7 @@ from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_pr
 from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
+from ppo_jax.proving.rule_confidence import with_counted_confidence
 from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.proving.task_id import PREFIX, names_data_set
 from ppo_jax.results import Judged, Played
@@ -195,8 +197,9 @@ def make(config: Config) -> ProofTask | AnswerTask:
     name = task.dataset or (task.env_id or "").removeprefix(PREFIX)
     observe_successors = config.network.network not in (DEFAULT_NETWORK, "auto")
     if config.answers:
+        data = datasets.load(name, rules=task.rules)
         env = answering.make(
-            datasets.load(name, rules=task.rules),
+            replace(data, kb=with_counted_confidence(data.kb)),
             max_atoms=task.max_atoms,
             max_successors=task.max_successors or answering.MAX_SUCCESSORS,
             max_depth=task.max_depth or answering.MAX_DEPTH,
