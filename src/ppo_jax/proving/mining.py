@@ -124,7 +124,7 @@ def mine(kb: KnowledgeBase, limits: Limits | None = None, progress: Progress | N
         )
     n_candidates = sum(map(len, wanted.values()))
     if limits.constants:
-        features = _Features(facts, relations.size, limits)
+        features = _Features(kb.facts, relations.size, limits)
         for done, head in enumerate(heads):
             progress("constants", done, len(heads))
             mined, counted = features.rules(head)
@@ -300,12 +300,15 @@ class _Features:
         found: list[tuple[Any, ...]] = []
         counted = 0
         for place in (0, 1):  # of X in the head
-            atoms = self.facts[self.facts[:, 0] == head]
+            atoms = self.facts[(self.facts[:, 0] == head) & (self.facts[:, 1] != self.facts[:, 2])]
             members = (np.ones(len(atoms)), (atoms[:, 1 + place], atoms[:, 2 - place]))
             support = (self.has_feature @ sparse.csr_matrix(members, shape=(self.size, self.size))).tocoo()
             keep = support.data >= limits.min_support
             feature, constant, hits = support.row[keep], support.col[keep], support.data[keep]
-            key, pairs = self.keys[feature], self.pairs[feature]
+            key = self.keys[feature]
+            pairs = self.pairs[feature]
+            if len(feature):  # the constant is no answer to itself
+                pairs = pairs - np.asarray(self.has_feature[feature, constant]).ravel()
             itself = (key // self.size == head * 2 + place) & np.isin(key % self.size, 0) | (
                 key == (head * 2 + place) * self.size + constant
             )

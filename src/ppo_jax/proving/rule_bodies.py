@@ -227,6 +227,8 @@ def _extend(matches: _Matches, atom: Atom, relations: Relations, limit: int | No
     predicate, left, right = atom
     known = matches.of(left), matches.of(right)
     if known[0] is not None and known[1] is not None:
+        if not len(matches.row):  # SciPy would give a matrix for no entries
+            return matches
         weight = np.asarray(relations.matrix(predicate)[known[0], known[1]]).ravel()
         found = matches._replace(weight=matches.weight * weight)
         return found.take(np.flatnonzero(weight))

@@ -1,0 +1,148 @@
+"""Mined rules against every path tried in plain Python, and what a data set's queries must not change."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppo_jax.cli import main
+from ppo_jax.proving import datasets
+from ppo_jax.proving.knowledge_base import KnowledgeBase, parse
+from ppo_jax.proving.mining import Limits, mine
+from ppo_jax.proving.rule_bodies import relation_matrices
+from ppo_jax.proving.rule_confidence import count_rule
+from ppo_jax.proving.rule_files import format_rules
+from ppo_jax.types import PPOJaxError
+
+EVERYTHING = Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6)
+
+
+def graph(seed: int, n_facts: int = 40, n_constants: int = 9, n_predicates: int = 3) -> KnowledgeBase:
+    rng = np.random.default_rng(seed)
+    facts = {(int(p), int(a), int(b)) for p, a, b in rng.integers(0, (n_predicates, n_constants, n_constants), (n_facts, 3))}
+    return parse("\n".join(f"p{p}(c{a},c{b})." for p, a, b in sorted(facts)))
+
+
+def paths_by_trying(kb: KnowledgeBase) -> dict[tuple[int, tuple[int, ...]], tuple[int, int]]:
+    """Hits and pairs of every head and body that has a hit: all sequences of up to four different constants."""
+    edges: dict[tuple[int, int], list[int]] = {}
+    for p, a, b in kb.facts.tolist():
+        edges.setdefault((a, b), []).append(p)
+        edges.setdefault((b, a), []).append(-p)
+    pairs: dict[tuple[int, ...], set[tuple[int, int]]] = {}
+    for length in (2, 3, 4):
+        for places in itertools.permutations(range(1, len(kb.constants) + 1), length):
+            for body in itertools.product(*(edges.get(pair, []) for pair in itertools.pairwise(places))):
+                pairs.setdefault(body, set()).add((places[0], places[-1]))
+    found = {}
+    for head in range(1, len(kb.predicates) + 1):
+        facts = {(a, b) for p, a, b in kb.facts.tolist() if p == head and a != b}
+        for body, derived in pairs.items():
+            if body != (head,) and derived & facts:
+                found[head, body] = len(derived & facts), len(derived)
+    return found
+
+
+def steps(rule: object) -> tuple[int, tuple[int, ...]]:
+    body, here = [], -1
+    for p, left, right in rule.body:
+        body.append(p if left == here else -p)
+        here = right if left == here else left
+    return rule.head[0], tuple(body)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_path_is_found_and_counted(seed: int) -> None:
+    kb = graph(seed)
+    mined = mine(kb, Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6, constants=False))
+    assert {steps(one.rule): (one.count.hits, one.count.pairs) for one in mined.rules} == paths_by_trying(kb)
+    assert mined.sampled == (0, 0, 0)
+
+
+def test_the_counts_are_those_of_the_rules_as_they_stand() -> None:
+    kb = graph(2, n_facts=30)
+    relations = relation_matrices(kb)
+    mined = mine(kb, EVERYTHING).rules
+    assert any(one.rule.head[2] > 0 for one in mined) and any(one.rule.head[1] > 0 for one in mined)
+    for one in mined:
+        count = count_rule(one.rule, relations)
+        assert (one.count.hits, one.count.pairs) == count
+        assert one.rule.confidence == pytest.approx(one.count.confidence)
+
+
+def test_rules_with_constants() -> None:
+    facts = "".join(f"lives(p{i},paris).\nspeaks(p{i},french).\n" for i in range(6)) + "lives(q,rome).\nspeaks(q,french).\n"
+    kb = parse(facts)
+    written = {kb.format_rule(one.rule): one.count for one in mine(kb, EVERYTHING).rules}
+    assert written["speaks(X,french) :- lives(X,paris)"] == (6, 6)
+    assert written["lives(X,paris) :- speaks(X,french)"] == (6, 7)
+    assert written["speaks(X,french) :- lives(X,Y)"] == (7, 7)
+    assert "speaks(X,french) :- speaks(X,french)" not in written and "speaks(X,french) :- speaks(X,Y)" not in written
+
+
+def test_limits() -> None:
+    kb = graph(3)
+    mined = mine(kb, Limits(min_support=2, min_confidence=0.1, max_rules_per_head=4, max_rules=9, max_length=2))
+    assert len(mined.rules) == 9
+    assert all(one.count.hits >= 2 and one.rule.confidence >= 0.1 and len(one.rule.body) <= 2 for one in mined.rules)
+    with pytest.raises(PPOJaxError, match="1 to 3"):
+        Limits(max_length=4)
+    with pytest.raises(PPOJaxError, match="at least 1"):
+        Limits(max_rules=0)
+
+
+def test_samples_are_stated_and_the_same_each_time() -> None:
+    kb = graph(4, n_facts=120)
+    limits = Limits(facts_per_head=10, neighbours=5, max_products=20, min_support=1)
+    first, again = mine(kb, limits), mine(kb, limits)
+    assert first == again
+    assert min(first.sampled) > 0
+    assert mine(kb, Limits(**{**vars(limits), "seed": 1})).rules != first.rules
+
+
+def test_progress_can_end_it() -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mine(graph(0), progress=stop)
+
+
+def test_valid_and_test_change_nothing() -> None:
+    files = datasets.build_countries("countries_s3")
+    one = datasets.from_files("one", files)
+    valid = "".join(f"{line}\n" for line in files["valid.txt"].splitlines()[:3])
+    other = datasets.from_files("other", {**files, "valid.txt": valid, "test.txt": files["valid.txt"]})
+    assert len(other.queries["test"]) and not np.array_equal(one.queries["test"], other.queries["test"])
+    if np.array_equal(one.kb.facts, other.kb.facts):  # the loader takes queries out of the facts
+        assert mine(one.kb).rules == mine(other.kb).rules
+
+
+def test_written_rules_read_back(tmp_path: Path) -> None:
+    kb = graph(5)
+    mined = mine(kb, Limits(max_length=1, min_support=1))
+    text = format_rules([one.rule for one in mined.rules], kb)
+    facts = "".join(f"{kb.format_atom(fact)}.\n" for fact in kb.facts)
+    read = parse(facts + "\n".join(line for line in text.splitlines() if "!=" not in line))
+    kept = [one.rule for one in mined.rules if not one.rule.different]
+    assert kept and [(rule.name, rule.head, rule.body) for rule in read.rules] == [(r.name, r.head, r.body) for r in kept]
+
+
+def test_odd_names_are_quoted() -> None:
+    kb = parse("b c\tis a\tX\nX\tis a\tb c\nd'e\tis a\tX\nX\tis a\td'e\n")
+    mined = mine(kb, Limits(min_support=1))
+    text = format_rules([one.rule for one in mined.rules], kb)
+    assert "'is a'(Y,X_) -> 'is a'(X_,Y)" in text
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mined.txt"
+    assert main(["rules", "mine", "countries_s3", "--output", str(file), "--max-length", "2"]) == 0
+    assert "paths of 2 atoms" in capsys.readouterr().out
+    assert file.read_text().startswith("m1:")
+    for arguments in (["countries_s3", "--output", str(file)], ["nowhere"], ["countries_s3", "--max-length", "0"]):
+        assert main(["rules", "mine", *arguments]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
