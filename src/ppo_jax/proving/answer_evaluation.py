@@ -43,7 +43,7 @@ class AnswerEvaluator:
     def __init__(self, env: AnswerEnv, params: AnswerParams, beam_width: int) -> None:
         self.env, self.params, self.beam_width = env, params, beam_width
         table = TABLE // (4 * (env.sizes.n_constants + 1))
-        self._at_once = int(max(1, min(STATES // beam_width, table)))
+        self.at_once = int(max(1, min(STATES // beam_width, table)))
 
     def answers(
         self,
@@ -56,7 +56,7 @@ class AnswerEvaluator:
     ) -> Answers:
         """Answers to at most `at_once` queries [n, 3], 0 for the variable, as arrays of numpy."""
         n = len(queries)
-        padded = queries[np.minimum(np.arange(self._at_once), n - 1)]
+        padded = queries[np.minimum(np.arange(self.at_once), n - 1)]
         found = search(
             self.env,
             self.params,
@@ -72,9 +72,15 @@ class AnswerEvaluator:
         trails = [None if x is None else jax.tree.map(lambda a: a[:, :n], x) for x in (found.proofs, found.onward)]
         return Answers(found.probability[:n], found.unexplored[:n], found.looked_at[:n], *trails)
 
+    def probabilities(
+        self, policy: Policy, policy_params: PyTree, queries: OpenQueries, *, sharpness: float
+    ) -> np.ndarray:
+        """The probability [n, n_constants + 1] of each answer to at most `at_once` queries."""
+        return np.asarray(self.answers(policy, policy_params, open_atoms(queries), sharpness).probability)
+
     def chunks(self, queries: OpenQueries) -> list[OpenQueries]:
         """The queries, as many at a time as one call takes."""
-        return split(queries, self._at_once)
+        return split(queries, self.at_once)
 
     def rank(
         self, policy: Policy, policy_params: PyTree, queries: OpenQueries, known: KnownAnswers, sharpness: float = 1.0

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ppo_jax.config.schema import EvaluationConfig
-from ppo_jax.proving.answer_evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, summarize
+from ppo_jax.proving.answer_evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, split, summarize
 from ppo_jax.proving.answer_search import Answers
 from ppo_jax.proving.answering import AnswerEnv
+from ppo_jax.proving.combination import choose_weights, combine, log_scale
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.explanation import Step, explain
 from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
 from ppo_jax.proving.queries import format_query, parse_query
-from ppo_jax.proving.results import ANSWERS, AnswerResults
+from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults
 from ppo_jax.proving.rule_scores import RuleScores
 from ppo_jax.results import Judged, Played
 
 __all__ = ["AnswerTask"]
 
 PyTree = Any
+Source = Callable[[OpenQueries], np.ndarray]  # scores [Q, n_constants + 1]
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
+WEIGHING = 2**29  # bytes of scores on valid by which weights are chosen; of more queries the first are taken
 UNTRAINED = 3  # networks, at most: rankings differ little between them
 PROOFS_KEPT = 200  # lines of ``queries.jsonl`` that hold a proof
+
+
+class Combined(NamedTuple):
+    """A scorer that is the weighted sum of several."""
+
+    sources: dict[str, Source]
+    weights: dict[str, float]
+
+    def scores(self, queries: OpenQueries) -> np.ndarray:
+        """[Q, n_constants + 1]."""
+        return combine(_logs(self.sources, queries, len(queries.known)), self.weights)
 
 
 class AnswerTask(GraphTask):
@@ -35,7 +49,7 @@ class AnswerTask(GraphTask):
     results = AnswerResults()
     action_meaning = "index into action_mask: the successor to move to"
 
-    def __init__(self, env: AnswerEnv, evaluation: EvaluationConfig) -> None:
+    def __init__(self, env: AnswerEnv, evaluation: EvaluationConfig, prior: Scorer | None = None) -> None:
         """`env` gives the data set, `evaluation` the beam width, how flat a policy is made, and how many queries.
 
         Raises:
@@ -47,7 +61,7 @@ class AnswerTask(GraphTask):
         confidences = [rule.confidence for rule in self.dataset.kb.rules if rule.confidence is not None]
         if len(confidences) == len(self.dataset.kb.rules):
             self.confidences = tuple(confidences)
-        self._evaluation = evaluation
+        self._evaluation, self.prior = evaluation, prior
         self._evaluator = AnswerEvaluator(env, self.env_params, evaluation.beam_width)
 
     def queries(self, split: str) -> OpenQueries:
@@ -72,10 +86,14 @@ class AnswerTask(GraphTask):
         """The result on test, and ``queries.jsonl`` with a line for each query."""
         sharpness, _ = self._choose_sharpness(policy, params)
         summary, queries, ranked = self._judge(policy, params, "test", sharpness)
+        proofs = partial(self._evaluator.probabilities, policy, params, sharpness=sharpness)
+        combined, ranked_combined = self._combine({"proofs": proofs, **self._sources})
         lines = [self._line(queries, ranked, i) for i in range(len(queries.known))]
+        for i, line in enumerate(lines):
+            line["combined_rank"] = float(ranked_combined.better[i] + 1 + ranked_combined.tied[i] / 2)
         for line, proof in zip(lines, self._proofs(policy, params, queries, sharpness), strict=False):
             line["candidates"] = [proof]
-        return Judged({ANSWERS: summary}, {"queries.jsonl": lines})
+        return Judged({ANSWERS: summary, COMBINED: combined}, {"queries.jsonl": lines})
 
     def data_summary(self) -> dict[str, Any]:
         """Counts of the data."""
@@ -95,7 +113,11 @@ class AnswerTask(GraphTask):
         }
 
     def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
-        """What no learning reaches on test: untrained networks, the uniform policy, rules by their confidence."""
+        """What no policy that learns reaches on test.
+
+        Untrained networks, the uniform policy, rules by their confidence, and where there is one the prior alone and
+        combined with the rules.
+        """
         n = min(self._evaluation.untrained_networks, UNTRAINED)
         networks = [untrained(UNTRAINED_SEED + i) for i in range(max(n, 1))]
         # With its logits multiplied by 0 any network is the uniform policy.
@@ -109,6 +131,9 @@ class AnswerTask(GraphTask):
             }
             baselines[f"untrained (×{n})"] = {ANSWERS: mean | {"mrr_each": [one["mrr"] for one in each]}}
         baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "test", f"rules, depth {self._rule_depth}")}
+        if self.prior is not None:
+            baselines["prior"] = {ANSWERS: self._judge_by(self.prior, "test", "prior")}
+            baselines["rules and prior"] = {ANSWERS: self._combine(self._sources)[0]}
         return baselines
 
     def ask(
@@ -193,6 +218,31 @@ class AnswerTask(GraphTask):
         )
         return summary | {"sharpness": sharpness, "protocol": protocol}, queries, ranked
 
+    @property
+    def _sources(self) -> dict[str, Source]:
+        """What is combined with the proofs of a policy."""
+        prior = {} if self.prior is None else {"prior": self.prior.scores}
+        return {"rules": self._rules.scores, **prior}
+
+    def _combine(self, sources: dict[str, Source]) -> tuple[dict[str, Any], Ranked]:
+        """The ranking on test by the weighted sum of sources; their weights are chosen on valid."""
+        n_constants = self.env.sizes.n_constants
+        room = WEIGHING // (4 * len(sources) * (n_constants + 1))
+        valid = OpenQueries(*(x[: 2 * max(room // 2, 1)] for x in self.queries("valid")))
+        known = known_answers(self.dataset, "valid")
+        weights, _ = choose_weights(_logs(sources, valid, self._evaluator.at_once), valid, known)
+        queries = self.queries("test")
+        scorer = Combined(sources, weights)
+        ranked = rank_by(scorer, queries, known_answers(self.dataset, "test"), self._evaluator.at_once)
+        summary = summarize(ranked, queries, len(self.dataset.queries["test"]))
+        how = " + ".join(f"{weight:g} {source}" for source, weight in weights.items())
+        return summary | {
+            "unexplored_mass": None,
+            "looked_at": None,
+            "weights": weights,
+            "protocol": f"answers, filtered, {how}, expected rank of ties",
+        }, ranked
+
     def _judge_by(self, scorer: Scorer, split: str, name: str) -> dict[str, Any]:
         queries = self.queries(split)
         ranked = rank_by(scorer, queries, known_answers(self.dataset, split))
@@ -260,3 +310,12 @@ class AnswerTask(GraphTask):
             place, trail = int(trail.parent[d, i, place]), found.onward
         kinds, constants, log_probs = zip(*reversed(actions), strict=True)
         return explain(self.dataset.kb, query, kinds, constants, log_probs, bound_first=True)
+
+
+def _logs(sources: dict[str, Source], queries: OpenQueries, at_once: int) -> dict[str, np.ndarray]:
+    """What each source says of the queries, `at_once` of them at a time, on the scale of a log-probability."""
+    parts = split(queries, at_once)
+    return {
+        name: np.concatenate([log_scale(name, source(part)).astype(np.float32) for part in parts])
+        for name, source in sources.items()
+    }

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 from ppo_jax.results import Path, Results, Table, number
 
-__all__ = ["ANSWERS", "PROTOCOLS", "AnswerResults", "ProofResults", "given_up", "provable"]
+__all__ = ["ANSWERS", "COMBINED", "PROTOCOLS", "AnswerResults", "ProofResults", "given_up", "provable"]
 
 Json = Mapping[str, Any]
 PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/evaluation.md)
 ANSWERS = "answers"  # the protocol of open queries
+COMBINED = "combined"  # the same, by the policy's proofs together with rules and a prior
 GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")
 GREEDY_KEYS = ("hits@1", "hits@3", "proved_positive", "proved_negative")
 MARGINAL_COLUMNS = ("marginal\nMRR", "\nAUC-PR")
@@ -85,6 +86,22 @@ class AnswerResults(Results):
     def baseline_rows(self, baselines: Json) -> dict[str, Json]:
         """Each baseline, by its name."""
         return {name.replace("_", " "): result for name, result in baselines.items()}
+
+    def rows(self, summary: Json) -> dict[str, Json]:
+        """The policy alone, then combined with rules and prior, then the baselines."""
+        rows = super().rows(summary)
+        if combined := summary["test"].get(COMBINED):
+            first, *others = rows.items()
+            rows = dict([first, ("combined", {ANSWERS: combined}), *others])
+        return rows
+
+    def verdict(self, test: Json, baselines: Json) -> str:
+        """Which baselines the policy alone and its combination do not beat."""
+        alone = super().verdict(test, baselines)
+        if COMBINED not in test:
+            return alone
+        combined = super().verdict({ANSWERS: test[COMBINED]}, baselines)
+        return f"The policy alone: {alone[0].lower()}{alone[1:]} Combined: {combined[0].lower()}{combined[1:]}"
 
     def table(self, rows: Mapping[str, Json]) -> Table:
         """Ranks, the share of answers found, and how many resolvents a query takes."""
