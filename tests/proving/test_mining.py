@@ -22,7 +22,9 @@ EVERYTHING = Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6)
 
 def graph(seed: int, n_facts: int = 40, n_constants: int = 9, n_predicates: int = 3) -> KnowledgeBase:
     rng = np.random.default_rng(seed)
-    facts = {(int(p), int(a), int(b)) for p, a, b in rng.integers(0, (n_predicates, n_constants, n_constants), (n_facts, 3))}
+    facts = {
+        (int(p), int(a), int(b)) for p, a, b in rng.integers(0, (n_predicates, n_constants, n_constants), (n_facts, 3))
+    }
     return parse("\n".join(f"p{p}(c{a},c{b})." for p, a, b in sorted(facts)))
 
 
@@ -74,7 +76,9 @@ def test_the_counts_are_those_of_the_rules_as_they_stand() -> None:
 
 
 def test_rules_with_constants() -> None:
-    facts = "".join(f"lives(p{i},paris).\nspeaks(p{i},french).\n" for i in range(6)) + "lives(q,rome).\nspeaks(q,french).\n"
+    facts = (
+        "".join(f"lives(p{i},paris).\nspeaks(p{i},french).\n" for i in range(6)) + "lives(q,rome).\nspeaks(q,french).\n"
+    )
     kb = parse(facts)
     written = {kb.format_rule(one.rule): one.count for one in mine(kb, EVERYTHING).rules}
     assert written["speaks(X,french) :- lives(X,paris)"] == (6, 6)
@@ -128,7 +132,9 @@ def test_written_rules_read_back(tmp_path: Path) -> None:
     facts = "".join(f"{kb.format_atom(fact)}.\n" for fact in kb.facts)
     read = parse(facts + "\n".join(line for line in text.splitlines() if "!=" not in line))
     kept = [one.rule for one in mined.rules if not one.rule.different]
-    assert kept and [(rule.name, rule.head, rule.body) for rule in read.rules] == [(r.name, r.head, r.body) for r in kept]
+    assert kept and [(rule.name, rule.head, rule.body) for rule in read.rules] == [
+        (r.name, r.head, r.body) for r in kept
+    ]
 
 
 def test_odd_names_are_quoted() -> None:

@@ -1,0 +1,166 @@
+"""A run that answers open queries: trained, asked, and its scores taken elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+import ppo_jax
+from ppo_jax.config import load_config
+from ppo_jax.proving import datasets
+from tests.cli.console import Result, call, fail, read_summary, succeed
+
+pytestmark = pytest.mark.usefixtures("quick_training")
+
+
+@pytest.fixture(scope="module")
+def trained(workplace) -> tuple[Path, Result]:
+    """A completed run, and what it printed."""
+    folder = workplace / "runs" / "answers"
+    return folder, call("train", workplace / "places.toml", "--run-dir", folder, "--set", "mode=answer", "max_depth=4")
+
+
+@pytest.fixture(scope="module")
+def run(trained) -> Path:
+    folder, result = trained
+    assert result.code == 0, result
+    return folder
+
+
+def test_the_table_names_every_baseline_and_what_was_asked(trained):
+    out = trained[1].out
+    for row in ("trained (best)", "combined", "uniform policy", "untrained (×2)", "rules"):
+        assert any(line.startswith(row) for line in out.splitlines()), row
+    assert "all 2 queries, each with head and tail open" in " ".join(out.split())
+    assert "The policy alone:" in out
+    assert "Combined:" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_results_of_a_run(run):
+    summary = read_summary(run)
+    assert set(summary["test"]) == {"answers", "combined"}
+    assert set(summary["baselines"]) == {"uniform_policy", "untrained (×2)", "rules"}
+    assert {one["answers"]["n_queries"] for one in summary["baselines"].values()} == {2}
+    assert summary["test"]["combined"]["weights"].keys() == {"proofs", "rules"}
+    assert load_config(run / "config.toml").task.mode == "answer"
+
+
+def test_a_line_for_every_query_of_both_sides(run):
+    lines = [json.loads(line) for line in (run / "queries.jsonl").read_text().splitlines()]
+    assert [(line["query"], line["side"], line["answer"]) for line in lines] == [
+        ("in(c,X)", "tail", "n"),
+        ("in(X,n)", "head", "c"),
+        ("in(z,X)", "tail", "s"),
+        ("in(X,s)", "head", "z"),
+    ]
+    kb = datasets.load(load_config(run / "config.toml").task.dataset).kb
+    known = {"in(X,n)": 4, "in(X,s)": 2}  # of the facts and queries, the one asked for apart
+    for line in lines:
+        assert line["ranked"] == len(kb.constants) - known.get(line["query"], 0)
+        assert line["rank"] == line["better"] + 1 + line["tied"] / 2
+        assert 1 <= line["combined_rank"] <= line["ranked"]
+        assert (line["probability"] > 0.0) == line["candidates"][0]["proved"]
+    mrr = sum(line["reciprocal_rank"] for line in lines) / len(lines)
+    assert mrr == pytest.approx(read_summary(run)["test"]["answers"]["mrr"])
+
+
+def test_ask_ranks_answers_and_shows_their_proofs(run):
+    (one,) = json.loads(succeed("ask", run, "in(z, X)", "--json"))
+    assert one["query"] == "in(z,X)"
+    first = one["answers"][0]
+    assert (first["answer"], first["known"]) == ("s", False)
+    assert [step["action"] for step in first["steps"]] == [
+        "r1: in(X,Y) :- near(X,Z), in(Z,Y)",
+        "fact near(z,y)",
+        "fact in(y,s)",
+    ]
+    assert first["steps"][-1]["resolvent"] == []
+    table = " ".join(succeed("ask", run, "in(z, X)", "in(X, s)").split())
+    assert "near(z,y), in(y,s) by r1" in table
+    assert "in(X,s)" in table
+    known = {
+        answer["answer"]
+        for answer in json.loads(succeed("ask", run, "in(X, s)", "--json"))[0]["answers"]
+        if answer["known"]
+    }
+    assert known <= {"x", "y"}
+
+
+def test_ask_takes_a_file_and_writes_csv(run, tmp_path):
+    file = tmp_path / "queries.txt"
+    file.write_text("% two of them\nin(z, X).\nin(?who, n)\n")
+    rows = list(csv.DictReader(io.StringIO(succeed("ask", run, "--file", file, "--csv", "--top", "1"))))
+    assert [row["query"] for row in rows] == ["in(z,X)", "in(X,n)"]
+    assert {row["rank"] for row in rows} == {"1"}
+
+
+def test_the_prover_of_a_run_in_python(run):
+    prover = ppo_jax.load_prover(run)
+    assert prover.sharpness == read_summary(run)["test"]["answers"]["sharpness"]
+    answers = prover.ask("in(z, X)")["answers"]
+    assert sum(answer["probability"] for answer in answers) <= 1.0 + 1e-5
+    assert prover.ask("in(z, X)", top=1)["answers"] == answers[:1]
+
+
+def test_prove_finds_the_proof_of_a_ground_query(run):
+    proof = json.loads(call("prove", run, "in(z,s)", "--json").out)
+    assert proof["proved"]
+    assert [step["action"] for step in proof["steps"]][1:] == ["fact near(z,y)", "fact in(y,s)"]
+    code, out, _ = call("prove", run, "in(z,n)")
+    assert code == 1
+    assert "no proof of at most 4 steps" in " ".join(out.split())
+
+
+def test_play_shows_proofs(run):
+    played = json.loads(succeed("play", run, "--episodes", "2", "--json"))
+    assert {proof["query"] for proof in played["proofs"]} == {"in(c,n)", "in(z,s)"}
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("in(X, Y)", "has two variables; write a constant for one of them"),
+        ("in(zz, X)", "names the unknown constant 'zz'"),
+        ("near_to(z, X)", "names the unknown predicate 'near_to'; the nearest known is 'near'"),
+        ("in z X", "is not a ground atom"),
+    ],
+)
+def test_a_question_that_cannot_be_asked(run, query, message):
+    assert message in fail("ask", run, query)
+
+
+def test_who_cannot_be_asked(places, cartpole, run, tmp_path):
+    assert "learned to verify ground queries" in fail("ask", places, "in(z, X)")
+    assert "no proof task" in fail("ask", cartpole, "in(z, X)")
+    assert "ask: no query" in fail("ask", run)
+    assert "cannot read" in fail("ask", run, "--file", tmp_path / "nothing.txt")
+    assert "--top = 0" in fail("ask", run, "in(z, X)", "--top", "0")
+
+
+def test_scores_for_a_paper(run, cartpole, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(succeed("scores", run))))
+    assert [row["answer"] for row in rows] == ["n", "c", "s", "z"]
+    assert "candidates" not in rows[0]
+    latex = succeed("scores", run, "--format", "latex")
+    assert latex.count(r"\\") == 1 + 6
+    assert r"untrained ($\times$2)" in latex
+    succeed("scores", run, "--out", tmp_path / "scores.csv")
+    assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
+    assert "only runs over a knowledge graph write one" in fail("scores", cartpole)
+    assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
+
+
+def test_a_run_of_before_answers_goes_on_verifying(places):
+    text = (places / "config.toml").read_text()
+    assert 'mode = "verify"' in text
+    older = places.parent / "older"
+    older.mkdir()
+    (older / "config.toml").write_text(text.replace('mode = "verify"\n', ""))
+    from ppo_jax.runs import run_folder
+
+    assert run_folder.read_config(older).task.mode == "verify"
