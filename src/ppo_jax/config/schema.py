@@ -141,6 +141,9 @@ class NetworkConfig:
     """Give the critic a trunk of its own."""
     embedding_size: Count = 64
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
+    constants: bool | None = None
+    """Give each constant an embedding of its own (proof networks); by default in `verify` mode alone. Otherwise all
+    constants look alike, and a policy learns how predicates and rules go together."""
     fact_layers: Natural = 0
     """Layers in which the embedding of a constant to be bound takes in its background facts (`proof_actions`)."""
     core: Literal["gru", "lstm"] | None = None

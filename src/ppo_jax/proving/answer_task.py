@@ -46,6 +46,7 @@ class Combined(NamedTuple):
 class AnswerTask(GraphTask):
     """Answering the open queries of a data set; satisfies `ppo_jax.tasks.task.Task`."""
 
+    names_constants = False  # what is learnt of the predicates carries over to every query
     results = AnswerResults()
     action_meaning = "index into action_mask: the successor to move to"
 

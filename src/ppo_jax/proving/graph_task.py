@@ -20,6 +20,7 @@ DEFAULT_NETWORK = "proof_actions"
 class GraphTask:
     """A task over the data set of its environment."""
 
+    names_constants = True  # whether a policy sees by default which constants it deals with
     confidences: tuple[float, ...] | None = None  # of the rules, where a policy begins with them
     takes_memory = False  # a search asks for one state at many places, not along one episode
 
@@ -60,9 +61,13 @@ class GraphTask:
         if config.core is not None:
             raise PPOJaxError(f"network.core = {config.core!r}: a proof network has no memory; leave out core")
         sizes = self.env.sizes
+        named = self.names_constants if config.constants is None else config.constants
+        if not named and config.fact_layers:
+            raise PPOJaxError("network.fact_layers describes constants, which network.constants = false leaves out")
         return NETWORKS[name](
             n_predicates=sizes.n_predicates,
-            n_terms=sizes.n_terms,
+            n_terms=sizes.n_terms if named else sizes.n_terms - sizes.n_constants + 1,
+            n_alike=0 if named else sizes.n_constants,
             n_kinds=sizes.n_kinds,
             embedding_size=config.embedding_size,
             background=background_facts(self.dataset.kb) if config.fact_layers else None,

@@ -157,6 +157,20 @@ class StateEncoder(nn.Module):
         return self.trunk(ACTIVATIONS[self.activation](self.atoms(*roles) + features))
 
 
+def _without_constants(observation: Observation, n_constants: int) -> Observation:
+    """The observation with 1 for every constant; variables begin at 2."""
+
+    def alike(terms: jax.Array) -> jax.Array:
+        return jnp.where(terms > n_constants, terms - n_constants + 1, jnp.minimum(terms, 1))
+
+    atoms = {
+        name: jnp.concatenate([observation[name][..., :1], alike(observation[name][..., 1:])], axis=-1)
+        for name in ("goals", "query", "successors")
+        if name in observation
+    }
+    return observation | atoms | {"action_constants": alike(observation["action_constants"])}
+
+
 class _ProofActorCritic(nn.Module):
     """What both networks share: the encoders, the value, and the vector an action is compared with."""
 
@@ -171,6 +185,7 @@ class _ProofActorCritic(nn.Module):
     background: Background | None = None
     fact_layers: int = 0
     confidences: tuple[float, ...] | None = None  # of the rules, in their order
+    n_alike: int = 0  # so many constants look the same; `n_terms` then counts them as one
 
     def setup(self) -> None:
         sizes = (self.n_predicates, self.n_terms, self.n_kinds, self.embedding_size)
@@ -189,6 +204,8 @@ class _ProofActorCritic(nn.Module):
 
     def __call__(self, observation: Observation) -> tuple[Categorical, jax.Array]:
         """Return the policy over the actions of n states and their values [n]."""
+        if self.n_alike:
+            observation = _without_constants(observation, self.n_alike)
         state = self.actor(observation)
         value = self.critic_head(self.critic(observation) if self.separate_critic else state)[:, 0]
         logits = self.score(self.actor_head(state), observation)
