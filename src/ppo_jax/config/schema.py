@@ -170,8 +170,14 @@ class EvaluationConfig:
     """Never choose `end` in greedy proofs while another action is open."""
     n_queries: Count | None = None
     """Queries of a split used, a sample of them; by default all."""
+    n_valid_queries: Count | None = None
+    """The same for valid, which is judged again and again; by default `n_queries`."""
     untrained_networks: Natural = 20
     """Seeds of the untrained baseline: what a fresh network chooses greedily is an accident (MRR 0.60 ± 0.15)."""
+
+    def n_queries_of(self, split: str) -> int | None:
+        """Queries of a split that are used; None: all."""
+        return self.n_valid_queries if split == "valid" and self.n_valid_queries else self.n_queries
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class AnswerTask(GraphTask):
     def queries(self, split: str) -> OpenQueries:
         """The open queries of a split, a sample of them where the configuration asks for one."""
         self.check()
-        return open_queries(self.dataset, split, self._evaluation.n_queries)
+        return open_queries(self.dataset, split, self._evaluation.n_queries_of(split))
 
     def evaluate(
         self, policy: Policy, params: PyTree, split: str, *, seed: int, protocols: Iterable[str] | None = None

@@ -8,7 +8,7 @@ import numpy as np
 
 from ppo_jax.proving.datasets import Dataset
 
-__all__ = ["Candidates", "candidates"]
+__all__ = ["Candidates", "candidates", "sample"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ def candidates(
         split: ``"train"``, ``"valid"`` or ``"test"``.
         corrupt: ``"tail"``, ``"head"`` or ``"both"`` (a row for each side); None: the dataset's default.
         n_corruptions: corruptions sampled without replacement per row, by a generator of `seed`; None: all.
-        n_queries: only the first so many queries; None: all.
+        n_queries: at most so many queries, a sample; None: all.
+        seed: of both draws.
     """
     order = ("train", "valid", "test")
-    queries = dataset.queries[split][:n_queries]
+    queries = sample(dataset.queries[split], n_queries, seed)
     known_parts = [dataset.kb.facts, *(dataset.queries[s] for s in order[: order.index(split) + 1])]
     stride = len(dataset.kb.constants) + 1
 
@@ -74,3 +75,10 @@ def candidates(
     for r, row in enumerate(rows):
         atoms[r, : len(row)], valid[r, : len(row)] = row, True
     return Candidates(atoms, valid, np.array(owners, np.int32))
+
+
+def sample(rows: np.ndarray, n: int | None, seed: int = 0) -> np.ndarray:
+    """`n` of the rows [N, ...] in their order, drawn with `seed`; all where they are no more, or n is None."""
+    if n is None or n >= len(rows):
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:n])]

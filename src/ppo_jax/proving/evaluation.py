@@ -101,12 +101,12 @@ def shortest_proof_baseline(env: ProofEnv, params: ProofParams, queries: Candida
 def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_corruptions: int = 1000) -> dict[str, Any]:
     """Counts of facts, rules and queries, and how much of the training data is provable at all.
 
-    Larger sets are sampled: the first `n_queries` training queries and equally many corruptions of each side of each,
-    about `n_corruptions` in all; the counts of what was searched stand beside those of what was proved.
+    Larger sets are sampled: `n_queries` training queries and equally many corruptions of each side of each, about
+    `n_corruptions` in all; the counts of what was searched stand beside those of what was proved.
     """
     assert env.dataset is not None
     dataset = env.dataset
-    rows = len(dataset.queries["train"][:n_queries]) * (2 if env.corrupt == "both" else 1)
+    rows = min(len(dataset.queries["train"]), n_queries) * (2 if env.corrupt == "both" else 1)
     queries = candidates(dataset, "train", env.corrupt, max(1, n_corruptions // rows), n_queries)
     depth = shortest_proofs(env, params, queries.atoms.reshape(-1, 3)).reshape(queries.valid.shape)
     # A query has a row for each corrupted side; its own depth is the same in both.

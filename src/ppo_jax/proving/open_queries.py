@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ppo_jax.proving.candidates import sample
 from ppo_jax.proving.datasets import Dataset
 
 __all__ = ["HEAD", "TAIL", "KnownAnswers", "OpenQueries", "answer_ranks", "known_answers", "open_queries"]
@@ -45,9 +46,7 @@ def open_queries(dataset: Dataset, split: str, n_queries: int | None = None, see
         seed: of the draw.
     """
     atoms = dataset.queries[split]
-    chosen = np.arange(len(atoms))
-    if n_queries is not None and n_queries < len(atoms):
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(atoms))[:n_queries])
+    chosen = sample(np.arange(len(atoms)), n_queries, seed)
     triple = np.repeat(chosen, 2)
     side = np.tile([TAIL, HEAD], len(chosen)).astype(np.int32)
     predicate, first, second = atoms[triple].T

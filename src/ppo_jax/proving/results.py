@@ -62,7 +62,7 @@ class ProofResults(Results):
         for summary in (first[protocol] for protocol in PROTOCOLS if protocol in first):
             unexplored = summary.get("unexplored_mass")
             left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
-            lines.append(f"{summary['protocol']}, {summary['n_queries']} queries{left}")
+            lines.append(f"{summary['protocol']}, {_of_queries(summary)}{left}")
         return lines
 
     def data_note(self, data: Json) -> str | None:
@@ -115,12 +115,10 @@ class AnswerResults(Results):
     def notes(self, rows: Mapping[str, Json]) -> list[str]:
         """The protocol, and of how many queries."""
         summary = next(iter(rows.values())).get(ANSWERS, {})
-        asked, there_are = summary.get("n_queries"), summary.get("of_queries")
-        of = f"all {asked:,}" if asked == there_are else f"{asked:,} of {there_are:,}"
         unexplored = summary.get("unexplored_mass")
         left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
         return [
-            f"{summary['protocol']}; {of} queries, each with head and tail open, among "
+            f"{summary['protocol']}; {_of_queries(summary)}, each with head and tail open, among "
             f"{summary['candidates']:,.0f} candidates{left}"
         ]
 
@@ -140,6 +138,14 @@ def given_up(data: Json) -> str:
     """Of how many queries it is not known whether they can be proved; empty where it is known of all."""
     count = data["searches_given_up"]
     return f"; of {count} it is not known, the search was given up" if count else ""
+
+
+def _of_queries(summary: Json) -> str:
+    """How many queries were asked, and of how many; older runs do not tell of how many."""
+    asked, there_are = summary["n_queries"], summary.get("of_queries")
+    if there_are is None or asked == there_are:
+        return f"{asked:,} queries" if there_are is None else f"all {asked:,} queries"
+    return f"{asked:,} of {there_are:,} queries"
 
 
 def _mrr(summary: Json) -> str:

@@ -55,7 +55,7 @@ class ProofTask(GraphTask):
     def candidates(self, split: str) -> Candidates:
         """The queries of a split with their corruptions, as the configuration asks."""
         self.check()
-        limits = (self._evaluation.n_corruptions, self._evaluation.n_queries)
+        limits = (self._evaluation.n_corruptions, self._evaluation.n_queries_of(split))
         return candidates(self.dataset, split, self.env.corrupt, *limits)
 
     def evaluate(
@@ -146,8 +146,9 @@ class ProofTask(GraphTask):
             "greedy": self._evaluator.greedy,
             "marginal": self._evaluator.marginal,
         }
-        queries = self.candidates(split)
-        return {name: judge[name](policy, params, queries) for name in protocols}
+        queries, of = self.candidates(split), {"of_queries": len(self.dataset.queries[split])}
+        judged = {name: judge[name](policy, params, queries) for name in protocols}
+        return {name: (summary | of, found) for name, (summary, found) in judged.items()}
 
     @cached_property
     def _value_queries(self) -> dict[str, Candidates]:
