@@ -22,7 +22,9 @@ EVERYTHING = Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6)
 
 def graph(seed: int, n_facts: int = 40, n_constants: int = 9, n_predicates: int = 3) -> KnowledgeBase:
     rng = np.random.default_rng(seed)
-    facts = {(int(p), int(a), int(b)) for p, a, b in rng.integers(0, (n_predicates, n_constants, n_constants), (n_facts, 3))}
+    facts = {
+        (int(p), int(a), int(b)) for p, a, b in rng.integers(0, (n_predicates, n_constants, n_constants), (n_facts, 3))
+    }
     return parse("\n".join(f"p{p}(c{a},c{b})." for p, a, b in sorted(facts)))
 
 
@@ -58,7 +60,7 @@ def steps(rule: object) -> tuple[int, tuple[int, ...]]:
 def test_every_path_is_found_and_counted(seed: int) -> None:
     kb = graph(seed)
     mined = mine(kb, Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6, constants=False))
-    assert {steps(one.rule): (one.count.hits, one.count.pairs) for one in mined.rules} == paths_by_trying(kb)
+    assert {steps(one.rule): (one.counted.hits, one.counted.pairs) for one in mined.rules} == paths_by_trying(kb)
     assert mined.sampled == (0, 0, 0)
 
 
@@ -69,14 +71,16 @@ def test_the_counts_are_those_of_the_rules_as_they_stand() -> None:
     assert any(one.rule.head[2] > 0 for one in mined) and any(one.rule.head[1] > 0 for one in mined)
     for one in mined:
         count = count_rule(one.rule, relations)
-        assert (one.count.hits, one.count.pairs) == count
-        assert one.rule.confidence == pytest.approx(one.count.confidence)
+        assert (one.counted.hits, one.counted.pairs) == count
+        assert one.rule.confidence == pytest.approx(one.counted.confidence)
 
 
 def test_rules_with_constants() -> None:
-    facts = "".join(f"lives(p{i},paris).\nspeaks(p{i},french).\n" for i in range(6)) + "lives(q,rome).\nspeaks(q,french).\n"
+    facts = (
+        "".join(f"lives(p{i},paris).\nspeaks(p{i},french).\n" for i in range(6)) + "lives(q,rome).\nspeaks(q,french).\n"
+    )
     kb = parse(facts)
-    written = {kb.format_rule(one.rule): one.count for one in mine(kb, EVERYTHING).rules}
+    written = {kb.format_rule(one.rule): one.counted for one in mine(kb, EVERYTHING).rules}
     assert written["speaks(X,french) :- lives(X,paris)"] == (6, 6)
     assert written["lives(X,paris) :- speaks(X,french)"] == (6, 7)
     assert written["speaks(X,french) :- lives(X,Y)"] == (7, 7)
@@ -87,7 +91,7 @@ def test_limits() -> None:
     kb = graph(3)
     mined = mine(kb, Limits(min_support=2, min_confidence=0.1, max_rules_per_head=4, max_rules=9, max_length=2))
     assert len(mined.rules) == 9
-    assert all(one.count.hits >= 2 and one.rule.confidence >= 0.1 and len(one.rule.body) <= 2 for one in mined.rules)
+    assert all(one.counted.hits >= 2 and one.rule.confidence >= 0.1 and len(one.rule.body) <= 2 for one in mined.rules)
     with pytest.raises(PPOJaxError, match="1 to 3"):
         Limits(max_length=4)
     with pytest.raises(PPOJaxError, match="at least 1"):
@@ -128,7 +132,9 @@ def test_written_rules_read_back(tmp_path: Path) -> None:
     facts = "".join(f"{kb.format_atom(fact)}.\n" for fact in kb.facts)
     read = parse(facts + "\n".join(line for line in text.splitlines() if "!=" not in line))
     kept = [one.rule for one in mined.rules if not one.rule.different]
-    assert kept and [(rule.name, rule.head, rule.body) for rule in read.rules] == [(r.name, r.head, r.body) for r in kept]
+    assert kept and [(rule.name, rule.head, rule.body) for rule in read.rules] == [
+        (r.name, r.head, r.body) for r in kept
+    ]
 
 
 def test_odd_names_are_quoted() -> None:

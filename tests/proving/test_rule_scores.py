@@ -65,7 +65,9 @@ def forward(kb: KnowledgeBase, depth: int, combine: str, certain: bool) -> Weigh
             for atom, weight in matches(rule, weights, constants).items():
                 if atom[1] != atom[2] and rule.confidence:
                     miss = 1 - rule.confidence * weight
-                    misses[atom] = misses.get(atom, 1.0) * miss if combine == "noisy_or" else min(miss, misses.get(atom, 1))
+                    misses[atom] = (
+                        misses.get(atom, 1.0) * miss if combine == "noisy_or" else min(miss, misses.get(atom, 1))
+                    )
         scores = {atom: 1 - miss for atom, miss in misses.items()}
         weights = {**{atom: 1.0 if certain else score for atom, score in scores.items()}, **facts}
     return scores

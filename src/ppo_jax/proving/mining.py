@@ -66,7 +66,7 @@ class MinedRule(NamedTuple):
     """A rule and what it was counted to derive (estimates where its first constants were sampled)."""
 
     rule: Rule  # with its confidence
-    count: RuleCount
+    counted: RuleCount
 
 
 class Sampled(NamedTuple):
@@ -119,9 +119,9 @@ def mine(kb: KnowledgeBase, limits: Limits | None = None, progress: Progress | N
     rules: list[list[MinedRule]] = []
     for head in heads:
         best = sorted(found[head], key=lambda one: (*_order(one[0], limits), len(one[1]), one[1]))
-        rules.append([
-            MinedRule(_path_rule(head, body, loops), count) for count, body in best[: limits.max_rules_per_head]
-        ])
+        rules.append(
+            [MinedRule(_path_rule(head, body, loops), count) for count, body in best[: limits.max_rules_per_head]]
+        )
     n_candidates = sum(map(len, wanted.values()))
     if limits.constants:
         features = _Features(kb.facts, relations.size, limits)
@@ -132,7 +132,7 @@ def mine(kb: KnowledgeBase, limits: Limits | None = None, progress: Progress | N
             rules[done] += mined
     every = [mined for of_head in rules for mined in of_head]
     if len(every) > limits.max_rules:
-        kept = sorted(range(len(every)), key=lambda i: (*_order(every[i].count, limits), i))[: limits.max_rules]
+        kept = sorted(range(len(every)), key=lambda i: (*_order(every[i].counted, limits), i))[: limits.max_rules]
         every = [every[i] for i in sorted(kept)]
     named = tuple(_named(mined, number, limits) for number, mined in enumerate(every, start=1))
     progress("counts", len(wanted), len(wanted))
@@ -384,7 +384,7 @@ def _path_rule(head: int, body: tuple[int, ...], loops: set[int]) -> Rule:
 
 
 def _named(mined: MinedRule, number: int, limits: Limits) -> MinedRule:
-    confidence = _confidence(mined.count, limits)
+    confidence = _confidence(mined.counted, limits)
     return mined._replace(rule=replace(mined.rule, name=f"m{number}", source=f"mined:{number}", confidence=confidence))
 
 
