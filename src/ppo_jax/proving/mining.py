@@ -3,7 +3,7 @@
 Two kinds of rules are looked for:
 
 * paths ``h(X,Y) <- b1(X,Z), b2(Z,W), b3(W,Y)`` of one to three atoms, each in either direction, whose constants all
-  differ (object identity, as in AnyBURL, Meilicke et al. 2019): so no fact supports itself and none goes there and back,
+  differ (object identity, as in AnyBURL, Meilicke et al. 2019): so no fact supports itself,
 * rules with constants, ``h(X,c) <- b(X,d)`` and ``h(X,c) <- b(X,Y)``, and the same with the constant first.
 
 Candidates are read off the facts of each head: the paths between the two arguments of a fact. Then each candidate is
@@ -47,8 +47,8 @@ class Limits:
     confidence: Literal["smoothed", "standard"] = "smoothed"  # hits / (pairs + 5), or hits / pairs
     max_rules_per_head: int = 500  # of either kind
     max_rules: int = 100_000
-    facts_per_head: int = 1000  # facts that candidates are read off
-    neighbours: int = 64  # edges of a constant that candidates go through
+    facts_per_head: int = 300  # facts that candidates are read off
+    neighbours: int = 32  # edges of a constant that candidates go through
     max_products: int = 20_000_000  # of a body that is counted; beyond it some of its first constants are sampled
     seed: int = 0
 

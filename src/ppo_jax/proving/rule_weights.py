@@ -83,20 +83,19 @@ class _Queries:
 
     def loss(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
         """Minus the log-likelihood of the answers, each against all that are not known, and its gradient."""
-        score, n = self.cells @ weights, len(self.rest)
-        largest = np.zeros(n)  # of each query; what nothing derives has the score 0
-        np.maximum.at(largest, self.row, score)
-        size, one = np.exp(score - largest[self.row]), np.exp(-largest)
-        others = self.rest * one + np.bincount(self.row, np.where(self.known, 0, size), n)
-        owner, own = self.row[self.known], size[self.known]
-        total = others[owner] + own
-        total_underived = np.maximum(others + one, np.finfo(float).tiny)
-        loss = float(np.sum(np.log(total) + largest[owner] - score[self.known]))
-        loss += float(self.underived @ (np.log(total_underived) + largest))
-        of_cell = np.zeros(len(score))
-        of_cell[self.known] = own / total - 1
-        pull = np.bincount(owner, 1 / total, n) + self.underived / total_underived
-        of_cell += np.where(self.known, 0, size * pull[self.row])
+        score, n, wrong = self.cells @ weights, len(self.rest), ~self.known
+        largest = np.zeros(n)  # of each query's wrong candidates; those that nothing derives have the score 0
+        np.maximum.at(largest, self.row[wrong], score[wrong])
+        relative = score - largest[self.row]
+        size = np.exp(relative, where=wrong, out=np.zeros(len(score)))
+        others = self.rest * np.exp(-largest) + np.bincount(self.row, size, n)
+        log_others = np.log(np.maximum(others, np.finfo(float).tiny))
+        owner, own = self.row[self.known], relative[self.known]
+        log_total, log_underived = np.logaddexp(log_others[owner], own), np.logaddexp(log_others, -largest)
+        loss = float(np.sum(log_total - own) + self.underived @ (log_underived + largest))
+        pull = np.bincount(owner, np.exp(-log_total), n) + self.underived * np.exp(-log_underived)
+        of_cell = size * pull[self.row]
+        of_cell[self.known] = np.exp(own - log_total) - 1
         return loss, self.by_rule @ of_cell
 
 
