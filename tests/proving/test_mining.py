@@ -60,7 +60,7 @@ def steps(rule: object) -> tuple[int, tuple[int, ...]]:
 def test_every_path_is_found_and_counted(seed: int) -> None:
     kb = graph(seed)
     mined = mine(kb, Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6, constants=False))
-    assert {steps(one.rule): (one.count.hits, one.count.pairs) for one in mined.rules} == paths_by_trying(kb)
+    assert {steps(one.rule): (one.counted.hits, one.counted.pairs) for one in mined.rules} == paths_by_trying(kb)
     assert mined.sampled == (0, 0, 0)
 
 
@@ -71,8 +71,8 @@ def test_the_counts_are_those_of_the_rules_as_they_stand() -> None:
     assert any(one.rule.head[2] > 0 for one in mined) and any(one.rule.head[1] > 0 for one in mined)
     for one in mined:
         count = count_rule(one.rule, relations)
-        assert (one.count.hits, one.count.pairs) == count
-        assert one.rule.confidence == pytest.approx(one.count.confidence)
+        assert (one.counted.hits, one.counted.pairs) == count
+        assert one.rule.confidence == pytest.approx(one.counted.confidence)
 
 
 def test_rules_with_constants() -> None:
@@ -80,7 +80,7 @@ def test_rules_with_constants() -> None:
         "".join(f"lives(p{i},paris).\nspeaks(p{i},french).\n" for i in range(6)) + "lives(q,rome).\nspeaks(q,french).\n"
     )
     kb = parse(facts)
-    written = {kb.format_rule(one.rule): one.count for one in mine(kb, EVERYTHING).rules}
+    written = {kb.format_rule(one.rule): one.counted for one in mine(kb, EVERYTHING).rules}
     assert written["speaks(X,french) :- lives(X,paris)"] == (6, 6)
     assert written["lives(X,paris) :- speaks(X,french)"] == (6, 7)
     assert written["speaks(X,french) :- lives(X,Y)"] == (7, 7)
@@ -91,7 +91,7 @@ def test_limits() -> None:
     kb = graph(3)
     mined = mine(kb, Limits(min_support=2, min_confidence=0.1, max_rules_per_head=4, max_rules=9, max_length=2))
     assert len(mined.rules) == 9
-    assert all(one.count.hits >= 2 and one.rule.confidence >= 0.1 and len(one.rule.body) <= 2 for one in mined.rules)
+    assert all(one.counted.hits >= 2 and one.rule.confidence >= 0.1 and len(one.rule.body) <= 2 for one in mined.rules)
     with pytest.raises(PPOJaxError, match="1 to 3"):
         Limits(max_length=4)
     with pytest.raises(PPOJaxError, match="at least 1"):

@@ -176,7 +176,7 @@ class AnswerEnv:
         Where none has one, the first of all. `answer` is never selected while another atom is left.
         """
         predicate, first, second = resolvents
-        goal = (predicate > 0) & (predicate != self.answer_predicate)
+        goal = (predicate > 0) & (predicate != self.answer_predicate) & (predicate != self.sizes.different)
         bound = goal & ((first <= self.sizes.n_constants) | (second <= self.sizes.n_constants))
         return jnp.where(jnp.any(bound, axis=0), jnp.argmax(bound, axis=0), jnp.argmax(goal, axis=0))
 

@@ -22,6 +22,7 @@ __all__ = ["HASH_FACTORS", "Index", "QueryTable", "Sizes", "build_index", "build
 
 # Odd multipliers of the membership hash (uint32 arithmetic wraps).
 HASH_FACTORS = (0x9E3779B1, 0x85EBCA77)
+DIFFERENT = 0  # predicate of an inequality until the sizes give it a number
 MAX_BITS = 2**25  # 4 MiB, which a processor's cache holds
 
 
@@ -39,6 +40,7 @@ class Sizes:
     max_rule_variables: int
     max_row: int  # known facts that share a query's predicate and one argument
     max_bound: int = 2  # variables that one step can bind
+    different: int = 0  # the predicate of inequalities, which stand in bodies; 0 where no rule has one
 
     @property
     def max_successors(self) -> int:
@@ -109,7 +111,9 @@ def build_index(
     Returns:
         The index, its sizes, and how many facts the widest row loses to the cap.
     """
-    n_predicates, n_constants = len(kb.predicates) + answering, len(kb.constants)
+    unequal = any(rule.different for rule in kb.rules)
+    n_predicates, n_constants = len(kb.predicates) + unequal + answering, len(kb.constants)
+    rule_bodies = [(*rule.body, *((DIFFERENT, *pair) for pair in rule.different)) for rule in kb.rules]
     facts = kb.facts.astype(np.int64).reshape(-1, 3)
     stride = n_constants + 1
     by_first = facts[np.lexsort((facts[:, 2], facts[:, 1], facts[:, 0]))]
@@ -134,10 +138,11 @@ def build_index(
             max_atoms=max_atoms,
             max_facts=max(max_facts, 1),
             max_rules=max(max_rules, 1),
-            max_body=max((len(r.body) for r in kb.rules), default=1),
+            max_body=max((len(body) for body in rule_bodies), default=1),
             max_rule_variables=max((_n_variables(r.body) for r in kb.rules), default=1),
             max_row=max(_longest_row(o, query_predicates, stride) for o in (first_offsets, second_offsets)),
             max_bound=1 + any(pattern == "ff" for _, pattern in patterns),
+            different=len(kb.predicates) + 1 if unequal else 0,
         )
 
     variable_base = sizes.n_constants + 2 * sizes.max_atoms  # rule variable -i becomes variable_base + i
@@ -152,8 +157,8 @@ def build_index(
     bodies = np.zeros((sizes.n_rules + 1, sizes.max_body, 3), np.int32)
     for number, rule in enumerate(kb.rules, start=1):
         heads[number] = [code(t) for t in rule.head[1:]]
-        for i, (predicate, *terms) in enumerate(rule.body):
-            bodies[number, i] = [predicate, *map(code, terms)]
+        for i, (predicate, *terms) in enumerate(rule_bodies[number - 1]):
+            bodies[number, i] = [predicate or sizes.different, *map(code, terms)]
 
     padding = np.zeros((sizes.max_facts + sizes.max_row, 2), np.int64)
     few = (sizes.n_predicates + 1) * (sizes.n_constants + 1) ** 2 <= MAX_BITS

@@ -3,7 +3,7 @@
 Two kinds of rules are looked for:
 
 * paths ``h(X,Y) <- b1(X,Z), b2(Z,W), b3(W,Y)`` of one to three atoms, each in either direction, whose constants all
-  differ (object identity, as in AnyBURL, Meilicke et al. 2019): so no fact supports itself and none goes there and back,
+  differ (object identity, as in AnyBURL, Meilicke et al. 2019): so no fact supports itself,
 * rules with constants, ``h(X,c) <- b(X,d)`` and ``h(X,c) <- b(X,Y)``, and the same with the constant first.
 
 Candidates are read off the facts of each head: the paths between the two arguments of a fact. Then each candidate is
@@ -47,8 +47,8 @@ class Limits:
     confidence: Literal["smoothed", "standard"] = "smoothed"  # hits / (pairs + 5), or hits / pairs
     max_rules_per_head: int = 500  # of either kind
     max_rules: int = 100_000
-    facts_per_head: int = 1000  # facts that candidates are read off
-    neighbours: int = 64  # edges of a constant that candidates go through
+    facts_per_head: int = 300  # facts that candidates are read off
+    neighbours: int = 32  # edges of a constant that candidates go through
     max_products: int = 20_000_000  # of a body that is counted; beyond it some of its first constants are sampled
     seed: int = 0
 
@@ -66,7 +66,7 @@ class MinedRule(NamedTuple):
     """A rule and what it was counted to derive (estimates where its first constants were sampled)."""
 
     rule: Rule  # with its confidence
-    count: RuleCount
+    counted: RuleCount
 
 
 class Sampled(NamedTuple):
@@ -132,7 +132,7 @@ def mine(kb: KnowledgeBase, limits: Limits | None = None, progress: Progress | N
             rules[done] += mined
     every = [mined for of_head in rules for mined in of_head]
     if len(every) > limits.max_rules:
-        kept = sorted(range(len(every)), key=lambda i: (*_order(every[i].count, limits), i))[: limits.max_rules]
+        kept = sorted(range(len(every)), key=lambda i: (*_order(every[i].counted, limits), i))[: limits.max_rules]
         every = [every[i] for i in sorted(kept)]
     named = tuple(_named(mined, number, limits) for number, mined in enumerate(every, start=1))
     progress("counts", len(wanted), len(wanted))
@@ -384,7 +384,7 @@ def _path_rule(head: int, body: tuple[int, ...], loops: set[int]) -> Rule:
 
 
 def _named(mined: MinedRule, number: int, limits: Limits) -> MinedRule:
-    confidence = _confidence(mined.count, limits)
+    confidence = _confidence(mined.counted, limits)
     return mined._replace(rule=replace(mined.rule, name=f"m{number}", source=f"mined:{number}", confidence=confidence))
 
 

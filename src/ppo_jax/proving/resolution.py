@@ -56,7 +56,9 @@ def successors(
     if hidden is not None:
         fact_valid &= ~hidden(leftmost[0], *facts)
     free = leftmost[1:] > sizes.n_constants  # [2]
-    fact_atoms, fact_length = _without_facts(index, sizes, _bind(rest, leftmost[1:], free, facts), root, hidden)
+    bound = _bind(rest, leftmost[1:], free, facts)
+    fact_atoms, fact_length, holds = _without_facts(index, sizes, bound, root, hidden)
+    fact_valid &= holds
     # Canonical numbers stay in order when a fact binds the first of them, those of the leftmost atom.
     n_bound = jnp.sum(free) - (free[0] & (leftmost[1] == leftmost[2]))
     fact_terms = jnp.where(fact_atoms[1:] > sizes.n_constants, fact_atoms[1:] - n_bound, fact_atoms[1:])
@@ -186,20 +188,21 @@ def _apply_rule(
         source, target = jnp.where(bind_goal, t, s), jnp.where(bind_goal, s, t)
         head, goal, terms = (jnp.where(binds & (x == source), target, x) for x in (head, goal, terms))
     atoms = jnp.concatenate([atoms[:, :1], terms], axis=1).T
-    atoms, length = _without_facts(index, sizes, atoms[..., None], root, hidden)
+    atoms, length, holds = _without_facts(index, sizes, atoms[..., None], root, hidden)
+    valid &= holds[0]
     return valid, renumber(sizes, atoms[..., 0]), length[0]
 
 
 def _without_facts(
     index: Index, sizes: Sizes, atoms: jax.Array, root: jax.Array, hidden: Hidden | None
-) -> tuple[jax.Array, jax.Array]:
-    """Delete known facts from n states and close the gaps.
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Delete known facts, and inequalities that hold, from n states and close the gaps.
 
     Args:
         atoms: [3, m, n]; zeros are padding anywhere.
 
     Returns:
-        Atoms [3, A, n] (cut at A) and the number of atoms there are [n].
+        Atoms [3, A, n] (cut at A), the number of atoms there are [n], and whether no inequality is violated [n].
     """
     if hidden is not None:
         # Else XLA computes the hashes behind `hidden` anew for every use: a third off an environment step.
@@ -210,11 +213,16 @@ def _without_facts(
     known = ground & is_fact(index, sizes, predicate, first, second) & ~is_root
     if hidden is not None:
         known &= ~hidden(predicate, first, second)
+    holds = jnp.ones(atoms.shape[2:], bool)
+    if sizes.different:
+        settled = ground & (predicate == sizes.different)
+        known |= settled & (first != second)
+        holds = ~jnp.any(settled & (first == second), axis=0)
     keep = (predicate > 0) & ~known
     place = jnp.cumsum(keep, axis=0) - 1  # [m, n]
     # A one-hot sum, since a scatter is slow on every backend at these sizes.
     chosen = keep[:, None] & (place[:, None] == jnp.arange(sizes.max_atoms)[None, :, None])  # [m, A, n]
-    return jnp.sum(jnp.where(chosen[None], atoms[:, :, None], 0), axis=1), jnp.sum(keep, axis=0)
+    return jnp.sum(jnp.where(chosen[None], atoms[:, :, None], 0), axis=1), jnp.sum(keep, axis=0), holds
 
 
 def renumber(sizes: Sizes, atoms: jax.Array) -> jax.Array:

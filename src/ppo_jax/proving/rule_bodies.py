@@ -1,7 +1,7 @@
 """What the body of a rule says of a whole knowledge base, by sparse matrices instead of one proof at a time.
 
-A relation is a matrix with a weight in (0, 1] for each of its atoms, 1 for a fact. A body becomes the matrix of the head
-atoms that it derives: an atom weighs as much as its best match of the body, a match as the product of the atoms it uses.
+A relation is a matrix with a weight in (0, 1] for each of its atoms, 1 for a fact. A body becomes the matrix of the
+head atoms that it derives: an atom weighs as much as its best match, a match as the product of the atoms it uses.
 Everything is asked for some rows at a time, so that memory is bounded by those rows and not by the square of the
 constants.
 """
@@ -213,7 +213,9 @@ def _join(rule: Rule, relations: Relations, rows: np.ndarray, by_tail: bool, lim
         matches = _extend(matches, atom, relations, limit)
         for left, right in [pair for pair in different if all(matches.of(term) is not None for term in pair)]:
             different.remove((left, right))
-            matches = matches.take(np.not_equal(matches.of(left), matches.of(right)))
+            first, second = matches.of(left), matches.of(right)
+            assert first is not None and second is not None
+            matches = matches.take(first != second)
         needed = {end, *(term for other in rest for term in other[1:]), *(term for pair in different for term in pair)}
         matches = _best(matches, sorted(needed & matches.terms.keys()), relations.size)
     last = matches.of(end)

@@ -1,7 +1,7 @@
 """How often a rule is right, counted on the training facts.
 
-A rule derives pairs from the facts; those that are facts are hits. Its confidence is ``hits / (pairs + 5)``: the added
-five keep a rule that was right twice of two below one that was right 900 times of 1,000 (AnyBURL, Meilicke et al. 2019).
+A rule derives pairs from the facts; those that are facts are hits. Its confidence is ``hits / (pairs + 5)``: the five
+keep a rule that was right twice of two below one that was right 900 times of 1,000 (AnyBURL, Meilicke et al. 2019).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class RuleCount(NamedTuple):
 
     @property
     def confidence(self) -> float:
-        """Hits / (pairs + 5)."""
+        """The share of hits, ``hits / (pairs + 5)``."""
         return self.hits / (self.pairs + UNSEEN)
 
     @property
     def standard_confidence(self) -> float:
-        """Hits / pairs."""
+        """The share of hits among the pairs."""
         return self.hits / self.pairs if self.pairs else 0.0
 
 

@@ -1,6 +1,6 @@
-"""Rules as text, in the arrow notation: ``name:confidence:b1(X,Z), b2(Z,Y), X != Y -> head(X,Y)``.
+r"""Rules as text, in the arrow notation: ``name:confidence:b1(X,Z), b2(Z,Y), X != Y -> head(X,Y)``.
 
-A name that the notation could not tell from its own signs is put in single quotes, with ``\\`` before a quote or a
+A name that the notation could not tell from its own signs is put in single quotes, with ``\`` before a quote or a
 backslash in it. Variables are named so that no constant has the name.
 """
 
@@ -26,8 +26,8 @@ def format_rule(rule: Rule, kb: KnowledgeBase) -> str:
     """A rule as a line of a rule file; a rule without confidence has the weight 1."""
     variables: dict[int, str] = {}
     atoms = [rule.head, *rule.body]
-    for term in [term for atom in atoms for term in atom[1:] if term < 0]:
-        variables.setdefault(term, _variable(len(variables), kb))
+    for variable in [term for atom in atoms for term in atom[1:] if term < 0]:
+        variables.setdefault(variable, _variable(len(variables), kb))
 
     def term(term: int) -> str:
         return variables[term] if term < 0 else _name(kb.constants[term - 1])

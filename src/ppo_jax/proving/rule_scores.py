@@ -12,6 +12,7 @@ at most `max_derived` atoms; beyond it the least certain are dropped and counted
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
 from ppo_jax.proving.open_queries import HEAD, TAIL, OpenQueries
 from ppo_jax.proving.rule_bodies import Matrix, Relations, body_rows, expand, relation_matrices, without_own
 
-__all__ = ["Combine", "RuleScores"]
+__all__ = ["Combine", "RuleScores", "RuleTable"]
 
 Combine = Literal["noisy_or", "max"]
 
@@ -114,11 +115,7 @@ class RuleScores:
 
     def _by_constant_rules(self, rules: _ConstantRules, rows: np.ndarray, constant_is_answer: bool) -> Matrix:
         """What the rules derive that point to a constant, combined, [R, N + 1]."""
-        holds = rules.holds(self._relations)
-        if constant_is_answer:
-            matches = expand(holds[rows], rules.confidence)
-        else:
-            matches = expand(rules.confidence.T.tocsr()[rows], holds.T.tocsr())
+        matches = rules.matches(self._relations, rows, constant_is_answer)
         return self._combine(*matches, (len(rows), self._relations.size))
 
     def _combine(self, row: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> Matrix:
@@ -174,6 +171,48 @@ class RuleScores:
         return stay, least
 
 
+class RuleTable:
+    """Which rule derives what, one entry for each, where `RuleScores` has combined them."""
+
+    def __init__(self, kb: KnowledgeBase, relations: Relations) -> None:
+        """`relations` are the atoms that bodies are matched by."""
+        self.kb, self._relations = kb, relations
+        self._numbers: dict[int, list[int]] = {}
+        for number, rule in enumerate(kb.rules):
+            self._numbers.setdefault(rule.head[0], []).append(number)
+        self._constant_rules: dict[tuple[int, int], _ConstantRules | None] = {}
+
+    def numbers(self, predicate: int) -> list[int]:
+        """The places of a predicate's rules among those of the knowledge base."""
+        return self._numbers.get(predicate, [])
+
+    def derivations(self, predicate: int, rows: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is derived for known constants `rows` [R]: row, answer and rule (its place in `numbers`), [M] each."""
+        size = self._relations.size
+        parts = [(np.zeros(0, np.int64),) * 3]
+        by_side: dict[int, list[Rule]] = {HEAD: [], TAIL: []}
+        for place, number in enumerate(self.numbers(predicate)):
+            rule = self.kb.rules[number]
+            pointed = _points_to_constant(rule)
+            if pointed is not None:
+                by_side[pointed].append(replace(rule, confidence=place + 1.0))  # products with 1 keep its place
+                continue
+            found = body_rows(rule, self._relations, rows, by_tail=side == HEAD).tocoo()
+            parts.append((found.row.astype(np.int64), found.col.astype(np.int64), np.full(found.nnz, place)))
+        for pointed, rules in by_side.items():
+            if not rules:
+                continue
+            if (predicate, pointed) not in self._constant_rules:
+                self._constant_rules[predicate, pointed] = _constant_rules(rules, pointed, size)
+            table = self._constant_rules[predicate, pointed]
+            assert table is not None
+            row, column, from_one = table.matches(self._relations, rows, pointed == side)
+            parts.append((row, column, np.rint(from_one).astype(np.int64) - 1))
+        row, column, rule_place = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        keep = column != rows[row]
+        return row[keep], column[keep], rule_place[keep]
+
+
 class _Head(NamedTuple):
     """The rules for one predicate."""
 
@@ -186,19 +225,18 @@ class _ConstantRules:
 
     def __init__(self, rules: list[Rule], side: int, size: int) -> None:
         bodies: dict[tuple[int, int, int], int] = {}
-        row, column, confidence = [], [], []
+        entries = []
         for rule in rules:
             (predicate, left, right), variable = rule.body[0], rule.head[1 if side == TAIL else 2]
             place = 0 if left == variable else 1
             other = right if place == 0 else left
-            row.append(bodies.setdefault((predicate, place, max(other, 0)), len(bodies)))
-            column.append(rule.head[2 if side == TAIL else 1])
-            confidence.append(rule.confidence)
+            body = bodies.setdefault((predicate, place, max(other, 0)), len(bodies))
+            entries.append((body, rule.head[2 if side == TAIL else 1], rule.confidence or 0.0))
         self._bodies = list(bodies)  # (predicate, place of X, constant or 0 for any)
-        order = np.lexsort((column, row))  # a body twice for the same head stays two entries
-        row, column = np.array(row)[order], np.array(column)[order]
+        row, column, confidence = np.array(sorted(entries)).T  # a body twice for the same head stays two entries
         indptr = np.searchsorted(row, np.arange(len(bodies) + 1))
-        self.confidence = sparse.csr_matrix((np.array(confidence)[order], column, indptr), shape=(len(bodies), size))
+        shape = (len(bodies), size)
+        self.confidence = sparse.csr_matrix((confidence, column.astype(np.int32), indptr), shape=shape)
         self._held: tuple[Relations, Matrix] | None = None
 
     def holds(self, relations: Relations) -> Matrix:
@@ -211,6 +249,15 @@ class _ConstantRules:
                 columns.append(sparse.csr_matrix(column))
             self._held = relations, sparse.vstack(columns, format="csr").T.tocsr()
         return self._held[1]
+
+    def matches(
+        self, relations: Relations, rows: np.ndarray, constant_is_answer: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row, answer and weight × confidence of each rule that derives an answer for `rows` [R] as known constants."""
+        holds = self.holds(relations)
+        if constant_is_answer:
+            return expand(holds[rows], self.confidence)
+        return expand(self.confidence.T.tocsr()[rows], holds.T.tocsr())
 
 
 def _points_to_constant(rule: Rule) -> int | None:
