@@ -19,6 +19,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 from ppo_jax.cli.analyse import Compare, Diagnose, Report, Validate
 from ppo_jax.cli.bench import Bench
 from ppo_jax.cli.data import Data, Envs, Keys
+from ppo_jax.cli.embed import Embed
 from ppo_jax.cli.errors import explain
 from ppo_jax.cli.policies import Evaluate, Export, Play, Prove
 from ppo_jax.cli.sweep import Extract, Sweep, Tune
@@ -53,6 +54,7 @@ COMMANDS: dict[str, type[Command]] = {
     "bench": Bench,
     "envs": Envs,
     "data": Data,
+    "embed": Embed,
     "config": Keys,
 }
 
