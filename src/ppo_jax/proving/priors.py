@@ -152,19 +152,22 @@ def _rows(names: Sequence[str], known: Sequence[str], used: Sequence[str], kind:
 
 def _read_own(path: Path) -> _Named:
     arrays = _load(path)
-    if not hasattr(arrays, "files"):
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
         raise PPOJaxError(f"{path} is no .npz file of `ppo-jax embed`")
     wanted = ("model", "entities", "relations", "entity_names", "relation_names")
-    if missing := [name for name in wanted if name not in arrays.files]:
-        raise PPOJaxError(f"{path} is no .npz file of `ppo-jax embed`: it has no {missing[0]}")
     with arrays:
+        if missing := [name for name in wanted if name not in arrays.files]:
+            raise PPOJaxError(f"{path} is no .npz file of `ppo-jax embed`: it has no {missing[0]}")
         model, entities, relations, entity_names, relation_names = (arrays[name] for name in wanted)
     return _Named(str(model), entities, relations, entity_names.tolist(), relation_names.tolist())
 
 
 def _read_repository(folder: Path) -> _Named:
     """The code of Sun et al. stores real parts, then imaginary ones; phases in units of a range that gamma gives."""
-    config = json.loads(_text(folder / "config.json"))
+    try:
+        config = dict(json.loads(_text(folder / "config.json")))
+    except (ValueError, TypeError):
+        raise PPOJaxError(f"{folder / 'config.json'} is no JSON of settings") from None
     model = str(config.get("model"))
     entities, relations = _load(folder / "entity_embedding.npy"), _load(folder / "relation_embedding.npy")
     entity_names, relation_names = (_dictionary(folder / f"{kind}.dict") for kind in ("entities", "relations"))
