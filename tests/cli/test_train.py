@@ -24,7 +24,17 @@ SUMMARY = {
     *("status", "env_id", "seed", "env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second"),
     *("final", "data", "best_update", "valid", "test", "test_last", "baselines"),
 }
-RANKING = {"mrr", "hits@1", "hits@3", "hits@10", "proved_positive", "proved_negative", "n_queries", "of_queries", "protocol"}
+RANKING = {
+    "mrr",
+    "hits@1",
+    "hits@3",
+    "hits@10",
+    "proved_positive",
+    "proved_negative",
+    "n_queries",
+    "of_queries",
+    "protocol",
+}
 
 
 def test_results_stand_beside_their_baselines_in_eighty_columns(places, trained_places):

@@ -20,6 +20,7 @@ from ppo_jax.cli.analyse import Compare, Diagnose, Report, Validate
 from ppo_jax.cli.answers import Ask, Scores
 from ppo_jax.cli.bench import Bench
 from ppo_jax.cli.data import Data, Envs, Keys
+from ppo_jax.cli.embed import Embed
 from ppo_jax.cli.errors import explain
 from ppo_jax.cli.policies import Evaluate, Export, Play, Prove
 from ppo_jax.cli.rules import Mine
@@ -58,6 +59,7 @@ COMMANDS: dict[str, type[Command]] = {
     "envs": Envs,
     "data": Data,
     "rules mine": Mine,
+    "embed": Embed,
     "config": Keys,
 }
 

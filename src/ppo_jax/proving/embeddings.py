@@ -123,6 +123,26 @@ class Settings:
     temperature: float = 1.0  # RotatE: how much more the better negatives weigh
 
 
+def default_settings(dataset: Dataset, model: str = "complex") -> Settings:
+    """Settings for the size of a data set, chosen on valid queries of graphs of 14 to 40,559 constants.
+
+    Raises:
+        PPOJaxError: there is no such model to train.
+    """
+    n_constants, n_facts = len(dataset.kb.constants), len(dataset.kb.facts)
+    if model == "rotate":
+        negatives = 0 if n_constants <= 300 else 128
+        return Settings(model, epochs=300, batch_size=256, learning_rate=0.01, eval_every=10, negatives=negatives)
+    if model != "complex":
+        raise PPOJaxError(f"no embeddings {model!r} to train; known: complex, rotate")
+    if n_constants > EXACT_SOFTMAX_CONSTANTS:
+        sampled = Settings(dim=256, epochs=20, batch_size=1_000, negatives=3_000, n3=0.1, relation_weight=0.1)
+        return replace(sampled, eval_every=1, patience=3, valid_queries=1_000)
+    if n_facts > 10_000:
+        return Settings(dim=100, epochs=60, eval_every=2, patience=4, valid_queries=1_000, n3=0.05)
+    return Settings(dim=100, epochs=100, batch_size=64, eval_every=2, patience=10, n3=0.1, relation_weight=4.0)
+
+
 def _conjugate(x: Array) -> Array:
     re, im = jnp.split(x, 2, axis=-1)
     return jnp.concatenate([re, -im], axis=-1)
@@ -299,7 +319,7 @@ def _training_queries(dataset: Dataset) -> _Queries:
 
 
 def _known_to_facts(dataset: Dataset, queries: _Queries) -> Array:
-    """Which constants the facts know to answer each row, [rows, n_constants + 1]; None where that would be too large."""
+    """Which constants the facts know to answer each row, [rows, n_constants + 1]; None where that is too large."""
     shape = int(queries.row.max()) + 1, len(dataset.kb.constants) + 1
     if shape[0] * shape[1] > MASK_BYTES:
         return None
@@ -385,7 +405,7 @@ def _complex_loss(params: ComplEx, batch: _Queries, answers: Array, key: Array, 
     own = (vectors * answer).sum(axis=-1)
     ids = _candidates(params, key, settings)
     others = params.similarity(vectors, params.entities[ids]) + np.log(n / len(ids))
-    others = jnp.where(ids == batch.answer[:, None], -jnp.inf, others)
+    others = jnp.where(ids[None] == batch.answer[:, None], -jnp.inf, others)
     loss = (jnp.logaddexp(own, jax.nn.logsumexp(others, axis=-1)) - own).mean()
 
     known, relation = params.entities[batch.known], params.relations[batch.side, batch.predicate]
@@ -407,7 +427,7 @@ def _rotate_loss(params: RotatE, batch: _Queries, answers: Array, key: Array, se
     vectors = params.vectors(batch.predicate, batch.known, batch.side)
     own = settings.margin - jnp.sqrt(_squared_moduli(vectors - params.entities[batch.answer])).sum(axis=-1)
     ids = _candidates(params, key, settings)
-    wrong = ids != batch.answer[:, None] if answers is None else ~answers[batch.row][:, ids]
+    wrong = ids[None] != batch.answer[:, None] if answers is None else ~answers[batch.row][:, ids]
     others = settings.margin + params.similarity(vectors, params.entities[ids])
     weights = jax.nn.softmax(jnp.where(wrong, settings.temperature * others, -jnp.inf), axis=-1)
     negative = (jax.lax.stop_gradient(weights) * jax.nn.log_sigmoid(-others)).sum(axis=-1)
