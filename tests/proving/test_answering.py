@@ -132,6 +132,8 @@ def consequences(rule, known: set[Atom]) -> Iterator[Atom]:
                 yield from extend(body[1:], extended)
 
     for binding in extend(rule.body, {}):
+        if any(binding.get(s, s) == binding.get(t, t) for s, t in rule.different):
+            continue
         yield rule.head[0], *(term if term > 0 else binding[term] for term in rule.head[1:])
 
 
@@ -205,9 +207,10 @@ def test_a_wide_beam_holds_every_derivation_with_its_probability(seed: int) -> N
         np.testing.assert_allclose(found.probability[i], expected, atol=1e-4 + found.unexplored[i])
 
 
+@pytest.mark.parametrize("unequal", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_answers_are_those_that_forward_chaining_derives(seed: int) -> None:
-    """For programs without recursion, whose derivations all fit the limits."""
+def test_answers_are_those_that_forward_chaining_derives(seed: int, unequal: bool) -> None:
+    """For programs without recursion, whose derivations all fit the limits; also with inequalities in every rule."""
     kb = random_kb(seed + 100, n_facts=9)
 
     def without_recursion(rule: Rule) -> Rule:
@@ -215,11 +218,15 @@ def test_answers_are_those_that_forward_chaining_derives(seed: int) -> None:
         p, *terms = rule.head
         head = 1 + p % 2
         body = tuple((max(head + 1, q), *arguments) for q, *arguments in rule.body[:2])
-        kept = {term for _, *arguments in body for term in arguments}
-        return replace(rule, head=(head, *(t if t > 0 or t in kept else body[0][1] for t in terms)), body=body)
+        kept = sorted({term for _, *arguments in body for term in arguments}, key=abs)
+        terms = [t if t > 0 or t in kept else body[0][1] for t in terms]
+        variables = [t for t in kept if t < 0]
+        different = ((variables[0], (variables[1:] or [2])[-1]),) if unequal and variables else ()
+        return replace(rule, head=(head, *terms), body=body, different=different)
 
     kb = replace(kb, rules=tuple(map(without_recursion, kb.rules)))
-    (env, params), asked = environment(kb, 9, replace(SIZES, max_atoms=8)), questions(kb, seed)
+    sizes = replace(SIZES, max_atoms=9, max_body=4, n_predicates=N_PREDICATES + 2, different=N_PREDICATES + 1)
+    (env, params), asked = environment(kb, 9, sizes if unequal else replace(SIZES, max_atoms=8)), questions(kb, seed)
     found = jax.device_get(ask(env, params, asked))
     for i, (query, hidden) in enumerate(asked):
         answers = set(np.flatnonzero(found.probability[i]).tolist())

@@ -150,7 +150,8 @@ class Config:
         """The same, saying where its data lie and what is done with them, so that a run can be read elsewhere."""
         if self.task.dataset and Path(self.task.dataset).is_dir():
             mode = "answer" if self.answers else "verify"
-            return self.override({"dataset": str(Path(self.task.dataset).absolute()), "mode": mode})
+            paths = {"dataset": self.task.dataset} | ({"prior": self.task.prior} if self.task.prior else {})
+            return self.override({key: str(Path(path).absolute()) for key, path in paths.items()} | {"mode": mode})
         return self
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask
+from ppo_jax.proving.priors import load_prior
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
 from ppo_jax.proving.rule_confidence import with_counted_confidence
 from ppo_jax.proving.search import Attempts, MarginalProofs
@@ -208,7 +209,7 @@ def make(config: Config) -> ProofTask | AnswerTask:
             prune_visited=task.prune_visited,
             observe_successors=observe_successors,
         )
-        return AnswerTask(env, config.evaluation)
+        return AnswerTask(env, config.evaluation, load_prior(task.prior, data) if task.prior else None)
     proof_env = proof.make(
         name,
         rules=task.rules,
