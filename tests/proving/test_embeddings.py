@@ -92,6 +92,14 @@ def test_complex_with_one_relation_scores_both_sides_alike() -> None:
     np.testing.assert_allclose([scores[0, 4], scores[1, 2]], [expected] * 2, rtol=1e-5)
 
 
+def test_members_are_combined_into_one_whose_scores_are_their_sums() -> None:
+    first = draw("complex")
+    members = [first, ComplEx(first.entities[:, ::-1], first.relations[:, :, ::-1])]
+    queries = np.array([1, 3]), np.array([2, 5]), np.array([TAIL, HEAD])
+    expected = sum(np.asarray(embeddings.score_all(member, *queries)) for member in members)
+    np.testing.assert_allclose(embeddings.score_all(embeddings.combine(members), *queries), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("relation_weight", [0.0, 0.5])
 def test_the_loss_of_complex_is_what_numpy_says(dataset, relation_weight) -> None:
     n, p = len(dataset.kb.constants), len(dataset.kb.predicates)

@@ -12,7 +12,7 @@ knowledge base alone; valid queries choose when to stop.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -36,6 +36,7 @@ __all__ = [
     "RotatE",
     "Settings",
     "Trained",
+    "combine",
     "default_settings",
     "log_scores",
     "rank_answers",
@@ -123,6 +124,16 @@ class Settings:
     temperature: float = 1.0  # RotatE: how much more the better negatives weigh
 
 
+def combine(members: Sequence[ComplEx]) -> ComplEx:
+    """ComplEx whose scores are the sums of those of its members: their components side by side."""
+
+    def side_by_side(arrays: list[Array]) -> np.ndarray:
+        halves = [np.split(np.asarray(array), 2, axis=-1) for array in arrays]
+        return np.concatenate([half[part] for part in (0, 1) for half in halves], axis=-1)
+
+    return ComplEx(side_by_side([m.entities for m in members]), side_by_side([m.relations for m in members]))
+
+
 def default_settings(dataset: Dataset, model: str = "complex") -> Settings:
     """Settings for the size of a data set, chosen on valid queries of graphs of 14 to 40,559 constants.
 
@@ -139,8 +150,8 @@ def default_settings(dataset: Dataset, model: str = "complex") -> Settings:
         sampled = Settings(dim=256, epochs=20, batch_size=1_000, negatives=3_000, n3=0.1, relation_weight=0.1)
         return replace(sampled, eval_every=1, patience=3, valid_queries=1_000)
     if n_facts > 10_000:
-        return Settings(dim=100, epochs=60, eval_every=2, patience=4, valid_queries=1_000, n3=0.05)
-    return Settings(dim=100, epochs=100, batch_size=64, eval_every=2, patience=10, n3=0.1, relation_weight=4.0)
+        return Settings(eval_every=2, patience=4, valid_queries=1_000, n3=0.01, relation_weight=0.25)
+    return Settings(dim=200, batch_size=64, patience=3, n3=0.05, relation_weight=8.0)
 
 
 def _conjugate(x: Array) -> Array:

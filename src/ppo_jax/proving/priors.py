@@ -70,16 +70,16 @@ def save_prior(path: str | Path, params: Embeddings, dataset: Dataset) -> None:
         PPOJaxError: the file cannot be written.
     """
     entities, relations = (np.asarray(array, np.float32) for array in params)
-    arrays = {
-        "model": np.array(next(name for name, cls in MODELS.items() if type(params) is cls)),
-        "entities": entities[1:],
-        "relations": relations[..., 1:, :],
-        "entity_names": np.array(dataset.kb.constants),
-        "relation_names": np.array(dataset.kb.predicates),
-    }
     try:
         with Path(path).open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(
+                file,
+                model=np.array(_name_of(type(params))),
+                entities=entities[1:],
+                relations=relations[..., 1:, :],
+                entity_names=np.array(dataset.kb.constants),
+                relation_names=np.array(dataset.kb.predicates),
+            )
     except OSError as error:
         raise PPOJaxError(f"cannot write {path}: {error.strerror}") from error
 
