@@ -195,7 +195,11 @@ FAULTS = (
             "acrobot": {"env_id": "diagnosis_benchmark:silent_acrobot"},
         },
     ),
-    Fault("training set overlaps test", ("data-leak",), {"countries_s3": {"env_id": None, "dataset": "leaky", "mode": "verify"}}),
+    Fault(
+        "training set overlaps test",
+        ("data-leak",),
+        {"countries_s3": {"env_id": None, "dataset": "leaky", "mode": "verify"}},
+    ),
     Fault("value clip far below the returns", ("value-clip-saturated",), on("cartpole", "acrobot", clip_range_vf=0.02)),
 )
 

@@ -8,8 +8,9 @@ import signal
 
 import pytest
 
-from ppo_jax.proving import datasets, embeddings
-from ppo_jax.proving.priors import load_prior
+from ppo_jax.proving import datasets
+from ppo_jax.proving.priors import embeddings
+from ppo_jax.proving.priors.prior import load_prior
 from tests.cli.console import call, fail, succeed
 
 SHORT = ("--dim", "4", "--epochs", "4")

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from ppo_jax.ops.distributions import Categorical
-from ppo_jax.proving import answering, datasets
-from ppo_jax.proving.answer_search import Answers, search
-from ppo_jax.proving.answering import AnswerEnv, AnswerParams
+from ppo_jax.proving import datasets
+from ppo_jax.proving.answers import environment as answering
+from ppo_jax.proving.answers.environment import AnswerEnv, AnswerParams
+from ppo_jax.proving.answers.search import Answers, search
 from ppo_jax.proving.index import Sizes, build_index
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
 from tests.proving import reference

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from ppo_jax.proving import datasets, embeddings
-from ppo_jax.proving.embeddings import ComplEx, EuclideanRotatE, RotatE, Settings
+from ppo_jax.proving import datasets
 from ppo_jax.proving.open_queries import HEAD, TAIL, answer_ranks, known_answers, open_queries
+from ppo_jax.proving.priors import embeddings
+from ppo_jax.proving.priors.embeddings import ComplEx, EuclideanRotatE, RotatE, Settings
 from ppo_jax.proving.ranking import expected_reciprocal_rank
 from ppo_jax.types import PPOJaxError
 

@@ -11,10 +11,10 @@ import pytest
 from ppo_jax.cli import main
 from ppo_jax.proving import datasets
 from ppo_jax.proving.knowledge_base import KnowledgeBase, parse
-from ppo_jax.proving.mining import Limits, mine
-from ppo_jax.proving.rule_bodies import relation_matrices
-from ppo_jax.proving.rule_confidence import count_rule
-from ppo_jax.proving.rule_files import format_rules
+from ppo_jax.proving.rules.bodies import relation_matrices
+from ppo_jax.proving.rules.confidence import count_rule
+from ppo_jax.proving.rules.files import format_rules
+from ppo_jax.proving.rules.mining import Limits, mine
 from ppo_jax.types import PPOJaxError
 
 EVERYTHING = Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ppo_jax.proving import datasets
-from ppo_jax.proving.embeddings import ComplEx, RotatE, log_scores, score_all
 from ppo_jax.proving.open_queries import HEAD, TAIL, open_queries
-from ppo_jax.proving.priors import Prior, load_prior, save_prior
+from ppo_jax.proving.priors.embeddings import ComplEx, RotatE, log_scores, score_all
+from ppo_jax.proving.priors.prior import Prior, load_prior, save_prior
 from ppo_jax.types import PPOJaxError
 
 FILES = {

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo_jax.proving import datasets, rule_bodies
+from ppo_jax.proving import datasets
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
 from ppo_jax.proving.open_queries import OpenQueries, answer_ranks, known_answers, open_queries
 from ppo_jax.proving.ranking import expected_reciprocal_rank
-from ppo_jax.proving.rule_bodies import as_path, relation_matrices
-from ppo_jax.proving.rule_confidence import count_rule, with_counted_confidence
-from ppo_jax.proving.rule_scores import RuleScores
+from ppo_jax.proving.rules import bodies as rule_bodies
+from ppo_jax.proving.rules.bodies import as_path, relation_matrices
+from ppo_jax.proving.rules.confidence import count_rule, with_counted_confidence
+from ppo_jax.proving.rules.scores import RuleScores
 from tests.proving.logic_programs import random_kb
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

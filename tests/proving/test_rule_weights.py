@@ -10,10 +10,10 @@ from scipy import optimize
 
 from ppo_jax.proving.knowledge_base import parse
 from ppo_jax.proving.open_queries import TAIL
-from ppo_jax.proving.rule_bodies import relation_matrices
-from ppo_jax.proving.rule_confidence import with_counted_confidence
-from ppo_jax.proving.rule_scores import RuleTable
-from ppo_jax.proving.rule_weights import _queries, with_learned_confidence
+from ppo_jax.proving.rules.bodies import relation_matrices
+from ppo_jax.proving.rules.confidence import with_counted_confidence
+from ppo_jax.proving.rules.scores import RuleTable
+from ppo_jax.proving.rules.weights import _queries, with_learned_confidence
 
 FACTS = "".join(f"q(a{i},b{i}).\nr(a{i},c{i}).\n" for i in range(8)) + "".join(f"p(a{i},b{i}).\n" for i in range(7))
 KB = parse(FACTS + "r0:1:q(X,Y) -> p(X,Y)\nr1:1:r(X,Y) -> p(X,Y)\nr2:1:q(X,Y) -> p(X,Y)\n")

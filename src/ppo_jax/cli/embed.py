@@ -51,7 +51,8 @@ class Embed:
         if not path.absolute().parent.is_dir():
             raise PPOJaxError(f"cannot write {path}: there is no folder {path.parent}")
         use_caches()
-        from ppo_jax.proving import datasets, embeddings, priors
+        from ppo_jax.proving import datasets
+        from ppo_jax.proving.priors import embeddings
         from ppo_jax.runs.signals import Signals
 
         dataset = datasets.load(self.name, self.rules)
@@ -65,7 +66,7 @@ class Embed:
                 return bool(signals.received)
 
             trained = embeddings.train(dataset, settings, self.seed, report)
-        priors.save_prior(path, trained.params, dataset)
+        prior.save_prior(path, trained.params, dataset)
         splits = {"valid": embeddings.rank_answers(trained.params, dataset, "valid")}
         if self.test and len(dataset.queries["test"]):
             splits["test"] = embeddings.rank_answers(trained.params, dataset, "test")

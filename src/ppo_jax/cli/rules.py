@@ -43,8 +43,9 @@ class Mine:
     """Print JSON."""
 
     def run(self) -> int:
-        from ppo_jax.proving import datasets, mining
-        from ppo_jax.proving.rule_files import format_rules
+        from ppo_jax.proving import datasets
+        from ppo_jax.proving.rules import mining
+        from ppo_jax.proving.rules.files import format_rules
 
         limits = mining.Limits(
             max_length=self.max_length,

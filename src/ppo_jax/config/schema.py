@@ -45,8 +45,8 @@ class TaskConfig:
     rules: str = "rules.txt"
     """Name of the rule file in the dataset folder."""
     prior: str | None = None
-    """Embeddings that rank answers beside the proofs: a file that `ppo-jax embed` wrote, or a folder of RotatE's code or
-    PyKEEN (`answer`)."""
+    """Embeddings that rank answers beside the proofs: a file that `ppo-jax embed` wrote, or a folder of RotatE's code
+    or of PyKEEN (`answer`)."""
     mode: Literal["answer", "verify"] | None = None
     """`answer`: search the constants that answer a query with a variable; `verify`: prove ground queries, true and
     false ones. By default `answer` for a folder and `verify` for an `env_id`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ppo_jax.proving.answer_task import AnswerTask
+from ppo_jax.proving.answers.task import AnswerTask
 from ppo_jax.proving.task import ProofTask
 from ppo_jax.results import look_up
 from ppo_jax.runs import files, runner

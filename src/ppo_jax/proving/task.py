@@ -11,18 +11,19 @@ import numpy as np
 
 from ppo_jax.config import Config
 from ppo_jax.config.schema import EvaluationConfig
-from ppo_jax.proving import answering, datasets, ranking
+from ppo_jax.proving import datasets, ranking
 from ppo_jax.proving import environment as proof
-from ppo_jax.proving.answer_task import AnswerTask
+from ppo_jax.proving.answers import environment as answering
+from ppo_jax.proving.answers.task import AnswerTask
 from ppo_jax.proving.candidates import Candidates, candidates
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask
-from ppo_jax.proving.priors import load_prior
+from ppo_jax.proving.priors.prior import load_prior
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
-from ppo_jax.proving.rule_confidence import with_counted_confidence
+from ppo_jax.proving.rules.confidence import with_counted_confidence
 from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.proving.task_id import PREFIX, names_data_set
 from ppo_jax.results import Judged, Played

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax.proving.answering import AnswerEnv, AnswerParams, AnswerState
+from ppo_jax.proving.answers.environment import AnswerEnv, AnswerParams, AnswerState
 from ppo_jax.proving.derivations import Policy
 
 __all__ = ["Answers", "Trail", "search"]

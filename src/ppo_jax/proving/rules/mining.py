@@ -23,8 +23,8 @@ import numpy as np
 from scipy import sparse
 
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
-from ppo_jax.proving.rule_bodies import Path, Relations, ranges, relation_matrices, walk
-from ppo_jax.proving.rule_confidence import RuleCount
+from ppo_jax.proving.rules.bodies import Path, Relations, ranges, relation_matrices, walk
+from ppo_jax.proving.rules.confidence import RuleCount
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Limits", "Mined", "MinedRule", "Progress", "Sampled", "describe", "mine"]

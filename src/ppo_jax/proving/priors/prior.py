@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.proving.datasets import Dataset
-from ppo_jax.proving.embeddings import MODELS, ComplEx, Embeddings, EuclideanRotatE, RotatE, log_scores
 from ppo_jax.proving.knowledge_base import nearest
 from ppo_jax.proving.open_queries import OpenQueries
+from ppo_jax.proving.priors.embeddings import MODELS, ComplEx, Embeddings, EuclideanRotatE, RotatE, log_scores
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Prior", "load_prior", "save_prior"]

@@ -20,7 +20,7 @@ from scipy import sparse
 
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
 from ppo_jax.proving.open_queries import HEAD, TAIL, OpenQueries
-from ppo_jax.proving.rule_bodies import Matrix, Relations, body_rows, expand, relation_matrices, without_own
+from ppo_jax.proving.rules.bodies import Matrix, Relations, body_rows, expand, relation_matrices, without_own
 
 __all__ = ["Combine", "RuleScores", "RuleTable"]
 

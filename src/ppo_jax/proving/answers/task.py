@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppo_jax.config.schema import EvaluationConfig
-from ppo_jax.proving.answer_evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, split, summarize
-from ppo_jax.proving.answer_search import Answers
-from ppo_jax.proving.answering import AnswerEnv
-from ppo_jax.proving.combination import choose_weights, combine, log_scale
+from ppo_jax.proving.answers.combination import choose_weights, combine, log_scale
+from ppo_jax.proving.answers.environment import AnswerEnv
+from ppo_jax.proving.answers.evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, split, summarize
+from ppo_jax.proving.answers.query_text import format_query, parse_query
+from ppo_jax.proving.answers.search import Answers
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.explanation import Step, explain
 from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
-from ppo_jax.proving.queries import format_query, parse_query
 from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults
-from ppo_jax.proving.rule_scores import RuleScores
+from ppo_jax.proving.rules.scores import RuleScores
 from ppo_jax.results import Judged, Played
 
 __all__ = ["AnswerTask"]

@@ -4,7 +4,7 @@ Under noisy-or a rule of confidence c adds w = −log(1 − c) to an answer's sc
 are counted one by one count twice what two like rules say. Here the weights of the rules of a head are fitted together
 on the training facts: for each fact, either side open, softmax of the scores over all constants that are not known to
 answer, and the answer's likelihood made large (as RNNLogic+ weighs rules, Qu et al. 2021; w ≥ 0, so that the result is
-again a set of confidences for `ppo_jax.proving.rule_scores`).
+again a set of confidences for `ppo_jax.proving.rules.scores`).
 
 The fact asked for does not speak for itself: a mined path has distinct constants, and a path between the two arguments
 that is no such fact cannot use it.
@@ -20,8 +20,8 @@ from scipy import optimize, sparse
 
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries
-from ppo_jax.proving.rule_bodies import Matrix, relation_matrices
-from ppo_jax.proving.rule_scores import RuleTable
+from ppo_jax.proving.rules.bodies import Matrix, relation_matrices
+from ppo_jax.proving.rules.scores import RuleTable
 
 __all__ = ["with_learned_confidence"]
 

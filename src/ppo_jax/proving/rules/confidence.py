@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
-from ppo_jax.proving.rule_bodies import Relations, body_rows, relation_matrices
+from ppo_jax.proving.rules.bodies import Relations, body_rows, relation_matrices
 
 __all__ = ["UNSEEN", "RuleCount", "count_rule", "with_counted_confidence"]
 
@@ -42,7 +42,7 @@ class RuleCount(NamedTuple):
 def count_rule(rule: Rule, relations: Relations, chunk: int = CHUNK) -> RuleCount:
     """Count what a rule derives, `chunk` first arguments at a time.
 
-    An atom with twice the same argument counts as neither pair nor hit, for `ppo_jax.proving.rule_scores` derives none.
+    An atom with twice the same argument counts as neither pair nor hit: `ppo_jax.proving.rules.scores` derives none.
     """
     facts = relations.matrix(rule.head[0])
     hits = pairs = 0

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax.proving import ranking
-from ppo_jax.proving.answer_search import Answers, search
-from ppo_jax.proving.answering import AnswerEnv, AnswerParams
+from ppo_jax.proving.answers.environment import AnswerEnv, AnswerParams
+from ppo_jax.proving.answers.search import Answers, search
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.open_queries import TAIL, KnownAnswers, OpenQueries, answer_ranks
 

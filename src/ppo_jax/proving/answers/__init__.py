@@ -1,0 +1,1 @@
+"""Answering queries with a variable: environment, search, protocol and task."""

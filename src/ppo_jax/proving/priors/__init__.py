@@ -1,0 +1,1 @@
+"""Priors of answers: embeddings of constants and predicates."""

@@ -1,0 +1,1 @@
+"""Rules as a whole: mined, counted, weighed, and chained forward."""
