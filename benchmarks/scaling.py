@@ -43,6 +43,7 @@ class Row(NamedTuple):
     seeds: int = 1  # side by side under vmap, on one device
 
 
+GRAPH = {"env_id": None, "mode": "verify"}  # of a folder
 SHORT = {"n_envs": 64, "n_steps": 32, "batch_size": 512}
 WIDE = SHORT | {"n_envs": 1024, "batch_size": 8192}
 
@@ -66,7 +67,12 @@ def tables(folders: Sequence[str] = ()) -> dict[str, list[Row]]:
         "data": [
             *(Row(name, 1, COUNTRIES, {"env_id": f"Proof-{name}"}) for name in ("countries_s3", "countries_s3_full")),
             *(
-                Row(Path(f).name, 1, COUNTRIES, {"env_id": None, "dataset": str(Path(f).resolve()), "mode": "verify"} | capped)
+                Row(
+                    Path(f).name,
+                    1,
+                    COUNTRIES,
+                    GRAPH | {"dataset": str(Path(f).resolve())} | capped,
+                )
                 for f in folders
             ),
         ],

@@ -52,7 +52,7 @@ class Embed:
             raise PPOJaxError(f"cannot write {path}: there is no folder {path.parent}")
         use_caches()
         from ppo_jax.proving import datasets
-        from ppo_jax.proving.priors import embeddings
+        from ppo_jax.proving.priors import embeddings, prior
         from ppo_jax.runs.signals import Signals
 
         dataset = datasets.load(self.name, self.rules)
