@@ -135,10 +135,14 @@ def walk(path: Path, relations: Relations, rows: np.ndarray) -> Matrix:
     for i, step in enumerate(steps[1:], start=2):
         walks = walks @ step
         if i == 3 and (1, 3) in different:
-            back = sparse.diags(np.asarray(steps[1].multiply(step.T).sum(axis=1)).ravel())
-            walks = walks - steps[0][rows] @ back
+            home = relations.matrix(path.steps[2][0], not path.steps[2][1], (2, 3) not in different)
+            back = np.asarray(steps[1].multiply(home).sum(axis=1)).ravel()
+            start = steps[0][rows]
+            start.data = back[start.indices]
+            walks = walks - start
             if (0, 2) in different:
-                walks = walks + steps[0][rows].multiply(steps[1].T.tocsr()[rows]).multiply(step[rows])
+                turned = relations.matrix(path.steps[1][0], not path.steps[1][1], (1, 2) not in different)
+                walks = walks + steps[0][rows].multiply(turned[rows]).multiply(step[rows])
             walks = sparse.csr_matrix(walks)
         if (0, i) in different:
             walks = without_own(walks, rows)

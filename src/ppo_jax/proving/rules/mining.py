@@ -49,7 +49,7 @@ class Limits:
     max_rules: int = 100_000
     facts_per_head: int = 300  # facts that candidates are read off
     neighbours: int = 32  # edges of a constant that candidates go through
-    max_products: int = 20_000_000  # of a body that is counted; beyond it some of its first constants are sampled
+    max_products: int = 1_000_000  # of a body that is counted; beyond it some of its first constants are sampled
     seed: int = 0
 
     def __post_init__(self) -> None:
