@@ -150,7 +150,7 @@ def default_settings(dataset: Dataset, model: str = "complex") -> Settings:
         sampled = Settings(dim=256, epochs=20, batch_size=1_000, negatives=3_000, n3=0.1, relation_weight=0.1)
         return replace(sampled, eval_every=1, patience=3, valid_queries=1_000)
     if n_facts > 10_000:
-        return Settings(eval_every=2, patience=4, valid_queries=1_000, n3=0.01, relation_weight=0.25)
+        return Settings(dim=200, eval_every=2, patience=3, valid_queries=1_000, n3=0.02, relation_weight=0.5)
     if n_constants <= 50:  # so few that the predicates would outweigh the answers
         return Settings(dim=200, batch_size=64, eval_every=2, patience=10)
     if n_facts < 5_000:  # so few that only strong norms keep them from being learnt by heart
