@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.proving.countries import BUILTIN, build_countries
+from ppo_jax.proving.derive import derive
+from ppo_jax.proving.formats.ids import OPENKE, RELATIONS, named_rules, named_triples
 from ppo_jax.proving.knowledge_base import (
     KnowledgeBase,
     Statements,
@@ -47,6 +49,8 @@ _RULES = "rules.txt"
 _DOMAINS = "domain2constants.txt"
 _FACT_FILES = ("graph.txt", "train.txt")
 _QUERY_FILES = {"valid": ("valid.txt", "dev.txt"), "test": ("test.txt",)}
+MOST_DERIVED = 10_000  # atoms that are derived where training facts ask nothing
+VALID_SHARE = 0.1  # of the training queries, where there are no valid ones
 _COUNTRIES_PREDICATES = frozenset({"locatedInCR", "locatedIn"})
 
 
@@ -64,17 +68,21 @@ class Dataset:
     corrupt: str  # which argument corruptions replace by default: "tail" (Countries) or "both"
 
 
-def load(name_or_folder: str | Path, rules: str = _RULES) -> Dataset:
+def load(
+    name_or_folder: str | Path, rules: str = _RULES, *, require_rules: bool = True, columns: str | None = None
+) -> Dataset:
     """Load a built-in data set by name, or the folder at a path.
 
     Args:
         name_or_folder: one of `BUILTIN`, ``<builtin>@<split seed>``, or a folder. A `Path` is always a folder.
         rules: name of the rule file in the data set, or else the path of one. The S3 benchmarks also have
             ``rules_full.txt``, which adds the rule through the subregion.
+        require_rules: whether a data set without rules is refused; else every training fact is a training query.
+        columns: order of the columns of triples, such as ``"rht"``; None: ``"hrt"``, or what a header says.
 
     Raises:
-        PPOJaxError: the data set is unknown, a file is missing or malformed (``file:line`` and the text), a query
-            names a constant that nothing else knows, or no training fact has a predicate that heads a rule.
+        PPOJaxError: the data set is unknown, a file is missing or malformed (``file:line`` and the text), or there is
+            no training query.
     """
     builtin = re.fullmatch(r"(\w+)(?:@(\d+))?", name_or_folder) if isinstance(name_or_folder, str) else None
     if builtin and builtin[1] in BUILTIN:
@@ -90,12 +98,23 @@ def load(name_or_folder: str | Path, rules: str = _RULES) -> Dataset:
         name = folder.resolve().name
         candidates = [*_FACT_FILES, *(file for names in _QUERY_FILES.values() for file in names), rules, _DOMAINS]
         files = {file: _read(folder / file) for file in candidates if (folder / file).is_file()}
+        if "train.txt" not in files:
+            files |= _other_layout(folder, name)
+        if rules in files and (folder / RELATIONS).is_file():
+            files[rules] = named_rules(files[rules], _read(folder / RELATIONS), rules) or files[rules]
     if rules not in files and rules != _RULES and Path(rules).is_file():
         files[rules] = _read(Path(rules))
-    return from_files(name, files, rules)
+    return from_files(name, files, rules, require_rules=require_rules, columns=columns)
 
 
-def from_files(name: str, files: Mapping[str, str], rules: str = _RULES) -> Dataset:
+def from_files(
+    name: str,
+    files: Mapping[str, str],
+    rules: str = _RULES,
+    *,
+    require_rules: bool = True,
+    columns: str | None = None,
+) -> Dataset:
     """Parse the texts of a data set.
 
     Training facts that are also queries of valid or test are left out, as facts and as queries, with a warning.
@@ -104,26 +123,33 @@ def from_files(name: str, files: Mapping[str, str], rules: str = _RULES) -> Data
         name: what the data set is called.
         files: texts by file name, as the table at the top of this module lists them; others are ignored.
         rules: which of them holds the rules.
+        require_rules: as in `load`.
+        columns: as in `load`.
 
     Raises:
         PPOJaxError: as in `load`.
     """
     if "train.txt" not in files:
         raise PPOJaxError(f"data set {name!r} has no train.txt with its training facts")
-    sources = {file: parse_statements(files[file], file) for file in (*_FACT_FILES, rules) if file in files}
-    if rules not in files and (rules != _RULES or not any(source.clauses for source in sources.values())):
+    sources = {file: parse_statements(files[file], file, columns) for file in (*_FACT_FILES, rules) if file in files}
+    none = not any(source.clauses for source in sources.values())
+    if (rules not in files and rules != _RULES) or (require_rules and none):
+        missing = f"no rules in {rules!r}" if rules in files else f"no rule file {rules!r}"
         raise PPOJaxError(
-            f"data set {name!r} has no rule file {rules!r}: put one there with lines `name:weight:b1, b2 -> head` or "
-            "`head :- b1, b2.`, or set `rules` to the name or path of another"
+            f"data set {name!r} has {missing}: put some there, with lines `name:weight:b1, b2 -> head` or "
+            "`head :- b1, b2.`, set `rules` to the name or path of another, or mine some: `ppo-jax rules mine FOLDER "
+            "--output FOLDER/rules.txt`"
         )
     evaluation: dict[str, Statements] = {}
     for split, names in _QUERY_FILES.items():
         file = next((file for file in names if file in files), names[0])
-        evaluation[split] = parse_statements(files.get(file, ""), file)
+        evaluation[split] = parse_statements(files.get(file, ""), file, columns)
+    asked = [name for statements in evaluation.values() for fact in statements.facts for name in fact[1:]]
     domain_names = _parse_domains(files.get(_DOMAINS, ""))
     kb = build(
         sources.values(),
         constants=(constant for constants in domain_names.values() for constant in constants),
+        last_constants=asked,
         predicates=(fact[0] for statements in evaluation.values() for fact in statements.facts),
     )
 
@@ -136,19 +162,41 @@ def from_files(name: str, files: Mapping[str, str], rules: str = _RULES) -> Data
         for first, second in combinations(("train", "valid", "test"), 2)
     }
     held_out = np.concatenate([queries["valid"], queries["test"]])
-    heads = sorted({rule.head[0] for rule in kb.rules})
+    heads = sorted({rule.head[0] for rule in kb.rules}) or sorted(set(kb.facts[:, 0].tolist()))
     is_query = np.isin(train[:, 0], heads) & ~_is_in(train, held_out, kb)
-    queries = {"train": _frozen(train[is_query]), **{split: _frozen(rows) for split, rows in queries.items()}}
+    notes = [note for statements in (*sources.values(), *evaluation.values()) for note in statements.warnings]
+    notes += _odd_rules(sources.values(), kb) + _unknown_constants(evaluation.values(), kb)
+    train_queries = train[is_query]
+    if not len(train_queries) and kb.rules:
+        train_queries = derive(kb, MOST_DERIVED)
+        train_queries = train_queries[~_is_in(train_queries, held_out, kb) & ~_is_in(train_queries, kb.facts, kb)]
+        if len(train_queries):
+            notes.append(
+                f"no training fact has a predicate that heads a rule; training queries are {len(train_queries)} "
+                "atoms that the rules derive"
+            )
+    if not len(train_queries):
+        if require_rules or _relation_first(kb, heads):
+            raise PPOJaxError(_why_no_queries(name, kb, train, heads))
+        notes.append(_why_no_queries(name, kb, train, heads))
+    if not len(queries["valid"]):
+        queries["valid"], note = _split_off(train_queries)
+        notes.append(note)
+        train_queries = train_queries[~_is_in(train_queries, queries["valid"], kb)]
+        held_out = np.concatenate([held_out, queries["valid"]])
+    if not len(queries["test"]):
+        notes.append("no test queries; put some in test.txt to judge a policy at the end")
+    if not kb.rules:
+        notes.append("no rules; a run that answers mines some from the training facts")
+    queries = {"train": _frozen(train_queries), **{split: _frozen(rows) for split, rows in queries.items()}}
     kb = replace(kb, facts=_frozen(kb.facts[~_is_in(kb.facts, held_out, kb)]))
-    if not len(queries["train"]):
-        raise PPOJaxError(_why_no_queries(name, kb, train, heads))
     return Dataset(
         name=name,
         kb=kb,
         queries=queries,
         domains=_domains(kb, domain_names),
         overlaps=overlaps,
-        warnings=tuple(_warnings(kb, queries, overlaps, heads)),
+        warnings=(*_warnings(kb, queries, overlaps, heads), *notes),
         sha256=_sha256({file: files[file] for file in used if file in files}),
         corrupt="tail" if {kb.predicates[head - 1] for head in heads} <= _COUNTRIES_PREDICATES else "both",
     )
@@ -204,6 +252,19 @@ def _read(path: Path) -> str:
         raise PPOJaxError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
 
 
+def _other_layout(folder: Path, name: str) -> Files:
+    """The texts of a folder without ``train.txt``, brought to our names."""
+    if any((folder / file).is_file() for file in OPENKE):
+        present = (*OPENKE, "entity2id.txt", "relation2id.txt")
+        return named_triples({file: _read(folder / file) for file in present if (folder / file).is_file()})
+    if (folder / "bk.pl").is_file():
+        raise PPOJaxError(
+            f"data set {name!r} is a folder for learning rules; copy the facts of bk.pl to train.txt, write the rules "
+            "into rules.txt, and the positive examples of exs.pl, without `pos(…)`, into test.txt"
+        )
+    return {}
+
+
 def _sha256(files: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for file, text in files.items():
@@ -238,14 +299,6 @@ def _query_rows(statements: Statements, kb: KnowledgeBase) -> np.ndarray:
     """The queries of valid or test as ids, [N, 3] int32."""
     for clause in statements.clauses:
         raise PPOJaxError(f"{clause.source}: '{clause.text}' is a rule; a query is a ground atom such as `pred(a,b)`")
-    for fact, line in zip(statements.facts, statements.lines, strict=True):
-        for constant in fact[1:]:
-            if constant not in kb.constant_ids:
-                query = f"{fact[0]}({fact[1]},{fact[2]})"
-                raise PPOJaxError(
-                    f"{statements.file}:{line}: '{query}' names the constant {constant!r}, which no fact, rule or "
-                    f"domain knows{nearest(constant, kb.constants)}"
-                )
     return _rows(statements, kb)
 
 
@@ -317,9 +370,74 @@ def _warnings(
     return warnings
 
 
+def _split_off(train: np.ndarray) -> tuple[np.ndarray, str]:
+    """Some training queries for valid, and what is to be said of it."""
+    n = max(1, round(VALID_SHARE * len(train))) if len(train) > 1 else 0
+    if not n:
+        return train[:0], "no valid queries, and too few training queries to draw some; put some in valid.txt"
+    chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:n])
+    return train[chosen], f"no valid queries; {n} of {len(train)} training queries were drawn for it, with seed 0"
+
+
+def _unknown_constants(evaluation: Iterable[Statements], kb: KnowledgeBase) -> list[str]:
+    """Queries with constants that no fact knows."""
+    present = set(np.unique(kb.facts[:, 1:]).tolist())
+    known = {kb.constants[i - 1] for i in present}
+    notes: list[str] = []
+    for statements in evaluation:
+        for fact, line in zip(statements.facts, statements.lines, strict=True):
+            for constant in fact[1:]:
+                if constant not in known and len(notes) < 10:
+                    notes.append(
+                        f"{statements.file}:{line}: {constant!r} is in no fact, so no proof can reach it"
+                        f"{nearest(constant, known)}"
+                    )
+                    known.add(constant)
+    return notes
+
+
+def _odd_rules(sources: Iterable[Statements], kb: KnowledgeBase) -> list[str]:
+    """Rules that are written twice, and names in them that may not be what they look like."""
+    facts = set(np.unique(kb.facts[:, 1:]).tolist())
+    known = {kb.constants[i - 1] for i in facts}
+    notes: list[str] = []
+    seen: dict[object, str] = {}
+    firsts = [seen.setdefault((rule.head, rule.body, rule.different), rule.source) for rule in kb.rules]
+    twice = [f"{rule.source} as {first}" for rule, first in zip(kb.rules, firsts, strict=True) if first != rule.source]
+    if twice:
+        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
+        notes.append(f"rules that are written twice: {', '.join(twice[:3])}{more}")
+    for clause in (clause for source in sources for clause in source.clauses):
+        names = [name for atom in (clause.head, *clause.body) for name in atom[1:]]
+        for name in dict.fromkeys(names):
+            if clause.variables is not None and name in clause.variables and name in known:
+                notes.append(
+                    f"{clause.source}: {name} is a variable here and a constant of the facts; quote the constant"
+                )
+            elif clause.variables is not None and name not in clause.variables and name not in known:
+                notes.append(f"{clause.source}: the constant {name!r} is in no fact{nearest(name, known)}")
+            elif clause.variables is None and names.count(name) == 1 and name not in known and nearest(name, known):
+                notes.append(f"{clause.source}: {name!r} is in no fact and thus a variable{nearest(name, known)}")
+            elif clause.variables is None and name in known and len(name) == 1:
+                notes.append(
+                    f"{clause.source}: {name!r} is a constant here, as in the facts; rename it to mean a variable"
+                )
+    return notes[:20]
+
+
+def _relation_first(kb: KnowledgeBase, heads: list[int]) -> bool:
+    """Whether what heads rules stands among the constants: the columns of triples are in another order."""
+    return bool({kb.predicates[head - 1] for head in heads} & set(kb.constants))
+
+
 def _why_no_queries(name: str, kb: KnowledgeBase, train: np.ndarray, heads: list[int]) -> str:
     if np.isin(train[:, 0], heads).any():
         return f"data set {name!r} has no training queries: every one of them is also a valid or test query"
+    if _relation_first(kb, heads):
+        return (
+            f"data set {name!r} has no training queries: the columns of the triples look like relation first; say so "
+            "by a header `relation<TAB>head<TAB>tail` or `--columns rht`"
+        )
     rule_heads = ", ".join(kb.predicates[head - 1] for head in heads) or "nothing"
     predicates = ", ".join(kb.predicates[predicate - 1] for predicate in np.unique(train[:, 0])) or "nothing"
     return (
