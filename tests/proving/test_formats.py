@@ -123,8 +123,11 @@ def test_ids_of_openke_and_rnnlogic(tmp_path):
     (tmp_path / "train2id.txt").write_text("3\n0 1 0\n1 2 0\n0 2 1\n")
     (tmp_path / "relations.dict").write_text("0\tparent\n1\tgp\n")
     (tmp_path / "rules.txt").write_text("1 0 0\n0 2 1\n")
-    kb = datasets.load(tmp_path).kb
-    assert facts(kb) == ["parent(ann,bob)", "parent(bob,cid)", "gp(ann,cid)"]
+    (tmp_path / "valid2id.txt").write_text("1\n0 2 1\n")
+    dataset = datasets.load(tmp_path)
+    kb = dataset.kb
+    assert facts(kb) == ["parent(ann,bob)", "parent(bob,cid)"]
+    assert [kb.format_atom(atom) for atom in dataset.queries["valid"]] == ["gp(ann,cid)"]
     assert [kb.format_rule(rule) for rule in kb.rules] == [GRAND, "parent(X,Y) :- parent(Z,X), gp(Z,Y)"]
 
 

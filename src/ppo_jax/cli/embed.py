@@ -55,7 +55,7 @@ class Embed:
         from ppo_jax.proving.priors import embeddings, prior
         from ppo_jax.runs.signals import Signals
 
-        dataset = datasets.load(self.name, self.rules)
+        dataset = datasets.load(self.name, self.rules, require_rules=False)
         settings = embeddings.default_settings(dataset, self.model)
         settings = replace(settings, dim=self.dim or settings.dim, epochs=self.epochs or settings.epochs)
         with Signals() as signals:

@@ -58,7 +58,7 @@ class Mine:
         )
         if self.out is not None and self.out.exists():
             raise PPOJaxError(f"{self.out} is there already; name another file or remove it")
-        kb = datasets.load(self.name).kb
+        kb = datasets.load(self.name, require_rules=False).kb
         mined = mining.mine(kb, limits, _progress)
         if self.out is not None:
             rules = (one.rule for one in mined.rules)

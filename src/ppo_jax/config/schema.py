@@ -43,7 +43,9 @@ class TaskConfig:
     dataset: str | None = None
     """Folder of a knowledge graph (facts, rules, queries); instead of `env_id`."""
     rules: str = "rules.txt"
-    """Name of the rule file in the dataset folder."""
+    """Name of the rule file in the dataset folder, or the path of another."""
+    max_rules: Count = 64
+    """Rules of a predicate that a policy may take, the surest ones; the score by rules has all (`answer`)."""
     prior: str | None = None
     """Embeddings that rank answers beside the proofs: a file that `ppo-jax embed` wrote, or a folder of RotatE's code
     or of PyKEEN (`answer`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,18 @@ from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask
 from ppo_jax.proving.priors.prior import load_prior
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
-from ppo_jax.proving.rules.confidence import with_counted_confidence
+from ppo_jax.proving.rules.confidence import surest, with_counted_confidence
+from ppo_jax.proving.rules.files import format_rules
+from ppo_jax.proving.rules.mining import Limits, mine
 from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.proving.task_id import PREFIX, names_data_set
 from ppo_jax.results import Judged, Played
+from ppo_jax.types import PPOJaxError
 
-__all__ = ["ProofTask", "describe_data", "is_named", "make"]
+__all__ = ["ProofTask", "describe_data", "is_named", "make", "with_mined_rules"]
 
 PyTree = Any
+MINED_PER_HEAD = 150  # rules of a predicate, of paths and of rules with constants each
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
 CANDIDATES_SHOWN = 10  # corruptions of a query in ``queries.jsonl``
@@ -201,8 +206,9 @@ def make(config: Config) -> ProofTask | AnswerTask:
     observe_successors = config.network.network not in (DEFAULT_NETWORK, "auto")
     if config.answers:
         data = datasets.load(name, rules=task.rules)
+        data = replace(data, kb=with_counted_confidence(data.kb))
         env = answering.make(
-            replace(data, kb=with_counted_confidence(data.kb)),
+            replace(data, kb=surest(data.kb, task.max_rules)),
             max_atoms=task.max_atoms,
             max_successors=task.max_successors or answering.MAX_SUCCESSORS,
             max_depth=task.max_depth or answering.MAX_DEPTH,
@@ -210,7 +216,8 @@ def make(config: Config) -> ProofTask | AnswerTask:
             prune_visited=task.prune_visited,
             observe_successors=observe_successors,
         )
-        return AnswerTask(env, config.evaluation, load_prior(task.prior, data) if task.prior else None)
+        prior = load_prior(task.prior, data) if task.prior else None
+        return AnswerTask(env, config.evaluation, data.kb, prior)
     proof_env = proof.make(
         name,
         rules=task.rules,
@@ -227,6 +234,25 @@ def make(config: Config) -> ProofTask | AnswerTask:
         observe_successors=observe_successors,
     )
     return ProofTask(proof_env, config.evaluation)
+
+
+def with_mined_rules(config: Config, folder: Path, say: Callable[[str], None]) -> Config:
+    """The configuration of a run in `folder`, with rules mined where its data set has none.
+
+    They are written to ``rules.txt`` in the folder, and only training facts are looked at.
+    """
+    if not (is_named(config) and config.answers and config.task.dataset and config.task.rules == "rules.txt"):
+        return config
+    data = datasets.load(config.task.dataset, require_rules=False)
+    if data.kb.rules:
+        return config
+    mined = mine(data.kb, Limits(max_rules_per_head=MINED_PER_HEAD))
+    if not mined.rules:
+        raise PPOJaxError(f"data set {data.name!r} has no rules, and none could be mined: no rule is right twice")
+    file = folder / "rules.txt"
+    file.write_text(format_rules((one.rule for one in mined.rules), data.kb))
+    say(f"{data.name}: no rules; mined {len(mined.rules):,} from the training facts, in {file}")
+    return config.override({"rules": str(file.absolute())})
 
 
 def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:

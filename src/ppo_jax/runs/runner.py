@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -17,6 +18,7 @@ from ppo_jax.devices import mesh, processes
 from ppo_jax.runs import checkpoint, files, loggers, loop, run_folder, signals
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
+from ppo_jax.tasks.make import prepare
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -90,12 +92,19 @@ def train(
     run_folder.check_folder(folder, overwrite)
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
     config = mesh.resolve(config).with_absolute_dataset()
-    experiment = build(config)
-    experiment.task.check()
+    new = not folder.exists()
+    run_folder.make_folder(folder)
+    try:
+        config = prepare(config, folder, warn)
+        experiment = build(config)
+        experiment.task.check()
+    except BaseException:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     for text in (*config.warnings, *experiment.task.warnings):
         warn(text)
     summary = beginning(config)
-    run_folder.make_folder(folder)
     run_folder.write_summary(folder, summary)
     return _run(experiment, folder, None, summary, progress, hook, hook_interval)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from flax import linen as nn
@@ -17,9 +19,23 @@ from ppo_jax.tasks.episodes import EpisodeTask
 from ppo_jax.tasks.task import Task
 from ppo_jax.types import Environment, PPOJaxError
 
-__all__ = ["adapt", "imported", "make_network", "make_task"]
+__all__ = ["adapt", "imported", "make_network", "make_task", "prepare"]
 
 REQUIRED = ("action_space", "can_truncate", "default_params", "reset", "step")  # of an Environment
+
+
+def prepare(config: Config, folder: Path, say: Callable[[str], None]) -> Config:
+    """What a new run in `folder` needs beyond its configuration is made there; returns the configuration with it.
+
+    Args:
+        config: of the run.
+        folder: that of the run, which exists.
+        say: receives a line about what was made.
+
+    Raises:
+        PPOJaxError: it cannot be made.
+    """
+    return proof_task.with_mined_rules(config, folder, say)
 
 
 def make_task(config: Config, env: Any = None) -> Task:

@@ -17,9 +17,11 @@ from ppo_jax.proving.answers.search import Answers
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.explanation import Step, explain
 from ppo_jax.proving.graph_task import GraphTask
+from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
 from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults
-from ppo_jax.proving.rules.scores import RuleScores
+from ppo_jax.proving.rules.scores import Combine, RuleScores
+from ppo_jax.proving.rules.weights import with_learned_confidence
 from ppo_jax.results import Judged, Played
 
 __all__ = ["AnswerTask"]
@@ -29,7 +31,20 @@ Source = Callable[[OpenQueries], np.ndarray]  # scores [Q, n_constants + 1]
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 WEIGHING = 2**29  # bytes of scores on valid by which weights are chosen; of more queries the first are taken
 UNTRAINED = 3  # networks, at most: rankings differ little between them
+COMBINE: tuple[Combine, ...] = ("noisy_or", "max")
+MANY_RULES = 1000  # beyond, rules say the same over and over: their weights are also learned together
 PROOFS_KEPT = 200  # lines of ``queries.jsonl`` that hold a proof
+
+
+class Rules(NamedTuple):
+    """Rules put together in one way."""
+
+    name: str
+    scorer: RuleScores
+
+    def scores(self, queries: OpenQueries) -> np.ndarray:
+        """[Q, n_constants + 1]."""
+        return self.scorer.scores(queries)
 
 
 class Combined(NamedTuple):
@@ -50,8 +65,16 @@ class AnswerTask(GraphTask):
     results = AnswerResults()
     action_meaning = "index into action_mask: the successor to move to"
 
-    def __init__(self, env: AnswerEnv, evaluation: EvaluationConfig, prior: Scorer | None = None) -> None:
+    def __init__(
+        self,
+        env: AnswerEnv,
+        evaluation: EvaluationConfig,
+        kb: KnowledgeBase | None = None,
+        prior: Scorer | None = None,
+    ) -> None:
         """`env` gives the data set, `evaluation` the beam width, how flat a policy is made, and how many queries.
+
+        `kb` has the rules that are scored beside the policy, by default its own.
 
         Raises:
             PPOJaxError: `env` has no data set, so that there is nothing to judge on.
@@ -63,6 +86,7 @@ class AnswerTask(GraphTask):
         if len(confidences) == len(self.dataset.kb.rules):
             self.confidences = tuple(confidences)
         self._evaluation, self.prior = evaluation, prior
+        self._kb = self.dataset.kb if kb is None else kb
         self._evaluator = AnswerEvaluator(env, self.env_params, evaluation.beam_width)
 
     def queries(self, split: str) -> OpenQueries:
@@ -131,7 +155,7 @@ class AnswerTask(GraphTask):
                 if key != "mrr_interval"
             }
             baselines[f"untrained (×{n})"] = {ANSWERS: mean | {"mrr_each": [one["mrr"] for one in each]}}
-        baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "test", f"rules, depth {self._rule_depth}")}
+        baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "test", f"rules, {self._rules.name}")}
         if self.prior is not None:
             baselines["prior"] = {ANSWERS: self._judge_by(self.prior, "test", "prior")}
             baselines["rules and prior"] = {ANSWERS: self._combine(self._sources)[0]}
@@ -238,8 +262,7 @@ class AnswerTask(GraphTask):
         summary = summarize(ranked, queries, len(self.dataset.queries["test"]))
         how = " + ".join(f"{weight:g} {source}" for source, weight in weights.items())
         return summary | {
-            "unexplored_mass": None,
-            "looked_at": None,
+            **dict.fromkeys(("unexplored_mass", "looked_at", "answered")),
             "weights": weights,
             "protocol": f"answers, filtered, {how}, expected rank of ties",
         }, ranked
@@ -248,18 +271,24 @@ class AnswerTask(GraphTask):
         queries = self.queries(split)
         ranked = rank_by(scorer, queries, known_answers(self.dataset, split))
         summary = summarize(ranked, queries, len(self.dataset.queries[split]))
-        return summary | {"unexplored_mass": None, "looked_at": None, "protocol": f"answers, filtered, {name}"}
+        # What a prior scores is not found in the sense of a proof.
+        nothing: dict[str, Any] = {"unexplored_mass": None, "looked_at": None}
+        if scorer is self.prior:
+            nothing["answered"] = None
+        return summary | nothing | {"protocol": f"answers, filtered, {name}"}
 
     @cached_property
-    def _rules(self) -> RuleScores:
-        """Forward chaining to the depth that the environment's proofs have."""
-        return RuleScores(self.dataset.kb, self._rule_depth)
-
-    @property
-    def _rule_depth(self) -> int:
-        """Rules above each other that the depth limit lets a proof have, one or two: a deeper chain is dear."""
-        longest = max((len(rule.body) for rule in self.dataset.kb.rules), default=1)
-        return 1 if self.env.max_depth <= 1 + longest else 2
+    def _rules(self) -> Rules:
+        """Rules by their confidence, put together in the way that ranks the answers of valid best."""
+        longest = max((len(rule.body) for rule in self._kb.rules), default=1)
+        # One rule above another, where the depth limit lets a proof have that; a deeper chain is dear.
+        depth = 1 if self.env.max_depth <= 1 + longest or len(self._kb.rules) > MANY_RULES else 2
+        ways = [Rules(f"{combine}, depth {depth}", RuleScores(self._kb, depth, combine=combine)) for combine in COMBINE]
+        if len(self._kb.rules) > MANY_RULES:
+            learned = with_learned_confidence(self._kb)
+            ways.append(Rules("learned weights, depth 1", RuleScores(learned, 1)))
+        valid, known = self.queries("valid"), known_answers(self.dataset, "valid")
+        return max(ways, key=lambda way: float(rank_by(way, valid, known).reciprocal_rank.mean()))
 
     def _line(self, queries: OpenQueries, ranked: Ranked, i: int) -> dict[str, Any]:
         kb = self.dataset.kb

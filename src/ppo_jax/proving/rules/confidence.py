@@ -16,7 +16,7 @@ from scipy import sparse
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
 from ppo_jax.proving.rules.bodies import Relations, body_rows, relation_matrices
 
-__all__ = ["UNSEEN", "RuleCount", "count_rule", "with_counted_confidence"]
+__all__ = ["UNSEEN", "RuleCount", "count_rule", "surest", "with_counted_confidence"]
 
 UNSEEN = 5  # pairs added to those that a rule derives
 CHUNK = 2048  # first arguments looked at together
@@ -74,3 +74,12 @@ def with_counted_confidence(
         if progress:
             progress(i, len(kb.rules))
     return replace(kb, rules=tuple(rules))
+
+
+def surest(kb: KnowledgeBase, most: int) -> KnowledgeBase:
+    """The knowledge base with at most `most` rules of each head, those of the highest confidence, in their order."""
+    by_head: dict[int, list[int]] = {}
+    for number in sorted(range(len(kb.rules)), key=lambda i: -(kb.rules[i].confidence or 0.0)):
+        by_head.setdefault(kb.rules[number].head[0], []).append(number)
+    kept = sorted(number for numbers in by_head.values() for number in numbers[:most])
+    return kb if len(kept) == len(kb.rules) else replace(kb, rules=tuple(kb.rules[i] for i in kept))
