@@ -126,7 +126,7 @@ class AnswerTask(GraphTask):
         return {
             "name": dataset.name,
             "facts": len(dataset.kb.facts),
-            "rules": len(dataset.kb.rules),
+            "rules": len(self._kb.rules),
             "predicates": len(dataset.kb.predicates),
             "constants": len(dataset.kb.constants),
             "queries": {split: len(rows) for split, rows in dataset.queries.items()},
