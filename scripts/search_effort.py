@@ -1,15 +1,15 @@
-"""How many resolvents a search looks at for each answer that it proves: trained policy, uniform policy, breadth first.
+"""How many resolvents a search looks at until it has proved an answer: trained policy, uniform policy, breadth first.
 
-``python scripts/search_effort.py RUN [--queries N]`` asks the test queries of a run over a knowledge graph with ever
-wider beams. A row of the table says which share of the answers was proved, and how many resolvents were looked at for
-each of them. Breadth first looks at every resolvent of each depth until it has gone through the one in which the answer
-is proved.
+``python scripts/search_effort.py RUN [--queries N] [--beam W] [--last]`` asks the test queries of a run over a
+knowledge graph. A search that goes on with the most probable derivation looks at those that are more probable than the best proof
+of the answer; breadth first looks at all of each depth until it has gone through the one in which the answer is proved.
+Both are counted in a beam so wide that it holds nearly all of them; what it could not hold makes the counts of the
+uniform policy and of breadth first lower bounds.
 """
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
 
 import numpy as np
 
@@ -17,40 +17,31 @@ import ppo_jax
 from ppo_jax.proving.answers.evaluation import AnswerEvaluator, open_atoms
 from ppo_jax.proving.open_queries import OpenQueries, open_queries
 
-BEAMS = (1, 2, 4, 8, 16, 32, 64)
-EVERYTHING = 4096  # resolvents of a depth that breadth first can hold for a query
+BUDGETS = (10, 30, 100, 300, 1000)
 
 
-def beam(prover: ppo_jax.Prover, queries: OpenQueries, width: int, sharpness: float) -> tuple[float, float]:
-    """Share of the answers that are proved, and resolvents looked at for each."""
+def efforts(
+    prover: ppo_jax.Prover, queries: OpenQueries, width: int, sharpness: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resolvents looked at until the answer is proved, best first and breadth first, [Q]; infinity where it is not."""
     task = prover.experiment.task
     evaluator = AnswerEvaluator(task.env, task.env_params, width)
-    ask = partial(evaluator.answers, prover.experiment.policy, prover.params, sharpness=sharpness)
-    proved, looked_at = 0, 0
-    for chunk in evaluator.chunks(queries):
-        found = ask(open_atoms(chunk))
-        proved += int((found.probability[np.arange(len(chunk.answer)), chunk.answer] > 0.0).sum())
-        looked_at += int(found.looked_at.sum())
-    return proved / len(queries.known), looked_at / max(proved, 1)
-
-
-def breadth_first(prover: ppo_jax.Prover, queries: OpenQueries) -> tuple[float, float, float]:
-    """As `beam`, and the share of queries at whose depth there was more than could be held: a lower bound for them."""
-    task = prover.experiment.task
-    evaluator = AnswerEvaluator(task.env, task.env_params, EVERYTHING)
-    proved, looked_at, cut = 0, 0, 0
+    best_first, breadth_first = [], []
     for chunk in evaluator.chunks(queries):
         found = evaluator.answers(
-            prover.experiment.policy, prover.params, open_atoms(chunk), sharpness=0.0, keep_trail=True
+            prover.experiment.policy, prover.params, open_atoms(chunk), sharpness, keep_trail=True
         )
-        at_depth = (found.onward.log_mass > -np.inf).sum(axis=2)  # [D, n] resolvents that go on after each step
         for i, answer in enumerate(chunk.answer):
-            depths = np.flatnonzero((found.proofs.answer[:, i] == answer).any(axis=1))
-            last = depths[0] if len(depths) else len(at_depth) - 1
-            proved += len(depths) > 0
-            looked_at += 1 + int(at_depth[:last, i].sum())
-            cut += bool((at_depth[:last, i] >= EVERYTHING).any())
-    return proved / len(queries.known), looked_at / max(proved, 1), cut / len(queries.known)
+            onward = found.onward.log_mass[:, i]
+            proofs = np.where(found.proofs.answer[:, i] == answer, found.proofs.log_mass[:, i], -np.inf)
+            proved = np.flatnonzero((proofs > -np.inf).any(axis=1))
+            if len(proved) == 0:
+                best_first.append(np.inf)
+                breadth_first.append(np.inf)
+                continue
+            best_first.append(1 + (onward >= proofs.max()).sum())
+            breadth_first.append(1 + (onward[: proved[0]] > -np.inf).sum())
+    return np.array(best_first), np.array(breadth_first)
 
 
 def main() -> None:
@@ -58,17 +49,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--queries", type=int, default=100, help="triples of test, each asked from both sides")
+    parser.add_argument("--beam", type=int, default=1024)
+    parser.add_argument("--last", action="store_true", help="the last parameters in place of those best on valid")
     arguments = parser.parse_args()
-    prover = ppo_jax.load_prover(arguments.run)
+    prover = ppo_jax.load_prover(arguments.run, "last" if arguments.last else "best")
     queries = open_queries(prover.experiment.task.dataset, "test", arguments.queries)
-    print(f"{'search':<24}{'proved':>8}{'looked at':>12}   resolvents for each answer proved")
-    for name, sharpness in (("trained", 1.0), ("uniform", 0.0)):
-        for width in BEAMS:
-            proved, looked_at = beam(prover, queries, width, sharpness)
-            print(f"{name + ', beam ' + str(width):<24}{proved:>8.3f}{looked_at:>12.1f}", flush=True)
-    proved, looked_at, cut = breadth_first(prover, queries)
-    note = f"   at least: {cut:.0%} of the queries had more than {EVERYTHING} at a depth" if cut else ""
-    print(f"{'breadth first':<24}{proved:>8.3f}{looked_at:>12.1f}{note}")
+    trained, _ = efforts(prover, queries, arguments.beam, 1.0)
+    uniform, breadth = efforts(prover, queries, arguments.beam, 0.0)
+    rows = {"trained": trained, "uniform": uniform, "breadth first": breadth}
+    every = np.all([np.isfinite(row) for row in rows.values()], axis=0)
+    print(f"{len(trained)} queries; means and medians over the {every.sum()} that every search proves")
+    print(f"{'search':<15}{'mean':>8}{'median':>8}   share proved within " + "".join(f"{b:>7}" for b in BUDGETS))
+    for name, row in rows.items():
+        shares = "".join(f"{(row <= budget).mean():>7.3f}" for budget in BUDGETS)
+        print(f"{name:<15}{row[every].mean():>8.1f}{np.median(row[every]):>8.1f}   {'':<20}{shares}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "experiments" / "notebooks"
-FIGURES = {"first_run": 2, "sweep": 2, "your_environment": 2, "your_knowledge_graph": 3}
+FIGURES = {"first_run": 2, "sweep": 2, "triples_alone": 1, "your_environment": 2, "your_knowledge_graph": 3}
 
 
 def code_cells(path: Path) -> list:

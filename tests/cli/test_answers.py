@@ -12,7 +12,7 @@ import pytest
 import ppo_jax
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets
-from tests.cli.console import Result, call, fail, read_summary, succeed
+from tests.cli.console import Result, call, fail, read_summary, succeed, write_data
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
@@ -164,3 +164,26 @@ def test_a_run_of_before_answers_goes_on_verifying(places):
     from ppo_jax.runs import run_folder
 
     assert run_folder.read_config(older).task.mode == "verify"
+
+
+def test_a_run_without_rules_mines_some_into_its_folder(workplace, tmp_path):
+    data = write_data(tmp_path / "bare")
+    (data / "rules.txt").unlink()
+    settings = ("mode=answer", "max_depth=3", f"dataset={data}", "total_timesteps=32", "untrained_networks=0")
+    result = call("train", workplace / "places.toml", "--run-dir", tmp_path / "run", "--set", *settings)
+    assert result.code == 0, result
+    assert "no rules; mined" in result.err
+    rules = (tmp_path / "run" / "rules.txt").read_text()
+    assert any("near(X,Z), in(Z,Y)" in line and line.endswith("-> in(X,Y)") for line in rules.splitlines())
+    assert load_config(tmp_path / "run" / "config.toml").task.rules == str(tmp_path / "run" / "rules.txt")
+    (one,) = json.loads(succeed("ask", tmp_path / "run", "in(z, X)", "--json"))
+    assert {answer["answer"] for answer in one["answers"]} == {"n", "s"}
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(workplace, tmp_path):
+    data = write_data(tmp_path / "bare", train="in(a,n).\nnear(b,c).\n", valid="in(c,n).", test="in(e,n).")
+    (data / "rules.txt").unlink()
+    run = tmp_path / "run"
+    message = fail("train", workplace / "places.toml", "--run-dir", run, "--set", "mode=answer", f"dataset={data}")
+    assert "none could be mined" in message
+    assert not run.exists()

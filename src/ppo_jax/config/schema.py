@@ -58,8 +58,9 @@ class TaskConfig:
     """What an answer costs that no training fact knows (`answer`)."""
     max_depth: Count | None = None
     """Proof steps before an episode ends as not proved; by default 20, in `answer` mode 5."""
-    max_atoms: Annotated[int, msgspec.Meta(ge=2)] = 6
-    """Atoms a resolvent can hold; longer successors are dropped and counted."""
+    max_atoms: Annotated[int, msgspec.Meta(ge=2)] | None = None
+    """Atoms a resolvent can hold, inequalities among them; longer successors are dropped and counted. By default 6, in
+    `answer` mode more where the longest rule needs it."""
     max_successors: Count | None = None
     """Cap on the actions of a state besides `end`; by default what the knowledge base needs, in `answer` mode at most
     256. Where more facts match, so many are drawn anew in each episode (`answer`), or the first ones are taken."""

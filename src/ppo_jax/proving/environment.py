@@ -32,7 +32,7 @@ REWARDS = {
     "refuse": (1.0, -1.0, -1.0, None),  # as "verify"; giving up on a negative by choice earns END_BONUS more
 }
 END_BONUS = 0.3
-MAX_DEPTH = 20  # by default
+MAX_DEPTH, MAX_ATOMS = 20, 6  # by default
 
 
 class ProofParams(NamedTuple):
@@ -268,7 +268,7 @@ def make(
     dataset: Dataset | str,
     *,
     rules: str = "rules.txt",
-    max_atoms: int = 6,
+    max_atoms: int = MAX_ATOMS,
     max_successors: int | None = None,
     corrupt: Corruption | None = None,
     **options: object,

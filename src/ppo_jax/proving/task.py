@@ -221,7 +221,7 @@ def make(config: Config) -> ProofTask | AnswerTask:
     proof_env = proof.make(
         name,
         rules=task.rules,
-        max_atoms=task.max_atoms,
+        max_atoms=task.max_atoms or proof.MAX_ATOMS,
         max_successors=task.max_successors,
         corrupt=task.corrupt,
         max_depth=task.max_depth or proof.MAX_DEPTH,

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax.proving.datasets import Dataset
-from ppo_jax.proving.environment import state_hash
+from ppo_jax.proving.environment import MAX_ATOMS, state_hash
 from ppo_jax.proving.index import Index, Sizes, build_index
 from ppo_jax.proving.resolution import Successors, is_fact, matching_row, renumber, successors
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
@@ -255,13 +255,13 @@ class AnswerEnv:
 
 
 def make(
-    dataset: Dataset, *, max_atoms: int = 6, max_successors: int | None = MAX_SUCCESSORS, **options: Any
+    dataset: Dataset, *, max_atoms: int | None = None, max_successors: int | None = MAX_SUCCESSORS, **options: Any
 ) -> AnswerEnv:
     """The environment of answering over a data set.
 
     Args:
         dataset: facts, rules and training queries.
-        max_atoms: atoms a resolvent can hold.
+        max_atoms: atoms a resolvent can hold; None: 6, or what the longest rule needs beside one more atom and `answer`.
         max_successors: cap on a state's successors, of which a sample is drawn where there are more; None: none.
         **options: the remaining fields of `AnswerEnv`.
 
@@ -273,6 +273,8 @@ def make(
         raise PPOJaxError(f"{dataset.name}: no training queries")
     predicates = {int(query[0]) for split in dataset.queries.values() for query in split}
     predicates |= {rule.head[0] for rule in dataset.kb.rules}
+    longest = max((len(rule.body) + len(rule.different) for rule in dataset.kb.rules), default=1)
+    max_atoms = max_atoms or max(MAX_ATOMS, longest + 2)
     index, sizes, cut = build_index(dataset.kb, predicates, max_atoms, max_successors, answering=True)
     reflexive = np.zeros(sizes.n_predicates + 1, bool)
     reflexive[dataset.kb.facts[dataset.kb.facts[:, 1] == dataset.kb.facts[:, 2], 0]] = True
