@@ -1,10 +1,10 @@
 """How many resolvents a search looks at until it has proved an answer: trained policy, uniform policy, breadth first.
 
-``python scripts/search_effort.py RUN [--queries N] [--beam W] [--last]`` asks the test queries of a run over a
-knowledge graph. A search that goes on with the most probable derivation looks at those that are more probable than the best proof
-of the answer; breadth first looks at all of each depth until it has gone through the one in which the answer is proved.
-Both are counted in a beam so wide that it holds nearly all of them; what it could not hold makes the counts of the
-uniform policy and of breadth first lower bounds.
+``python scripts/search_effort.py RUN [--queries N] [--beam W] [--last]`` asks the test queries of a run over a graph. A
+search that goes on with the most probable derivation looks at those that are more probable than the best proof of the
+answer; breadth first looks at all of each depth until it has gone through the one in which the answer is proved. Both
+are counted in a beam so wide that it holds nearly all of them; what it could not hold makes the counts of the uniform
+policy and of breadth first lower bounds.
 """
 
 from __future__ import annotations

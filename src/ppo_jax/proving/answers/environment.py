@@ -261,7 +261,7 @@ def make(
 
     Args:
         dataset: facts, rules and training queries.
-        max_atoms: atoms a resolvent can hold; None: 6, or what the longest rule needs beside one more atom and `answer`.
+        max_atoms: atoms a resolvent can hold; None: 6, or what the longest rule and two more atoms need.
         max_successors: cap on a state's successors, of which a sample is drawn where there are more; None: none.
         **options: the remaining fields of `AnswerEnv`.
 
