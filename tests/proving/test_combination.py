@@ -1,0 +1,87 @@
+"""The combined score: what is chosen is what ranks best, and with a prior every constant has a rank."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppo_jax.proving.answers.combination import WEIGHTS, choose_weights, combine, log_scale
+from ppo_jax.proving.answers.query_text import format_query, parse_query
+from ppo_jax.proving.knowledge_base import parse
+from ppo_jax.proving.open_queries import KnownAnswers, OpenQueries, answer_ranks
+from ppo_jax.proving.ranking import expected_reciprocal_rank
+from ppo_jax.proving.rules.confidence import surest, with_counted_confidence
+from ppo_jax.types import PPOJaxError
+
+N, Q = 8, 40
+NOBODY = KnownAnswers(np.zeros((0, 3), np.int32), N)
+
+
+def queries() -> OpenQueries:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, N + 1, (2, Q)).astype(np.int32)
+    ones = np.ones(Q, np.int32)
+    return OpenQueries(ones, ids[0], ones, ids[1], np.arange(Q, dtype=np.int32))
+
+
+def mrr(scores: np.ndarray) -> float:
+    return float(expected_reciprocal_rank(*answer_ranks(scores, queries(), NOBODY)[:2]).mean())
+
+
+def sources() -> dict[str, np.ndarray]:
+    """Proofs that find half of the answers, rules that find the other half, and a weak prior."""
+    rng, asked = np.random.default_rng(1), queries()
+    proofs, rules = np.zeros((2, Q, N + 1))
+    proofs[np.arange(0, Q, 2), asked.answer[::2]] = 0.4
+    rules[np.arange(1, Q, 2), asked.answer[1::2]] = 0.8
+    prior = rng.normal(size=(Q, N + 1))
+    prior[np.arange(Q), asked.answer] += 0.5
+    prior -= np.log(np.exp(prior).sum(axis=1, keepdims=True))
+    return {"proofs": proofs, "rules": rules, "prior": prior}
+
+
+def test_the_chosen_weights_rank_best_of_all_that_are_tried() -> None:
+    logs = {name: log_scale(name, scores) for name, scores in sources().items()}
+    weights, best = choose_weights(logs, queries(), NOBODY)
+    assert weights["prior"] == 1.0
+    every = [
+        mrr(combine(logs, {"proofs": proofs, "rules": rules, "prior": 1.0})) for proofs in WEIGHTS for rules in WEIGHTS
+    ]
+    assert best == pytest.approx(max(every)) == pytest.approx(mrr(combine(logs, weights)))
+    assert best > max(mrr(logs[name]) for name in logs)
+
+
+def test_scores_keep_their_order_and_stay_finite() -> None:
+    scores = np.linspace(0.0, 1.0, 50)[None]
+    for source in ("proofs", "rules"):
+        logs = log_scale(source, scores)
+        assert np.isfinite(logs).all()
+        assert (np.diff(logs) >= 0).all()
+
+
+def test_the_surest_rules_of_each_head_stay_in_their_order() -> None:
+    kb = parse(
+        "p(a,b).\np(b,c).\np(c,d).\nq(a,b).\nq(b,c).\nr(a,b).\n"
+        "q(X,Y) :- r(X,Y).\nq(X,Y) :- p(X,Y).\nq(X,Y) :- p(Y,X).\nr(X,Y) :- p(X,Y).\n"
+    )
+    counted = with_counted_confidence(kb)
+    assert [rule.confidence for rule in counted.rules] == pytest.approx([1 / 6, 2 / 8, 0.0, 1 / 8])
+    assert [rule.name for rule in surest(counted, 2).rules] == ["clause7", "clause8", "clause10"]
+    assert [rule.name for rule in surest(counted, 1).rules] == ["clause8", "clause10"]
+    assert surest(counted, 3) is counted
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("p(a, X)", "p(a,X)"), ("p(?who,b).", "p(X,b)"), ("p(_, b)", "p(X,b)"), ("p(a,b)", "p(a,b)")]
+)
+def test_queries_are_read_and_written(text: str, shown: str) -> None:
+    kb = parse("p(a,b).")
+    assert format_query(kb, parse_query(kb, text)) == shown
+
+
+def test_a_capital_that_a_fact_knows_is_a_constant() -> None:
+    kb = parse("p(Ann,b).")
+    assert parse_query(kb, "p(Ann,b)") == (1, 1, 2)
+    assert parse_query(kb, "p(Ann,Who)") == (1, 1, 0)
+    with pytest.raises(PPOJaxError, match="two variables"):
+        parse_query(kb, "p(Who,What)")
