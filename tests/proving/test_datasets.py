@@ -274,7 +274,7 @@ def test_arrays_cannot_be_changed_by_accident():
         ({"rules.txt": ""}, "the rules conclude nothing"),
         ({"train.txt": "l(d,e).", "valid.txt": "l(d,e)."}, "every one of them is also a valid or test query"),
         ({"test.txt": "l(d,e).\nl(d,ff)."}, r"test\.txt:2: 'l\(d,ff\)' names the constant 'ff'.*nearest known is 'f'"),
-        ({"valid.txt": "l(a)."}, r"valid\.txt:1: .*1 argument"),
+        ({"valid.txt": "l(a,b,c)."}, r"valid\.txt:1: .*3 arguments"),
         ({"valid.txt": "l(X,Y) :- n(X,Y)."}, r"valid\.txt:1: .* is a rule"),
         ({"domain2constants.txt": "place a\n\nregion\n"}, r"domain2constants\.txt:3: 'region'"),
     ],

@@ -10,7 +10,7 @@ from ppo_jax.proving.knowledge_base import KnowledgeBase, build, parse, parse_st
 from ppo_jax.types import PPOJaxError
 
 FACTS = "neighborOf(bulgaria,greece).\nlocatedInCR(greece,europe).\n"
-NAMES = st.text("abcXYZ_019-.:'é", min_size=1, max_size=6).filter(lambda name: name[0] not in "%#")
+NAMES = st.text("abcXYZ_019-.:'é", min_size=1, max_size=6).filter(lambda name: name[0] != "'" and "::" not in name)
 
 
 def fact_texts(kb: KnowledgeBase) -> list[str]:
@@ -120,18 +120,15 @@ def test_parse_atom_says_what_is_wrong_with_a_query(text, parts):
     [
         ("p(a,b", "cannot read"),
         ("nonsense", "cannot read"),
-        ("p(a,b). q(c,d).", "cannot read"),
+        ("p(a,b) q(c,d).", "cannot read"),
         ("a\tb", "cannot read"),
         ("a\tb\tc\td", "cannot read"),
-        ("p(a)", "p has 1 argument;"),
         ("p(a,b,c).", "p has 3 arguments;"),
-        ("p(X,Y) :- q(X), r(X,Y).", "q has 1 argument;"),
         ("p(X,Y) :- .", "cannot read"),
         (":- p(X,Y).", "cannot read"),
-        ("p(X,Y) :- q(X,Y), not r(X,Y).", "cannot read"),
+        ("p(X,Y) :- q(X,Y), not r(X,Y).", "negation is not supported"),
         ("p(X,Y) :-", "breaks off"),
         ("p(X,Y) :- q(X,Y),", "breaks off"),
-        ("q(X,Y) -> p(X,Y)", "name:weight:"),
         ("r1:heavy:q(X,Y) -> p(X,Y)", "a number as weight"),
         ("r1:1: -> p(X,Y)", "cannot read"),
         ("p(X,Z) :- q(X,Y).", "head variable Z"),

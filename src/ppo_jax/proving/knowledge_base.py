@@ -1,28 +1,34 @@
 """Knowledge bases: facts and definite rules over binary atoms, parsed from text into integer ids.
 
-The language is Datalog without function symbols. Three notations are read, told apart line by line:
+The language is Datalog without function symbols and negation. `ppo_jax.proving.formats` reads the notations; what is a
+variable depends on them:
 
-* typed facts ``pred(a,b).`` and triples ``head<TAB>relation<TAB>tail``,
-* Prolog clauses ``head :- b1, b2.``; a variable starts with a capital or an underscore. In a file that holds such
-  clauses the facts obey the same convention, elsewhere every name in a fact is a constant,
-* arrow rules ``name:weight:b1, b2 -> head``; a name is a constant if a fact knows it, else a variable. The weight
-  must be a number and is not used.
-
-Blank lines and comments (``%`` or ``#``) are skipped. A clause that breaks off after ``:-`` or ``,`` goes on in the
-next line.
+* in clauses ``head :- b1, b2.`` a name that starts with a capital or an underscore, unless it stands in quotes. In a
+  file that holds such clauses the facts obey the same convention, elsewhere every name in a fact is a constant,
+* in a file whose clauses hold no such name, as in Soufflé, and in arrow rules ``name:weight:b1, b2 -> head``, a name
+  that no fact knows,
+* in the rules of miners what they mark as one.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
+from ppo_jax.proving.formats.read import parse_statements
+from ppo_jax.proving.formats.statements import (
+    Clause,
+    Constant,
+    Statements,
+    Triple,
+    Variable,
+    is_prolog_variable,
+    quote,
+)
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -33,6 +39,8 @@ __all__ = [
     "Statements",
     "Triple",
     "build",
+    "is_variable",
+    "lowercase_variables",
     "nearest",
     "parse",
     "parse_statements",
@@ -41,16 +49,6 @@ __all__ = [
 
 Atom = tuple[int, int, int]
 """(predicate id >= 1, term, term); a term > 0 is a constant id, < 0 a rule variable."""
-
-Triple = tuple[str, str, str]
-"""(predicate, argument, argument) as written."""
-
-_NAME = r"[^\s(),]+"
-_FACT = re.compile(rf"({_NAME})\s*\(\s*({_NAME})\s*,\s*({_NAME})\s*\)\s*\.?")
-_ATOM = re.compile(rf"({_NAME})\s*\(([^()]*)\)")
-_COMMENT = re.compile(r"\s[%#].*$")
-_BETWEEN_ATOMS = re.compile(r"(?<=\))\s*,")
-_EXPECTED = "`pred(a,b).`, `head :- b1, b2.`, `name:weight:b1, b2 -> head` or `head<TAB>relation<TAB>tail`"
 
 
 @dataclass(frozen=True)
@@ -109,14 +107,14 @@ class KnowledgeBase:
         atom = text.strip().removesuffix(".").rstrip()
         predicate, bracket, inside = atom.partition("(")
         if not bracket or not inside.endswith(")"):
-            raise PPOJaxError(f"{place}: {_quote(text)} is not a ground atom such as `pred(a,b)`")
+            raise PPOJaxError(f"{place}: {quote(text)} is not a ground atom such as `pred(a,b)`")
         names = inside[:-1].split(",")
         if len(names) < 2:
-            raise PPOJaxError(f"{place}: {_quote(text)} has {len(names)} argument; every atom takes two")
+            raise PPOJaxError(f"{place}: {quote(text)} has {len(names)} argument; every atom takes two")
         splits = [(",".join(names[:i]).strip(), ",".join(names[i:]).strip()) for i in range(1, len(names))]
         known = [pair for pair in splits if all(name in self.constant_ids for name in pair)]
         if len(splits) > 1 and not known:
-            raise PPOJaxError(f"{place}: {_quote(text)} has {len(names)} arguments; every atom takes two")
+            raise PPOJaxError(f"{place}: {quote(text)} has {len(names)} arguments; every atom takes two")
         left, right = known[0] if known else splits[0]
         return (
             self._look_up(predicate.strip(), "predicate", self.predicate_ids, text, place),
@@ -132,28 +130,8 @@ class KnowledgeBase:
 
     def _look_up(self, name: str, kind: str, ids: dict[str, int], text: str, place: str) -> int:
         if name not in ids:
-            raise PPOJaxError(f"{place}: {_quote(text)} names the unknown {kind} {name!r}{nearest(name, ids)}")
+            raise PPOJaxError(f"{place}: {quote(text)} names the unknown {kind} {name!r}{nearest(name, ids)}")
         return ids[name]
-
-
-class Clause(NamedTuple):
-    """A rule as written, before its names are known to be constants or variables."""
-
-    name: str
-    head: Triple
-    body: tuple[Triple, ...]
-    prolog: bool  # capital letters mark variables; otherwise whatever no fact knows is one
-    text: str
-    source: str  # "rules.txt:3"
-
-
-class Statements(NamedTuple):
-    """What one file holds, in its order."""
-
-    file: str
-    facts: list[Triple]  # as written, repetitions kept
-    lines: list[int]  # line number of each fact, from 1
-    clauses: list[Clause]
 
 
 def parse(text: str, file: str = "text") -> KnowledgeBase:
@@ -163,45 +141,6 @@ def parse(text: str, file: str = "text") -> KnowledgeBase:
         PPOJaxError: a statement is malformed; the message names ``file:line`` and the text.
     """
     return build([parse_statements(text, file)])
-
-
-def parse_statements(text: str, file: str) -> Statements:
-    """Parse the lines of a file of facts, queries or rules without looking at the names in them.
-
-    Raises:
-        PPOJaxError: a line is none of the notations, an atom is not binary, a weight is no number, or a fact beside
-            Prolog clauses holds a variable; the message names ``file:line`` and the text.
-    """
-    facts: list[Triple] = []
-    lines: list[int] = []
-    clauses: list[Clause] = []
-    unfinished, first_line = "", 0
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        line = raw.strip()
-        if not line or line[0] in "%#":
-            continue
-        if not unfinished:
-            first_line = number
-            fact = _fact(line)
-            if fact is not None:
-                facts.append(fact)
-                lines.append(number)
-                continue
-        line = f"{unfinished} {_COMMENT.sub('', line).rstrip()}".lstrip()
-        unfinished = line if ":-" in line and line.endswith((":-", ",")) else ""
-        if not unfinished:
-            clauses.append(_clause(line, f"{file}:{first_line}"))
-    if unfinished:
-        raise PPOJaxError(f"{file}:{first_line}: {_quote(unfinished)} breaks off: the clause has no end")
-    if any(clause.prolog for clause in clauses):
-        for fact, number in zip(facts, lines, strict=True):
-            if any(_is_prolog_variable(name) for name in fact[1:]):
-                text_of_fact = _quote("{}({},{}).".format(*fact))
-                raise PPOJaxError(
-                    f"{file}:{number}: {text_of_fact} is a fact with a variable; beside Prolog clauses a constant "
-                    "starts with neither a capital nor an underscore"
-                )
-    return Statements(file, facts, lines, clauses)
 
 
 def build(
@@ -219,7 +158,7 @@ def build(
     Raises:
         PPOJaxError: a variable in the head of a rule is not in its body.
     """
-    statements = list(statements)
+    statements, constants = list(statements), list(constants)
     predicate_ids: dict[str, int] = {}
     constant_ids: dict[str, int] = {}
     facts: dict[Atom, None] = {}
@@ -227,10 +166,14 @@ def build(
         atom = (_id(predicate, predicate_ids), _id(left, constant_ids), _id(right, constant_ids))
         facts[atom] = None
     known_by_facts = frozenset(constant_ids)
+    declared = frozenset(constants)
     for name in constants:
         _id(name, constant_ids)
+    lowercase = lowercase_variables(statements)
     rules = tuple(
-        _rule(clause, predicate_ids, constant_ids, known_by_facts) for part in statements for clause in part.clauses
+        _rule(clause, predicate_ids, constant_ids, known_by_facts, declared, part.file in lowercase)
+        for part in statements
+        for clause in part.clauses
     )
     for name in predicates:
         _id(name, predicate_ids)
@@ -263,100 +206,80 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; the nearest known is {found[0]!r}" if found else ""
 
 
-def _fact(line: str) -> Triple | None:
-    """The atom or triple on a line, if it is one."""
-    match = _FACT.fullmatch(line)
-    if match:
-        return match.group(1), match.group(2), match.group(3)
-    if ":-" in line or "->" in line:
-        return None
-    fields = [field.strip() for field in line.split("\t")]
-    if len(fields) == 3 and all(fields):
-        return fields[1], fields[0], fields[2]
-    match = _FACT.fullmatch(_COMMENT.sub("", line).rstrip())
-    return (match.group(1), match.group(2), match.group(3)) if match else None
+def lowercase_variables(statements: Iterable[Statements]) -> frozenset[str]:
+    """Files whose clauses hold no name that Prolog takes for a variable, so that lowercase names are the variables."""
+    files: dict[str, bool] = {}
+    for part in statements:
+        for clause in part.clauses:
+            if clause.prolog:
+                names = [name for atom in (clause.head, *clause.body) for name in atom[1:]]
+                marked = any(
+                    isinstance(name, Variable) or (not isinstance(name, Constant) and is_prolog_variable(name))
+                    for name in names
+                )
+                files[part.file] = files.get(part.file, True) and not marked
+    return frozenset(file for file, lowercase in files.items() if lowercase)
 
 
-def _clause(text: str, source: str) -> Clause:
-    number = source.rpartition(":")[2]
-    if ":-" in text:
-        head, _, body = text.removesuffix(".").partition(":-")
-        name, prolog = f"clause{number}", True
-    elif "->" in text:
-        parts = text.removesuffix(".").split(":", 2)
-        if len(parts) < 3 or not _is_number(parts[1]):
-            raise PPOJaxError(f"{source}: {_quote(text)} is not `name:weight:b1, b2 -> head` with a number as weight")
-        body, _, head = parts[2].rpartition("->")
-        name, prolog = parts[0].strip(), False
-    else:
-        raise _unreadable(text.removesuffix("."), text, source)
-    atoms = tuple(_atom(atom, text, source) for atom in (head, *_BETWEEN_ATOMS.split(body)))
-    return Clause(name, atoms[0], atoms[1:], prolog, text, source)
+def is_variable(name: str, prolog: bool, known: Collection[str], declared: Collection[str] = ()) -> bool:
+    """Whether a name in a rule is a variable.
 
-
-def _atom(atom: str, text: str, source: str) -> Triple:
-    match = _FACT.fullmatch(atom.strip())
-    if not match:
-        raise _unreadable(atom, text, source)
-    return match.group(1), match.group(2), match.group(3)
-
-
-def _unreadable(atom: str, text: str, source: str) -> PPOJaxError:
-    """Say why `atom`, a part of the statement `text`, is no binary atom."""
-    match = _ATOM.fullmatch(atom.strip())
-    names = [name.split() for name in match.group(2).split(",")] if match else []
-    if match and len(names) != 2 and all(len(name) == 1 for name in names):
-        arguments = f"{len(names)} argument{'s' if len(names) > 1 else ''}"
-        return PPOJaxError(f"{source}: {_quote(text)}: {match.group(1)} has {arguments}; every atom takes two")
-    return PPOJaxError(f"{source}: cannot read {_quote(text)}; expected {_EXPECTED}")
+    Args:
+        name: as written.
+        prolog: whether capitals mark variables; otherwise what is not `known` is one.
+        known: the constants of the facts.
+        declared: constants whatever they look like.
+    """
+    if isinstance(name, Constant):
+        return False
+    if isinstance(name, Variable):
+        return prolog or name[0] != "?" or name not in known
+    return is_prolog_variable(name) and name not in declared if prolog else name not in known
 
 
 def _rule(
-    clause: Clause, predicate_ids: dict[str, int], constant_ids: dict[str, int], known_by_facts: frozenset[str]
+    clause: Clause,
+    predicate_ids: dict[str, int],
+    constant_ids: dict[str, int],
+    known_by_facts: Collection[str],
+    declared: Collection[str],
+    lowercase: bool,
 ) -> Rule:
     variables: dict[str, int] = {}
-    is_variable: Callable[[str], bool]
-    is_variable = _is_prolog_variable if clause.prolog else lambda name: name not in known_by_facts
+    prolog = clause.prolog and not lowercase
 
     def term(name: str) -> int:
-        if not is_variable(name):
-            return _id(name, constant_ids)
+        if not is_variable(name, prolog, known_by_facts, declared):
+            return _id(str(name), constant_ids)
         # Each `_` of a Prolog clause is a variable of its own.
         key = f"_{len(variables)} " if clause.prolog and name == "_" else name
         return -_id(key, variables)
 
     def atom(triple: Triple) -> Atom:
-        return _id(triple[0], predicate_ids), term(triple[1]), term(triple[2])
+        return _id(str(triple[0]), predicate_ids), term(triple[1]), term(triple[2])
 
     head = atom(clause.head)
     body = tuple(atom(triple) for triple in clause.body)
     in_body = {variable for triple in body for variable in triple[1:]}
     for name, variable in zip(clause.head[1:], head[1:], strict=True):
         if variable < 0 and variable not in in_body:
+            constant = f"; to mean the constant write '{name}' in single quotes" if name in constant_ids else ""
             raise PPOJaxError(
-                f"{clause.source}: {_quote(clause.text)}: the head variable {name} is not in the body; "
-                "a rule must bind every variable of its head"
+                f"{clause.source}: {quote(clause.text)}: the head variable {name} is not in the body; "
+                f"a rule must bind every variable of its head{constant}"
             )
-    return Rule(clause.name, head, body, clause.source)
+    different = []
+    for left, right in clause.different:
+        pair = (term(left), term(right))
+        for name, one in zip((left, right), pair, strict=True):
+            if one < 0 and one not in in_body:
+                raise PPOJaxError(
+                    f"{clause.source}: {quote(clause.text)}: the variable {name} of an inequality is not in an atom of "
+                    "the body; add one that binds it, or remove the inequality"
+                )
+        different.append(pair)
+    return Rule(clause.name, head, body, clause.source, clause.confidence, tuple(different))
 
 
 def _id(name: str, ids: dict[str, int]) -> int:
     return ids.setdefault(name, len(ids) + 1)
-
-
-def _is_prolog_variable(name: str) -> bool:
-    return name[0] == "_" or name[0].isupper()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _quote(text: str) -> str:
-    """A text from a file for an error message: one line, of bounded length."""
-    shown = " ".join(text.split())
-    return f"'{shown}'" if len(shown) <= 100 else f"'{shown[:97]}...'"
