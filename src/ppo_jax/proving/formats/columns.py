@@ -124,6 +124,7 @@ def read_columns(text: str, file: str, separator: str, order: str | None = None)
             f"{file}:{skipped[0]}: lines of three columns that start with % or # are comments: {len(skipped)}; write "
             "p('#a',b). where the name starts so"
         )
+    stated = order is not None
     order = order or ORDERS[0]
     places = [order.index(part) for part in "rht"]
     facts: list[Triple] = []
@@ -141,7 +142,7 @@ def read_columns(text: str, file: str, separator: str, order: str | None = None)
         keep = _labelled(rows, file, notes)
         facts = [fact for fact, kept in zip(facts, keep, strict=True) if kept]
         lines = [line for line, kept in zip(lines, keep, strict=True) if kept]
-    return Statements(file, facts, lines, [], tuple(notes), order, separator)
+    return Statements(file, facts, lines, [], tuple(notes), order, separator, stated)
 
 
 def guess_order(facts: Iterable[Triple], predicates: Collection[str] = ()) -> str:

@@ -566,9 +566,9 @@ class _Reader:
             for line, predicate, size, text in self.larger:
                 if not self.learner or predicate in used:
                     raise self._too_many(predicate, size, line, text)
-            self.counts[f"facts with more than two arguments ({some(predicate for _, predicate, *_ in self.larger)}), left out"] = len(
-                self.larger
-            )
+            self.counts[
+                f"facts with more than two arguments ({some(predicate for _, predicate, *_ in self.larger)}), left out"
+            ] = len(self.larger)
         terms: dict[int, Triple] = dict(self.facts_of_terms)
         beside = any(clause.prolog for clause in self.clauses)
         for index, (fact, line) in enumerate(zip(self.facts, self.lines, strict=True)):

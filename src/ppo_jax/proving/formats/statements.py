@@ -19,6 +19,7 @@ __all__ = [
     "is_number",
     "is_prolog_variable",
     "quote",
+    "some",
 ]
 
 Triple = tuple[str, str, str]
@@ -62,6 +63,7 @@ class Statements(NamedTuple):
     notes: tuple[str, ...] = ()  # what was read otherwise than as plain facts and rules, one line each
     columns: str = ""  # order of the columns that were read: "hrt", "rht" or "htr"; empty where there are none
     separator: str = ""  # between these columns
+    stated: bool = False  # whether a header or the caller said their order
 
 
 def complain(file: str, line: int, text: str, reason: str) -> PPOJaxError:
@@ -76,6 +78,7 @@ def quote(text: str) -> str:
 
 
 def is_number(text: str) -> bool:
+    """Whether a text is a number."""
     try:
         float(text)
     except ValueError:
@@ -84,6 +87,7 @@ def is_number(text: str) -> bool:
 
 
 def is_prolog_variable(name: str) -> bool:
+    """Whether Prolog would take a name for a variable."""
     return name[0] == "_" or name[0].isupper()
 
 
