@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg
@@ -75,13 +75,18 @@ class Check:
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another."""
+    columns: Annotated[
+        Literal["hrt", "rht", "htr"] | None, arg(metavar="ORDER", help_behavior_hint="(default: as they look)")
+    ] = None
+    """Order of the columns of triples: head, relation, tail (hrt), rht or htr."""
     json: Switch = False
     """Print JSON."""
 
     def run(self) -> int:
         from ppo_jax.proving import datasets
 
-        found = datasets.describe(datasets.load(self.name, self.rules))
+        dataset = datasets.load(self.name, self.rules, columns=self.columns, require_rules=False)
+        found = datasets.describe(dataset)
         output(found, self.json, show_data_check)
         return 0
 

@@ -206,6 +206,7 @@ def from_files(
         warnings=(
             *_warnings(kb, queries, overlaps, heads),
             *(note for part in (*sources.values(), *evaluation.values()) for note in part.notes),
+            *(f"{part.file}: queries, left out: {len(part.asked)}" for part in sources.values() if part.asked),
             *odd_rules(parts, kb, declared),
             *unknown,
             *notes,
@@ -287,7 +288,11 @@ def _parse(
     evaluation: dict[str, Statements] = {}
     for split, names in _QUERY_FILES.items():
         file = next((file for file in names if file in files), names[0])
-        evaluation[split], _ = _parse_facts({file: "", **files}, file, columns, predicates, judge=False)
+        statements, _ = _parse_facts({file: "", **files}, file, columns, predicates, judge=False)
+        evaluation[split] = statements._replace(
+            facts=[*statements.facts, *(query for _, query in statements.asked)],
+            lines=[*statements.lines, *(line for line, _ in statements.asked)],
+        )
         for clause in evaluation[split].clauses:
             raise PPOJaxError(
                 f"{clause.source}: {quote(clause.text)} is a rule; a query is a ground atom such as `pred(a,b)`"
@@ -323,7 +328,8 @@ def _parse_facts(
         if missing:
             raise PPOJaxError(f"{file}:1: the ids have no names; put {' and '.join(missing)} beside the file")
         entities, relations = (read_names(files[source], source) for source in (_ENTITY_IDS, _RELATION_IDS))
-        return read_id_triples(files[file], file, entities, relations), columns
+        statements = read_id_triples(files[file], file, entities, relations, columns)
+        return statements, statements.columns
     statements = parse_statements(files[file], file, columns)
     if not judge or columns is not None or statements.stated or not statements.separator:
         return statements, columns
@@ -516,8 +522,6 @@ def _warnings(
 
 
 def _why_no_queries(name: str, kb: KnowledgeBase, train: np.ndarray, heads: list[int]) -> str:
-    if np.isin(train[:, 0], heads).any():
-        return f"data set {name!r} has no training queries: every one of them is also a valid or test query"
     rule_heads = ", ".join(kb.predicates[head - 1] for head in heads) or "nothing"
     predicates = ", ".join(kb.predicates[predicate - 1] for predicate in np.unique(train[:, 0])) or "nothing"
     return (

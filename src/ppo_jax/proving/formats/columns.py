@@ -81,6 +81,8 @@ def separator_of(lines: Sequence[str]) -> str:
     most = len(lines) / 2
     if sum(line.count("\t") >= 2 for line in lines) > most:
         return "\t"
+    if lines[0].lstrip().startswith(("{", "[", "<?", "<!")):
+        return ""
     plain = [line for line in lines if not line.rstrip().endswith((")", ").", ":-")) and ":-" not in line]
     for separator in ",;":
         if sum(len(_fields(line, separator)) in (3, 4) for line in plain) > most:
@@ -114,6 +116,9 @@ def read_columns(text: str, file: str, separator: str, order: str | None = None)
             continue
         rows.append((number, _row(line, file, number, separator)))
     notes: list[str] = []
+    if rows and len(rows[0][1]) == 4 and header_order(rows[0][1][1:], ()):
+        # The first column numbers the rows, as tables of pandas are written.
+        rows = [(number, row[1:]) for number, row in rows]
     header = header_order(rows[0][1], [row for _, row in rows[1:]]) if rows else None
     if header is not None:
         notes.append(f"{file}:{rows[0][0]}: the line is taken for a header, not for a fact")
@@ -142,7 +147,7 @@ def read_columns(text: str, file: str, separator: str, order: str | None = None)
         keep = _labelled(rows, file, notes)
         facts = [fact for fact, kept in zip(facts, keep, strict=True) if kept]
         lines = [line for line, kept in zip(lines, keep, strict=True) if kept]
-    return Statements(file, facts, lines, [], tuple(notes), order, separator, stated)
+    return Statements(file, facts, lines, [], tuple(notes), order, separator, stated=stated)
 
 
 def guess_order(facts: Iterable[Triple], predicates: Collection[str] = ()) -> str:
@@ -160,16 +165,16 @@ def guess_order(facts: Iterable[Triple], predicates: Collection[str] = ()) -> st
     counts = [len(column & set(predicates)) for column in columns]
     if any(counts):
         return ("rht", "hrt", "htr")[max((1, 0, 2), key=counts.__getitem__)]
-    first, second, third = columns
-    if second & third and not first & (second | third) and len(first) < len(second):
+    left, middle, right = columns
+    if middle & right and not left & (middle | right) and len(left) < len(middle):
         return "rht"
-    if second & first and not third & (first | second) and len(third) < len(second):
+    if middle & left and not right & (left | middle) and len(right) < len(middle):
         return "htr"
     return "hrt"
 
 
-def header_order(first: Sequence[str], others: Iterable[Sequence[str]]) -> str | None:
-    """The order that a line names, if it is a header; one whose names come again in the column is a fact."""
+def header_order(first: Sequence[str], others: Sequence[Sequence[str]]) -> str | None:
+    """The order that a line names, if it is a header; one whose names come again below is a fact."""
     parts = []
     for field in first[:3]:
         name = field.strip("<>:\"'").lower().replace(" ", "_")
@@ -177,8 +182,10 @@ def header_order(first: Sequence[str], others: Iterable[Sequence[str]]) -> str |
     order = "".join(parts)
     if order not in ORDERS:
         return None
-    middle = order.index("r")
-    return None if any(row[middle] == first[middle] for row in others) else order
+    head, relation, tail = (order.index(part) for part in "hrt")
+    entities = {first[head], first[tail]}
+    again = [row for row in others if row[relation] == first[relation]]
+    return None if again and any(entities & {row[head], row[tail]} for row in others) else order
 
 
 def _labelled(rows: Sequence[tuple[int, list[str]]], file: str, notes: list[str]) -> list[bool]:

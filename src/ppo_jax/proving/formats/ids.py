@@ -27,10 +27,13 @@ def read_names(text: str, file: str, id_first: bool = False) -> dict[int, str]:
     return names
 
 
-def read_id_triples(text: str, file: str, entities: dict[int, str], relations: dict[int, str]) -> Statements:
+def read_id_triples(
+    text: str, file: str, entities: dict[int, str], relations: dict[int, str], order: str | None = None
+) -> Statements:
     """Parse lines `head tail relation` or `head relation tail` of ids, after a line with their number.
 
-    OpenKE writes the relation last. Where that cannot be, because some id is no relation's, it is in the middle.
+    OpenKE writes the relation last. Where that cannot be, because some id is no relation's, it is in the middle. An
+    `order`, "htr" or "hrt", settles it.
 
     Raises:
         PPOJaxError: a line holds something else, or an id without a name.
@@ -45,7 +48,7 @@ def read_id_triples(text: str, file: str, entities: dict[int, str], relations: d
             raise complain(file, number, line, " is not three ids: of the head, of the tail and of the relation")
         rows.append((int(fields[0]), int(fields[1]), int(fields[2])))
         lines.append(number)
-    last = all(row[2] in relations and row[1] in entities for row in rows)
+    last = order == "htr" if order else all(row[2] in relations and row[1] in entities for row in rows)
     facts: list[Triple] = []
     for row, number in zip(rows, lines, strict=True):
         head, tail, relation = row if last else (row[0], row[2], row[1])

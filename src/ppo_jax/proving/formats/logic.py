@@ -20,10 +20,10 @@ from ppo_jax.proving.formats.statements import (
     quote,
     some,
 )
-from ppo_jax.proving.formats.tokens import HEAD_FIRST, Scanner, Token, unquote
+from ppo_jax.proving.formats.tokens import EQUIVALENCES, HEAD_FIRST, Scanner, Token, unquote
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["EXPECTED", "FACT", "read_logic"]
+__all__ = ["EXPECTED", "FACT", "RULE", "read_logic"]
 
 EXPECTED = "`pred(a,b).`, `head :- b1, b2.`, `name:weight:b1, b2 -> head` or `head<TAB>relation<TAB>tail`"
 
@@ -31,11 +31,16 @@ _PLAIN = r"(?!['\"\[])[^\s(),]+"
 FACT = re.compile(rf"((?!\S*::)(?!['\"<~!\\])[^\s(),]+)\s*\(\s*({_PLAIN})\s*,\s*({_PLAIN})\s*\)\s*(\.?)")
 """A fact of plain names, which are most lines of most files."""
 
+RULE = re.compile(r"\)\s*(?::-|<-|<=|->|=>|-->|→|⇒|←|⇐|∧|&)|(?:->|=>|:-|<-|<=|→|⇒|←|⇐)\s*[^\s(),]+\(")
+"""What only the text of a rule holds."""
+
 _WEIGHT = re.compile(r"(\d[\d.]*(?:[eE][+-]?\d+)?)\s*::(?!-)\s*")
 _ARROW = re.compile(r"([^:()\n]*):([^:()\n]*):(?![-:])(?=[^\n]*(?:->|=>|→|⇒))")
 _LEADING = re.compile(
     r"([-+]?\d[\d.]*(?:[eE][+-]?\d+)?)(?:\s*\([^()\n]*\))?\s*(?::\s*|[^\S\n]+)(?=[^\n]*(?:<|->|=>|:-))"
 )
+_NAME_AND_WEIGHT = re.compile(r"([^\t\n()]+)\t\s*([-+]?\d[\d.]*(?:[eE][+-]?\d+)?)\s*\t(?=[^\n]*\()")
+_NAME = re.compile(r"([\w.-]+):\s+(?=[^\n]*(?:<|->|=>|:-|→|⇒))")
 _TRAILING_WEIGHT = re.compile(r"<\s*([-+]?\d[\d.eE+-]*)\s*>")
 _DEPTH = re.compile(r"[-+]?\d+")
 _TERM = r"'(?:[^'\\\n]|\\[^\n]|'')*'|(?!['\"])(?:(?!->|:-|!=)[^\s(),'\"])+"
@@ -87,6 +92,8 @@ _DECLARATIONS = frozenset(
         "mode",
     ]
 )
+_SETTING = re.compile(r"(?:(\w+)\s*\(|metagol:)")
+_TASK = re.compile(r"\w+\s*:-(?:[^.]|\.(?!\s))*\blearn\(")
 _SOUFFLE = re.compile(r"\.(?:decl|input|output|type|printsize|pragma|functor|plan|limitsize)\b[^\n]*")
 _COMPARISONS = frozenset({"=", "is", "<", ">", "=<", ">=", "<=", "=:=", "=\\=", "==", "@<", "@>", "@=<", "@>=", "in"})
 _ARITHMETIC = re.compile(r"(?:[A-Z_]\w*|\d+)\s*[-+*/]\s*\w+")
@@ -132,8 +139,10 @@ class _Reader:
         self.unary: dict[str, None] = {}
         self.facts_of_terms: list[tuple[int, Triple]] = []
         self.larger: list[tuple[int, str, int, str]] = []  # line, predicate, number of arguments, text
+        self.asked: list[tuple[int, Triple]] = []
         self.souffle = self.learner = False
         self.start = self.line = 0
+        self.spaced = ""  # a name of several words among the arguments of the statement
 
     def read(self) -> Statements:
         while (token := self.scanner.peek()).kind:
@@ -141,7 +150,9 @@ class _Reader:
                 continue
             self._statement(token)
         self._check_facts()
-        return Statements(self.file, self.facts, self.lines, self._finished(), tuple(self._notes()))
+        return Statements(
+            self.file, self.facts, self.lines, self._finished(), tuple(self._notes()), asked=tuple(self.asked)
+        )
 
     # Statements
 
@@ -178,7 +189,7 @@ class _Reader:
 
     @staticmethod
     def _triple(line: str) -> Triple | None:
-        if "\t" not in line or ":-" in line or "->" in line:
+        if "\t" not in line or ":-" in line or RULE.search(line):
             return None
         fields = [field.strip() for field in line.split("\t")]
         if len(fields) == 3 and all(fields) and not is_number(fields[0].partition(" ")[0]):
@@ -223,7 +234,19 @@ class _Reader:
         return Constant(unquote(text)) if text[0] == "'" else text
 
     def _statement(self, first: Token) -> None:
-        self.start, self.line = first.start, first.line
+        self.start, self.line, self.spaced = first.start, first.line, ""
+        if (match := _SETTING.match(self.scanner.text, self.start)) and (not match[1] or match[1] in _DECLARATIONS):
+            self.learner = True
+            self._skip_statement()
+            return
+        if match := _TASK.match(self.scanner.text, self.start):
+            self._count("tasks of a learner, left out; write their positive examples as facts")
+            self._skip_statement()
+            return
+        if self.scanner.text.startswith("?-", self.start):
+            self.scanner.skip_to(self.start + 2)
+            self._question()
+            return
         name, weight, typed = self._prefix()
         token = self.scanner.peek()
         if token.kind == "neck":
@@ -234,10 +257,12 @@ class _Reader:
         alternatives = self._alternatives()
         token = self.scanner.peek()
         if token.kind != "neck":
-            weight = self._finish(weight)
+            weight = self._finish(weight, lone=True)
             self._lone(alternatives, weight)
             return
         neck = self.scanner.take().text
+        if neck in EQUIVALENCES:
+            raise self._refuse(f"the equivalence {neck}", "write one rule for each direction")
         self._expect_more()
         others = self._alternatives()
         if self.scanner.peek().kind == "neck":
@@ -270,6 +295,12 @@ class _Reader:
                 )
             self.scanner.skip_to(match.end())
             return match[1].strip(), float(match[2]), True
+        if match := _NAME_AND_WEIGHT.match(text, start):
+            self.scanner.skip_to(match.end())
+            return match[1].strip(), self._number(match[2]), False
+        if (match := _NAME.match(text, start)) and not is_number(match[1]):
+            self.scanner.skip_to(match.end())
+            return match[1], None, False
         if match := _LEADING.match(text, start):
             self.scanner.skip_to(match.end())
             return "", self._number(match[1]), False
@@ -280,8 +311,8 @@ class _Reader:
             raise self._unreadable()
         return float(text)
 
-    def _finish(self, weight: float | None) -> float | None:
-        """Take what may follow a statement: its full stop, a weight in brackets, a depth."""
+    def _finish(self, weight: float | None, lone: bool = False) -> float | None:
+        """Take what may follow a statement: its full stop, a weight, after a lone atom a depth."""
         token = self.scanner.peek()
         if not token.first and token.kind == "name" and (match := _TRAILING_WEIGHT.fullmatch(token.text)):
             self.scanner.take()
@@ -289,9 +320,15 @@ class _Reader:
             if as_confidence(weight) is None:
                 self._count("weights outside of 0 and 1, which are no confidences and are not used")
             token = self.scanner.peek()
-        elif not token.first and token.kind == "name" and _DEPTH.fullmatch(token.text):
+        elif lone and not token.first and token.kind == "name" and _DEPTH.fullmatch(token.text):
             self.scanner.take()
             self._count("numbers after an atom, which are not used")
+            token = self.scanner.peek()
+        elif not lone and not token.first and token.kind == "name" and is_number(token.text):
+            weight = self._number(self.scanner.take().text)
+            token = self.scanner.peek()
+        elif not lone and not token.first and re.fullmatch(r"\^\d", token.text):
+            self.scanner.take()
             token = self.scanner.peek()
         if token.kind == "end":
             self.scanner.take()
@@ -334,11 +371,23 @@ class _Reader:
         if neck.text != ":-" or token.kind not in ("name", "quoted", "iri"):
             raise self._unreadable()
         alternatives = self._alternatives()
-        self._finish(None)
+        self._finish(None, lone=True)
         goals = [goal for goals in alternatives for goal in goals]
         if any(not isinstance(goal, _Atom) or any(map(is_prolog_variable, goal.terms)) for goal in goals):
             raise self._unreadable()
         self._count("examples that do not hold, left out")
+
+    def _question(self) -> None:
+        alternatives = self._alternatives()
+        self._finish(None, lone=True)
+        if len(alternatives) > 1 or len(alternatives[0]) > 1:
+            raise self._unreadable()
+        self._ask(alternatives[0][0])
+
+    def _ask(self, goal: _Goal) -> None:
+        if not isinstance(goal, _Atom) or len(goal.terms) > 2:
+            raise self._unreadable()
+        self.asked.append((self.line, (goal.predicate, str(goal.terms[0]), str(goal.terms[-1]))))
 
     def _skip_statement(self) -> None:
         while (token := self.scanner.peek()).kind not in ("", "end"):
@@ -354,7 +403,8 @@ class _Reader:
         while True:
             found[-1] += self._goal()
             token = self.scanner.peek()
-            if token.kind != "sign" or token.text not in (",", ";", "&", "∧", "|"):
+            is_word = token.kind == "name" and token.text in ("and", "AND")
+            if not is_word and (token.kind != "sign" or token.text not in (",", ";", "&", "∧", "|", "/\\")):
                 return found
             self.scanner.take()
             if token.text == "&" and self.scanner.peek().text == "&":
@@ -393,11 +443,17 @@ class _Reader:
             self.scanner.take()
             return [_Different(left, self._term(clause=True))]
         if token.kind == "name" and token.text in _COMPARISONS:
-            raise self._refuse(f"the comparison {token.text}", "remove it, or state its results as facts")
+            raise self._comparison(token.text)
         if token.kind == "sign" and token.text == "(":
-            return [self._arguments(left, token)]
+            goal = self._arguments(left, token)
+            token = self.scanner.peek()
+            if token.kind == "name" and token.text in _COMPARISONS and not token.first:
+                raise self._comparison(token.text)
+            return [goal]
         if isinstance(left, Constant | Variable):
             raise self._unreadable()
+        if match := re.search(r"(?<=\w)(?:=<|>=|=:=|[<>=]+)(?=\w)", left):
+            raise self._comparison(match.group())
         return [_Bare(left)]
 
     def _predicate(self) -> str:
@@ -407,10 +463,12 @@ class _Reader:
             return Constant(unquote(token.text))
         if token.kind == "iri":
             return Constant(token.text[1:-1])
-        if token.text.startswith(("\\+", "~", "¬")) or token.text in ("not", "NOT"):
+        if token.text.startswith(("\\+", "~", "¬")) or token.text in ("not", "NOT", "naf", "NAF"):
             raise self._negated()
         words = [token.text]
         while (more := self.scanner.peek()).kind == "name" and not more.first:
+            if "\t" in self.scanner.text[self.scanner.position : more.start]:
+                break
             if more.text in _COMPARISONS or _TRAILING_WEIGHT.fullmatch(more.text):
                 break
             words.append(self.scanner.take().text)
@@ -450,8 +508,10 @@ class _Reader:
             self.scanner.take()
             holds = self._term() not in ("false", "0", "neg")
         self._close()
-        if predicate in ("query", "evidence"):
-            self._count("queries and evidence, left out")
+        if predicate == "query":
+            self._ask(inner[0])
+        elif predicate == "evidence":
+            self._count("evidence, left out")
         elif holds:
             self._count("positive examples, read as atoms that hold")
             return inner[0]
@@ -479,7 +539,8 @@ class _Reader:
                 f"the function symbol {words[-1]}", "name the value by a constant, or put the whole name in quotes"
             )
         if len(words) > 1:
-            return Constant(" ".join(words))
+            self.spaced = " ".join(words)
+            return Constant(self.spaced)
         name = words[0]
         if name[0] in "[{":
             raise self._list()
@@ -498,6 +559,13 @@ class _Reader:
     # Rules
 
     def _rule(self, head: _Atom | _Bare, body: list[_Goal], prolog: bool, text: str) -> Clause:
+        if self.spaced:
+            raise complain(
+                self.file,
+                self.line,
+                text,
+                f": put a name of several words in quotes, as '{self.spaced}', or a comma between two arguments",
+            )
         source = f"{self.file}:{self.line}"
         goals = [goal for goal in body if not isinstance(goal, _Different)]
         if isinstance(head, _Bare) and goals and all(isinstance(goal, _Bare) for goal in goals):
@@ -615,10 +683,15 @@ class _Reader:
     def _refuse(self, what: str, remedy: str) -> PPOJaxError:
         return complain(self.file, self.line, self._text(), f": {what} is not supported; {remedy}")
 
+    def _comparison(self, sign: str) -> PPOJaxError:
+        return self._refuse(f"arithmetic or comparison by '{sign}'", "remove it, or state its results as facts")
+
     def _negated(self) -> PPOJaxError:
         return self._refuse("negation", "rules here may only ask that atoms hold, so remove the goal or the rule")
 
     def _list(self) -> PPOJaxError:
+        if self.scanner.peek().start == self.start:
+            return self._unreadable()
         return self._refuse("a list", "write one fact for each of its members")
 
     def _too_many(self, predicate: str, size: int, line: int, text: str) -> PPOJaxError:

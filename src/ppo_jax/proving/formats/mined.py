@@ -37,7 +37,7 @@ def read_rule_line(line: str, file: str, number: int) -> Clause | str | None:
             raise complain(file, number, line, f": the third column, {match[1]!r}, is no number; it is the confidence")
         if not match[3].strip(" ."):
             return "rules without a body, left out"
-        atoms = [_anyburl_atom(text, line, file, number) for text in (match[2], *re.split(r"(?<=\)),\s*", match[3]))]
+        atoms = [_anyburl_atom(text, line, file, number) for text in (match[2], *_anyburl_atoms(match[3]))]
         confidence = as_confidence(float(match[1]))
         return Clause("", atoms[0], tuple(atoms[1:]), False, line, f"{file}:{number}", confidence)
     if (match := _CHAIN.fullmatch(line)) and is_number(match[1]):
@@ -124,6 +124,17 @@ def read_relation_ids(text: str, file: str, relations: Mapping[int, str]) -> Sta
             rule = rule._replace(head=(head.removeprefix(_INVERSE), rule.head[2], rule.head[1]))
         clauses.append(rule._replace(name=f"clause{number}", confidence=as_confidence(weight)))
     return Statements(file, [], [], clauses)
+
+
+def _anyburl_atoms(body: str) -> list[str]:
+    """The texts of the atoms; a name may hold what ends an atom, as long as its parentheses match."""
+    atoms: list[str] = []
+    for piece in re.split(r"(?<=\)),\s*", body):
+        if atoms and atoms[-1].count("(") > atoms[-1].count(")"):
+            atoms[-1] += f", {piece}"
+        else:
+            atoms.append(piece)
+    return atoms
 
 
 def _anyburl_atom(text: str, line: str, file: str, number: int) -> Triple:

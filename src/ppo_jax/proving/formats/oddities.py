@@ -60,7 +60,8 @@ def with_known_predicates(sources: Sequence[Statements], notes: list[str]) -> li
     for name in known:
         if "://" in name:
             local.setdefault(re.split(r"[/#]", name)[-1], []).append(name)
-    full = {name: local[name][0] for name in used if len(local.get(name, [])) == 1}
+    ends = {name: name if "://" in name else name.rpartition(":")[2] for name in used}
+    full = {name: local[end][0] for name, end in ends.items() if len(local.get(end, [])) == 1}
     if full:
         examples = some(f"{short} is {full[short]}" for short in sorted(full))
         notes.append(f"predicates of rules are taken for the relations that end so: {examples}")

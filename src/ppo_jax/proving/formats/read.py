@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppo_jax.proving.formats.columns import header_order, read_columns, separator_of
-from ppo_jax.proving.formats.logic import FACT, read_logic
+from ppo_jax.proving.formats.logic import FACT, RULE, read_logic
 from ppo_jax.proving.formats.mined import is_amie, read_amie
 from ppo_jax.proving.formats.rdf import is_rdf, read_rdf
 from ppo_jax.proving.formats.statements import Statements, Triple
@@ -35,7 +35,7 @@ def parse_statements(text: str, file: str, columns: str | None = None) -> Statem
     content = [line for line in text.split("\n") if line.strip() and line.strip()[0] not in "%#"]
     sample = [line for line in content[:_SAMPLE] if not FACT.fullmatch(line.strip())]
     separator = separator_of(sample) if len(sample) > min(len(content), _SAMPLE) / 2 else ""
-    if separator and not any(sign in line for line in sample for sign in ("<=", "<--", ":-", "=>", "::")):
+    if separator and not any(RULE.search(line) or any(sign in line for sign in ("<--", ":-", "::")) for line in sample):
         return read_columns(text, file, separator, columns)
     return read_logic(text, file)
 

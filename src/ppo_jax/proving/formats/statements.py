@@ -63,6 +63,7 @@ class Statements(NamedTuple):
     notes: tuple[str, ...] = ()  # what was read otherwise than as plain facts and rules, one line each
     columns: str = ""  # order of the columns that were read: "hrt", "rht" or "htr"; empty where there are none
     separator: str = ""  # between these columns
+    asked: tuple[tuple[int, Triple], ...] = ()  # line and atom of `query(...)` and `?- ...`
     stated: bool = False  # whether a header or the caller said their order
 
 

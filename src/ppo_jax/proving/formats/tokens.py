@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from ppo_jax.proving.formats.statements import complain
 
-__all__ = ["BODY_FIRST", "HEAD_FIRST", "Scanner", "Token"]
+__all__ = ["EQUIVALENCES", "HEAD_FIRST", "Scanner", "Token", "unquote"]
 
 HEAD_FIRST = frozenset({":-", "<-", "<--", "<=", "←", "⇐"})
-BODY_FIRST = frozenset({"->", "=>", "-->", "→", "⇒"})
+EQUIVALENCES = frozenset({"<->", "<=>", "↔", "⇔"})
 
-_NECK = r":-|<--|<-|<=(?!>)|←|⇐|-->|->|=>|→|⇒"
+_NECK = r":-|<->|<=>|↔|⇔|<--|<-|<=|←|⇐|-->|->|=>|→|⇒"
 _DIFFER = r"!==?|\\==?(?!=)|≠"
 # A name may hold any sign that is not needed to tell where it ends. A full stop ends a statement where blank space or
 # nothing follows, and otherwise belongs to the name, as in 3.14 or /film/film./place.
@@ -27,7 +27,7 @@ _TOKEN = re.compile(
     | (?P<neck>{_NECK})
     | (?P<differ>{_DIFFER})
     | (?P<end>\.(?=\s|\Z|%)|(?<=\))\.)
-    | (?P<sign>[(),;&∧|\[\]{{}}!'"])
+    | (?P<sign>/\\(?=\s)|[(),;&∧|\[\]{{}}!'"])
     | (?P<name>(?:{_NAME_PART})+|[^\s])
     """,
     re.VERBOSE | re.DOTALL,
