@@ -312,6 +312,7 @@ def test_what_was_read_otherwise_is_said(graph, warning):
         (table("\t") + "a\tb\n", ["train.txt:6", "2 columns"]),
         (table("\t", end="\t2014-01-01"), ["train.txt:1", "fourth", "remove it"]),
         (table("\t", end="\t1\t2"), ["train.txt:1", "5 columns"]),
+        (",head,relation,tail\na,p,b\n", ["train.txt:1"]),
         (table("\t", "rht"), ["train.txt:1", "relation first", 'columns = "rht"']),
         (table(",", "htr"), ["train.txt:1", "relation last", 'columns = "htr"']),
         (GRAPH + "q(a,b,c).\n", ["train.txt:6", "q has 3 arguments", "binary"]),
@@ -338,7 +339,12 @@ def test_n_triples_and_turtle():
     lines = "".join(f"<{start}{h}> <{start}{r}> <{start}{t}> .\n" for h, r, t in TRIPLES)
     turtle = "@prefix e: <http://e.org/> .\ne:a e:p e:b ; e:g e:c .\ne:b e:p e:c ; e:g e:d . e:c e:p e:d .\n"
     rule = f"{start}g(X,Y) :- {start}p(X,Z), {start}p(Z,Y)"
-    for graph in (lines, turtle, lines.replace(" <", "\t<").replace(" .", "")):
+    for graph in (
+        lines,
+        turtle,
+        lines.replace(" .", " <http://e.org/graph> ."),
+        lines.replace(" <", "\t<").replace(" .", ""),
+    ):
         for rules in (CHAIN, "<http://e.org/g>(X,Y) :- <http://e.org/p>(X,Z), <http://e.org/p>(Z,Y)."):
             dataset = read(rules, graph)
             assert len(all_facts(dataset)) == 5

@@ -267,7 +267,10 @@ def _parse(
     """The training file, the files that hold facts and rules, and those of valid and test, parsed."""
     train_file = next((file for file in _TRAIN_FILES if file in files), None)
     if train_file is None:
-        raise PPOJaxError(f"data set {name!r} has no train.txt with its training facts")
+        raise PPOJaxError(
+            f"data set {name!r} has no train.txt with its training facts; put them there, one `pred(a,b).` or "
+            "`head<TAB>relation<TAB>tail` a line (of Aleph: the facts of the .b file, and the examples of .f in test.txt)"
+        )
     named: dict[str, Statements] = {}
     if rules in files:
         named[rules] = _parse_rules(files[rules], rules, files)
@@ -416,11 +419,14 @@ def _split(training: np.ndarray, empty: bool, notes: list[str]) -> tuple[np.ndar
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
+        text = path.read_bytes().decode()
     except OSError as error:
         raise PPOJaxError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PPOJaxError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    if "\0" in text:
+        raise PPOJaxError(f"{path} is not UTF-8 text (byte {text.index(chr(0))}); save it as UTF-8")
+    return text
 
 
 def _sha256(files: Mapping[str, str]) -> str:

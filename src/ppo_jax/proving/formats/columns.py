@@ -116,7 +116,7 @@ def read_columns(text: str, file: str, separator: str, order: str | None = None)
             continue
         rows.append((number, _row(line, file, number, separator)))
     notes: list[str] = []
-    if rows and len(rows[0][1]) == 4 and header_order(rows[0][1][1:], ()):
+    if rows and all(len(row) == 4 for _, row in rows) and header_order(rows[0][1][1:], ()):
         # The first column numbers the rows, as tables of pandas are written.
         rows = [(number, row[1:]) for number, row in rows]
     header = header_order(rows[0][1], [row for _, row in rows[1:]]) if rows else None

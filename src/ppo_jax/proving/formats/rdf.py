@@ -9,7 +9,7 @@ from ppo_jax.proving.formats.statements import Statements, Triple, complain
 
 __all__ = ["is_rdf", "read_rdf"]
 
-_NTRIPLE = re.compile(r"(?:<[^>\s]*>|_:\S+)\s+<[^>\s]*>\s+(?:<[^>\s]*>|_:\S+|\".*)\s*\.\s*(?:#.*)?")
+_NTRIPLE = re.compile(r"(?:<[^>\s]*>|_:\S+)\s+<[^>\s]*>\s+(?:<[^>\s]*>|_:\S+|\".*)(?:\s+<[^>\s]*>)?\s*\.\s*(?:#.*)?")
 _PREFIX = re.compile(r"\s*@?(?:prefix|base)\s+(?:[^\s:]*:\s*)?<", re.IGNORECASE)
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|\#[^\n]*)|(?P<iri><[^>\s]*>)
@@ -28,7 +28,7 @@ def is_rdf(text: str) -> bool:
 
 
 def read_rdf(text: str, file: str) -> Statements:
-    """Parse N-Triples, or Turtle without blank nodes in brackets and without collections.
+    """Parse N-Triples, N-Quads, or Turtle without blank nodes in brackets and without collections.
 
     Names are IRIs without their brackets; a literal is a constant with its text, language and type.
 
@@ -97,6 +97,8 @@ def _triples(
     sentence: list[tuple[str, str]], name: Callable[[tuple[str, str]], str], refuse: Callable[[str], Exception]
 ) -> list[Triple]:
     """The triples of `s p o, o2; p2 o3`."""
+    if len(sentence) == 4 and not any(kind == "sign" for kind, _ in sentence):
+        sentence = sentence[:3]  # what follows the triple of N-Quads is the graph it is in
     found: list[Triple] = []
     subject, relation = name(sentence[0]), ""
     expected = "relation"
