@@ -269,7 +269,7 @@ def _parse(
     if train_file is None:
         raise PPOJaxError(
             f"data set {name!r} has no train.txt with its training facts; put them there, one `pred(a,b).` or "
-            "`head<TAB>relation<TAB>tail` a line (of Aleph: the facts of the .b file, and the examples of .f in test.txt)"
+            "`head<TAB>relation<TAB>tail` a line (of Aleph: the facts of the .b file, and its examples in test.txt)"
         )
     named: dict[str, Statements] = {}
     if rules in files:
