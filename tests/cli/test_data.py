@@ -58,3 +58,11 @@ def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "2 of 5 training positives" in out
     assert "of 3 it is not known, the search was given up" in out
+
+
+def test_data_of_other_programs_is_checked(tmp_path):
+    (tmp_path / "train.txt").write_text("p\ta\tb\np\tb\tc\np\tc\td\ng\ta\tc\ng\tb\td\n")
+    assert 'look like relation first; say so with columns = "rht"' in fail("data", "check", tmp_path)
+    found = json.loads(succeed("data", "check", tmp_path, "--columns", "rht", "--json"))
+    assert (found["facts"], found["rules"], found["queries"]) == (4, {}, {"train": 4, "valid": 1, "test": 0})
+    assert "no rules: they will be mined from the training facts" in found["warnings"]

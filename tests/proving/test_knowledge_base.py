@@ -10,9 +10,7 @@ from ppo_jax.proving.knowledge_base import KnowledgeBase, build, parse, parse_st
 from ppo_jax.types import PPOJaxError
 
 FACTS = "neighborOf(bulgaria,greece).\nlocatedInCR(greece,europe).\n"
-NAMES = st.text("abcXYZ_019-.:'é", min_size=1, max_size=6).filter(
-    lambda name: name[0] not in "%#" and not (name[0] == name[-1] == "'")  # a comment, and a name in quotes
-)
+NAMES = st.text("abcXYZ_019-.:'é", min_size=1, max_size=6).filter(lambda name: name[0] != "'" and "::" not in name)
 
 
 def fact_texts(kb: KnowledgeBase) -> list[str]:
@@ -120,23 +118,15 @@ def test_parse_atom_says_what_is_wrong_with_a_query(text, parts):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("p(a,b", "breaks off"),
-        ("nonsense", "cannot be read"),
-        ("a\tb", "cannot be read"),
-        ("a\t\tc", "a field is empty"),
-        ("a\tp\tc\t0", "is labelled false"),
-        ("p().", "p has 0 arguments;"),
-        ("p(a,b,c).", "p has 3 arguments; every atom takes two. An atom p(a,b,c) becomes two"),
-        ("p(X,Y) :- .", "cannot be read"),
+        ("p(a,b", "cannot read"),
+        ("nonsense", "cannot read"),
+        ("p(a,b) q(c,d).", "cannot read"),
+        ("a\tb", "cannot read"),
+        ("a\tb\tc\td", "cannot read"),
+        ("p(a,b,c).", "p has 3 arguments;"),
+        ("p(X,Y) :- .", "cannot read"),
+        (":- p(X,Y).", "cannot read"),
         ("p(X,Y) :- q(X,Y), not r(X,Y).", "negation is not supported"),
-        ("p(X,Y) :- q(X,Y), not(r(X,Y)).", "negation is not supported"),
-        ("p(X,Y) :- q(X,Y), \\+ r(X,Y).", "negation is not supported"),
-        ("p(X,Y) :- q(X,Y), !.", "a cut is not supported"),
-        ("p(X,Y) :- q(X,Y), X < Y.", "arithmetic and comparisons are not supported"),
-        ("p(X,Y) :- q(X,Y), Y is 3.", "arithmetic and comparisons are not supported"),
-        ("p(a,[b,c]).", "lists are not supported"),
-        ("p(a,f(b)).", "function symbols are not supported"),
-        ("p(X,Y) :- q(X,Y), Z != Y.", "the variable Z of an inequality is in no atom"),
         ("p(X,Y) :-", "breaks off"),
         ("p(X,Y) :- q(X,Y),", "breaks off"),
         ("r1:heavy:q(X,Y) -> p(X,Y)", "a number as weight"),

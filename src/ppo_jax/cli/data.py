@@ -75,16 +75,18 @@ class Check:
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another."""
-    columns: Annotated[Literal["hrt", "rht", "htr"] | None, arg(help_behavior_hint="(default: hrt)")] = None
-    """Order of the columns of triples: head, relation, tail; in the files themselves a header says it."""
+    columns: Annotated[
+        Literal["hrt", "rht", "htr"] | None, arg(metavar="ORDER", help_behavior_hint="(default: as they look)")
+    ] = None
+    """Order of the columns of triples: head, relation, tail (hrt), rht or htr."""
     json: Switch = False
     """Print JSON."""
 
     def run(self) -> int:
         from ppo_jax.proving import datasets
 
-        data = datasets.load(self.name, self.rules, require_rules=False, columns=self.columns)
-        found = datasets.describe(data)
+        dataset = datasets.load(self.name, self.rules, columns=self.columns, require_rules=False)
+        found = datasets.describe(dataset)
         output(found, self.json, show_data_check)
         return 0
 

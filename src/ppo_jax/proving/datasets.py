@@ -11,14 +11,21 @@ A data set is a set of named texts (`Files`), whether they lie in a folder or ar
 ``domain2constants.txt`` optional, ``domain c1 c2 ...`` a line: what corruptions of an argument are drawn from
 =======================  ==========================================================================================
 
-`ppo_jax.proving.knowledge_base` describes the notations.
+The files may also end in ``.tsv``, ``.csv``, ``.nt``, ``.ttl`` or ``.pl``. In their place a folder may hold those of
+OpenKE (``entity2id.txt``, ``relation2id.txt``, ``train2id.txt``, ...), or of Popper (``bk.pl`` with the facts and
+``exs.pl`` with examples); beside ``relations.dict`` the rules may be the ids of RNNLogic.
+
+What is missing is made up for, and said in a warning: queries to select by are split off from the training queries,
+and where no training fact has a predicate that heads a rule, the training queries are what the rules derive.
+
+`ppo_jax.proving.knowledge_base` says what is a variable.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -28,16 +35,14 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.proving.countries import BUILTIN, build_countries
-from ppo_jax.proving.derive import derive
-from ppo_jax.proving.formats.ids import OPENKE, RELATIONS, named_rules, named_triples
-from ppo_jax.proving.knowledge_base import (
-    KnowledgeBase,
-    Statements,
-    build,
-    nearest,
-    parse_statements,
-    underivable_predicates,
-)
+from ppo_jax.proving.formats.columns import ORDERS, guess_order
+from ppo_jax.proving.formats.forward import derive
+from ppo_jax.proving.formats.ids import read_id_triples, read_names
+from ppo_jax.proving.formats.mined import read_relation_ids
+from ppo_jax.proving.formats.oddities import odd_rules, with_known_predicates
+from ppo_jax.proving.formats.read import parse_statements
+from ppo_jax.proving.formats.statements import Statements, is_number, quote
+from ppo_jax.proving.knowledge_base import KnowledgeBase, build, nearest, underivable_predicates
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["BUILTIN", "Dataset", "Files", "build_countries", "describe", "from_files", "load", "write_folder"]
@@ -46,11 +51,25 @@ Files = dict[str, str]
 """The texts of a data set by file name."""
 
 _RULES = "rules.txt"
+_MINED_RULES = "mined_rules.txt"  # those of RNNLogic
 _DOMAINS = "domain2constants.txt"
-_FACT_FILES = ("graph.txt", "train.txt")
-_QUERY_FILES = {"valid": ("valid.txt", "dev.txt"), "test": ("test.txt",)}
-MOST_DERIVED = 10_000  # atoms that are derived where training facts ask nothing
-VALID_SHARE = 0.1  # of the training queries, where there are no valid ones
+_ENDINGS = ("txt", "tsv", "csv", "nt", "ttl", "pl")
+
+
+def _candidates(*stems: str) -> tuple[str, ...]:
+    return tuple(f"{stem}.{ending}" for ending in _ENDINGS for stem in stems)
+
+
+_GRAPH_FILES = _candidates("graph")
+_TRAIN_FILES = (*_candidates("train"), "train2id.txt", "bk.pl")
+_QUERY_FILES = {
+    "valid": (*_candidates("valid", "dev"), "valid2id.txt"),
+    "test": (*_candidates("test"), "test2id.txt"),
+}
+_EXAMPLES = "exs.pl"
+_ENTITY_IDS, _RELATION_IDS, _RELATION_DICT = "entity2id.txt", "relation2id.txt", "relations.dict"
+_OTHER_FILES = (_EXAMPLES, _ENTITY_IDS, _RELATION_IDS, _RELATION_DICT)
+_SPLIT_SHARE = 0.1  # of the training queries, where there are none to select by
 _COUNTRIES_PREDICATES = frozenset({"locatedInCR", "locatedIn"})
 
 
@@ -69,7 +88,7 @@ class Dataset:
 
 
 def load(
-    name_or_folder: str | Path, rules: str = _RULES, *, require_rules: bool = True, columns: str | None = None
+    name_or_folder: str | Path, rules: str = _RULES, columns: str | None = None, require_rules: bool = True
 ) -> Dataset:
     """Load a built-in data set by name, or the folder at a path.
 
@@ -77,12 +96,14 @@ def load(
         name_or_folder: one of `BUILTIN`, ``<builtin>@<split seed>``, or a folder. A `Path` is always a folder.
         rules: name of the rule file in the data set, or else the path of one. The S3 benchmarks also have
             ``rules_full.txt``, which adds the rule through the subregion.
-        require_rules: whether a data set without rules is refused; else every training fact is a training query.
-        columns: order of the columns of triples, such as ``"rht"``; None: ``"hrt"``, or what a header says.
+        columns: order of the columns of triples, "hrt" (head, relation, tail), "rht" or "htr"; without it the order
+            is that of a header, or "hrt".
+        require_rules: whether a data set without rules is an error; otherwise it has none, and its training queries
+            are all training facts.
 
     Raises:
-        PPOJaxError: the data set is unknown, a file is missing or malformed (``file:line`` and the text), or there is
-            no training query.
+        PPOJaxError: the data set is unknown, a file is missing or malformed (``file:line`` and the text), the columns
+            are in another order, or there are no training queries.
     """
     builtin = re.fullmatch(r"(\w+)(?:@(\d+))?", name_or_folder) if isinstance(name_or_folder, str) else None
     if builtin and builtin[1] in BUILTIN:
@@ -96,24 +117,23 @@ def load(
                 f"`countries_s3@7` is resampled with split seed 7){nearest(str(name_or_folder), BUILTIN)}"
             )
         name = folder.resolve().name
-        candidates = [*_FACT_FILES, *(file for names in _QUERY_FILES.values() for file in names), rules, _DOMAINS]
-        files = {file: _read(folder / file) for file in candidates if (folder / file).is_file()}
-        if "train.txt" not in files:
-            files |= _other_layout(folder, name)
-        if rules in files and (folder / RELATIONS).is_file():
-            files[rules] = named_rules(files[rules], _read(folder / RELATIONS), rules) or files[rules]
+        wanted = [_first(folder, _GRAPH_FILES), _first(folder, _TRAIN_FILES)]
+        wanted += [_first(folder, names) for names in _QUERY_FILES.values()]
+        wanted += [rules, _DOMAINS, *_OTHER_FILES]
+        if rules == _RULES and not (folder / rules).is_file():
+            wanted.append(_MINED_RULES)
+        files = {file: _read(folder / file) for file in dict.fromkeys(wanted) if (folder / file).is_file()}
     if rules not in files and rules != _RULES and Path(rules).is_file():
         files[rules] = _read(Path(rules))
-    return from_files(name, files, rules, require_rules=require_rules, columns=columns)
+    return from_files(name, files, rules, columns, require_rules)
 
 
 def from_files(
     name: str,
     files: Mapping[str, str],
     rules: str = _RULES,
-    *,
-    require_rules: bool = True,
     columns: str | None = None,
+    require_rules: bool = True,
 ) -> Dataset:
     """Parse the texts of a data set.
 
@@ -123,82 +143,76 @@ def from_files(
         name: what the data set is called.
         files: texts by file name, as the table at the top of this module lists them; others are ignored.
         rules: which of them holds the rules.
-        require_rules: as in `load`.
         columns: as in `load`.
+        require_rules: as in `load`.
 
     Raises:
         PPOJaxError: as in `load`.
     """
-    if "train.txt" not in files:
-        raise PPOJaxError(f"data set {name!r} has no train.txt with its training facts")
-    sources = {file: parse_statements(files[file], file, columns) for file in (*_FACT_FILES, rules) if file in files}
-    none = not any(source.clauses for source in sources.values())
-    if (rules not in files and rules != _RULES) or (require_rules and none):
-        missing = f"no rules in {rules!r}" if rules in files else f"no rule file {rules!r}"
-        raise PPOJaxError(
-            f"data set {name!r} has {missing}: put some there, with lines `name:weight:b1, b2 -> head` or "
-            "`head :- b1, b2.`, set `rules` to the name or path of another, or mine some: `ppo-jax rules mine FOLDER "
-            "--output FOLDER/rules.txt`"
-        )
-    evaluation: dict[str, Statements] = {}
-    for split, names in _QUERY_FILES.items():
-        file = next((file for file in names if file in files), names[0])
-        evaluation[split] = parse_statements(files.get(file, ""), file, columns)
-    asked = [name for statements in evaluation.values() for fact in statements.facts for name in fact[1:]]
+    if columns not in (None, *ORDERS):
+        raise PPOJaxError(f"columns is {columns!r}; take one of {', '.join(ORDERS)}")
+    if rules == _RULES and rules not in files and _MINED_RULES in files:
+        rules = _MINED_RULES
+    notes: list[str] = []
+    train_file, sources, evaluation = _parse(name, files, rules, columns, require_rules, notes)
+    if not any(part.facts for part in sources.values()):
+        raise PPOJaxError(f"{train_file}:1: the file holds no facts; put one a line, such as `pred(a,b).`")
     domain_names = _parse_domains(files.get(_DOMAINS, ""))
+    declared = [constant for constants in domain_names.values() for constant in constants]
+    parts = with_known_predicates(list(sources.values()), notes)
     kb = build(
-        sources.values(),
-        constants=(constant for constants in domain_names.values() for constant in constants),
-        last_constants=asked,
+        parts,
+        constants=declared,
         predicates=(fact[0] for statements in evaluation.values() for fact in statements.facts),
     )
+    if not kb.rules and require_rules:
+        train = _unique(_rows(sources[train_file], kb))
+        raise PPOJaxError(_why_no_queries(name, kb, train, []))
+    kb, unknown = _with_query_constants(kb, evaluation)
 
-    used = [*sources, *(statements.file for statements in evaluation.values()), _DOMAINS]
-    queries = {split: _query_rows(statements, kb) for split, statements in evaluation.items()}
-    train = _unique(_rows(sources["train.txt"], kb)) if "graph.txt" in files else kb.facts
+    used = [*sources, *(statements.file for statements in evaluation.values()), _DOMAINS, *_OTHER_FILES]
+    queries = {split: _rows(statements, kb) for split, statements in evaluation.items()}
+    has_graph = any(file in sources for file in _GRAPH_FILES)
+    train = _unique(_rows(sources[train_file], kb)) if has_graph else kb.facts
     seen = {"train": kb.facts, **queries}
     overlaps = {
         f"{first}/{second}": int(_is_in(_unique(seen[first]), seen[second], kb).sum())
         for first, second in combinations(("train", "valid", "test"), 2)
     }
     held_out = np.concatenate([queries["valid"], queries["test"]])
-    heads = sorted({rule.head[0] for rule in kb.rules}) or sorted(set(kb.facts[:, 0].tolist()))
-    is_query = np.isin(train[:, 0], heads) & ~_is_in(train, held_out, kb)
-    notes = [note for statements in (*sources.values(), *evaluation.values()) for note in statements.warnings]
-    notes += _odd_rules(sources.values(), kb) + _unknown_constants(evaluation.values(), kb)
-    train_queries = train[is_query]
-    if not len(train_queries) and kb.rules:
-        train_queries = derive(kb, MOST_DERIVED)
-        train_queries = train_queries[~_is_in(train_queries, held_out, kb) & ~_is_in(train_queries, kb.facts, kb)]
-        if len(train_queries):
-            notes.append(
-                f"no training fact has a predicate that heads a rule; training queries are {len(train_queries)} "
-                "atoms that the rules derive"
-            )
-    if not len(train_queries):
-        if require_rules or _relation_first(kb, heads):
-            raise PPOJaxError(_why_no_queries(name, kb, train, heads))
-        notes.append(_why_no_queries(name, kb, train, heads))
-    if not len(queries["valid"]):
-        queries["valid"], note = _split_off(train_queries)
-        notes.append(note)
-        train_queries = train_queries[~_is_in(train_queries, queries["valid"], kb)]
-        held_out = np.concatenate([held_out, queries["valid"]])
-    if not len(queries["test"]):
-        notes.append("no test queries; put some in test.txt to judge a policy at the end")
-    if not kb.rules:
-        notes.append("no rules; a run that answers mines some from the training facts")
-    queries = {"train": _frozen(train_queries), **{split: _frozen(rows) for split, rows in queries.items()}}
+    heads = sorted({rule.head[0] for rule in kb.rules})
+    left = ~_is_in(train, held_out, kb)
+    is_query = left & (np.isin(train[:, 0], heads) if kb.rules else True)
     kb = replace(kb, facts=_frozen(kb.facts[~_is_in(kb.facts, held_out, kb)]))
+    training = train[is_query]
+    if not len(training):
+        training = _other_queries(name, kb, train, queries, heads, require_rules, notes)
+    if not len(queries["valid"]):
+        training, queries["valid"] = _split(training, evaluation["valid"].file in files, notes)
+        kb = replace(kb, facts=_frozen(kb.facts[~_is_in(kb.facts, queries["valid"], kb)]))
+    if not len(queries["test"]):
+        notes.append("no test queries: a final evaluation needs some in test.txt")
+    if not kb.rules:
+        notes.append("no rules: they will be mined from the training facts")
+    queries["train"] = training
+    queries = {split: _frozen(queries[split]) for split in ("train", "valid", "test")}
+    conclusions = {kb.predicates[head - 1] for head in heads}
     return Dataset(
         name=name,
         kb=kb,
         queries=queries,
         domains=_domains(kb, domain_names),
         overlaps=overlaps,
-        warnings=(*_warnings(kb, queries, overlaps, heads), *notes),
+        warnings=(
+            *_warnings(kb, queries, overlaps, heads),
+            *(note for part in (*sources.values(), *evaluation.values()) for note in part.notes),
+            *(f"{part.file}: queries, left out: {len(part.asked)}" for part in sources.values() if part.asked),
+            *odd_rules(parts, kb, declared),
+            *unknown,
+            *notes,
+        ),
         sha256=_sha256({file: files[file] for file in used if file in files}),
-        corrupt="tail" if {kb.predicates[head - 1] for head in heads} <= _COUNTRIES_PREDICATES else "both",
+        corrupt="tail" if conclusions and conclusions <= _COUNTRIES_PREDICATES else "both",
     )
 
 
@@ -243,13 +257,176 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def _first(folder: Path, names: Sequence[str]) -> str:
+    return next((name for name in names if (folder / name).is_file()), names[0])
+
+
+def _parse(
+    name: str, files: Mapping[str, str], rules: str, columns: str | None, require_rules: bool, notes: list[str]
+) -> tuple[str, dict[str, Statements], dict[str, Statements]]:
+    """The training file, the files that hold facts and rules, and those of valid and test, parsed."""
+    train_file = next((file for file in _TRAIN_FILES if file in files), None)
+    if train_file is None:
+        raise PPOJaxError(
+            f"data set {name!r} has no train.txt with its training facts; put them there, one `pred(a,b).` or "
+            "`head<TAB>relation<TAB>tail` a line (of Aleph: the facts of the .b file, and its examples in test.txt)"
+        )
+    named: dict[str, Statements] = {}
+    if rules in files:
+        named[rules] = _parse_rules(files[rules], rules, files)
+    predicates = {atom[0] for part in named.values() for clause in part.clauses for atom in (clause.head, *clause.body)}
+    graph_file = next((file for file in _GRAPH_FILES if file in files), None)
+    sources: dict[str, Statements] = {}
+    for file in (graph_file, train_file):
+        if file is not None:
+            sources[file], columns = _parse_facts(files, file, columns, predicates)
+    sources |= named
+    if rules not in files and (
+        rules != _RULES or (require_rules and not any(part.clauses for part in sources.values()))
+    ):
+        raise PPOJaxError(
+            f"data set {name!r} has no rule file {rules!r}: put one there with lines `name:weight:b1, b2 -> head` or "
+            "`head :- b1, b2.`, or set `rules` to the name or path of another"
+        )
+    evaluation: dict[str, Statements] = {}
+    for split, names in _QUERY_FILES.items():
+        file = next((file for file in names if file in files), names[0])
+        statements, _ = _parse_facts({file: "", **files}, file, columns, predicates, judge=False)
+        evaluation[split] = statements._replace(
+            facts=[*statements.facts, *(query for _, query in statements.asked)],
+            lines=[*statements.lines, *(line for line, _ in statements.asked)],
+        )
+        for clause in evaluation[split].clauses:
+            raise PPOJaxError(
+                f"{clause.source}: {quote(clause.text)} is a rule; a query is a ground atom such as `pred(a,b)`"
+            )
+    if _EXAMPLES in files:
+        examples = parse_statements(files[_EXAMPLES], _EXAMPLES)
+        if any(part.clauses for part in sources.values()) and not evaluation["test"].facts:
+            evaluation["test"] = examples
+            notes.append(f"{_EXAMPLES}: the positive examples are the test queries")
+        else:
+            sources[_EXAMPLES] = examples
+            notes.append(f"{_EXAMPLES}: the positive examples are training facts")
+    return train_file, sources, evaluation
+
+
+def _parse_rules(text: str, file: str, files: Mapping[str, str]) -> Statements:
+    first = next((line.split() for line in text.split("\n") if line.strip()), [])
+    if _RELATION_DICT in files and first and all(field.isdecimal() for field in first[:-1]) and is_number(first[-1]):
+        return read_relation_ids(text, file, read_names(files[_RELATION_DICT], _RELATION_DICT, id_first=True))
+    return parse_statements(text, file)
+
+
+def _parse_facts(
+    files: Mapping[str, str], file: str, columns: str | None, predicates: Collection[str], judge: bool = True
+) -> tuple[Statements, str | None]:
+    """A file of facts, and the order of its columns where that was seen from them.
+
+    Blanks between columns follow no convention, so that the order that fits is taken. With tabs or commas the head
+    comes first nearly always, and another order is better said than guessed.
+    """
+    if file.endswith("2id.txt"):
+        missing = [source for source in (_ENTITY_IDS, _RELATION_IDS) if source not in files]
+        if missing:
+            raise PPOJaxError(f"{file}:1: the ids have no names; put {' and '.join(missing)} beside the file")
+        entities, relations = (read_names(files[source], source) for source in (_ENTITY_IDS, _RELATION_IDS))
+        statements = read_id_triples(files[file], file, entities, relations, columns)
+        return statements, statements.columns
+    statements = parse_statements(files[file], file, columns)
+    if not judge or columns is not None or statements.stated or not statements.separator:
+        return statements, columns
+    order = guess_order(statements.facts, predicates)
+    if order == ORDERS[0]:
+        return statements, columns
+    what = "relation first" if order == "rht" else "relation last"
+    if statements.separator != " ":
+        second, first, third = statements.facts[0]
+        raise PPOJaxError(
+            f"{file}:{statements.lines[0]}: {quote(f'{first} {second} {third}')}: the columns look like {what}; say "
+            f'so with columns = "{order}", or columns = "hrt" if the head does come first'
+        )
+    found = parse_statements(files[file], file, order)
+    note = f'{file}: the columns look like {what} and are read so; columns = "hrt" says otherwise'
+    return found._replace(notes=(*found.notes, note)), order
+
+
+def _with_query_constants(kb: KnowledgeBase, evaluation: Mapping[str, Statements]) -> tuple[KnowledgeBase, list[str]]:
+    """Add the constants that only queries name, and warn of them."""
+    known = kb.constant_ids
+    new: dict[str, None] = {}
+    warnings: list[str] = []
+    for statements in evaluation.values():
+        for fact, line in zip(statements.facts, statements.lines, strict=True):
+            for constant in fact[1:]:
+                if constant not in known and constant not in new:
+                    new[constant] = None
+                    if len(new) <= 5:
+                        query = quote(f"{fact[0]}({fact[1]},{fact[2]})")
+                        warnings.append(
+                            f"{statements.file}:{line}: {query} names the constant {constant!r}, which no fact, rule "
+                            f"or domain knows, so no proof can reach it{nearest(constant, kb.constants)}"
+                        )
+    if len(new) > 5:
+        warnings.append(f"constants that only queries name, which no proof can reach: {len(new)}")
+    return (replace(kb, constants=(*kb.constants, *new)) if new else kb), warnings
+
+
+def _other_queries(
+    name: str,
+    kb: KnowledgeBase,
+    train: np.ndarray,
+    queries: Mapping[str, np.ndarray],
+    heads: list[int],
+    require_rules: bool,
+    notes: list[str],
+) -> np.ndarray:
+    """Training queries where no training fact is one: what the rules derive, or else queries of valid or test."""
+    derived = np.array(derive(kb), np.int32).reshape(-1, 3)
+    held_out = np.concatenate([queries["valid"], queries["test"]])
+    new = derived[~_is_in(derived, held_out, kb)]
+    why = "no training fact that is not also a valid or test query has a predicate that heads a rule"
+    if len(new):
+        notes.append(f"{why}, so the training queries are what the rules derive: {len(new)}")
+        return new
+    for split in ("valid", "test"):
+        rows = _unique(queries[split])
+        rows = rows[np.isin(rows[:, 0], heads)]
+        if len(rows):
+            notes.append(
+                f"{why}, so the training queries are those of {split}: {len(rows)}; results on them say nothing "
+                "about other queries"
+            )
+            return rows
+    if require_rules:
+        raise PPOJaxError(_why_no_queries(name, kb, train, heads))
+    notes.append("no rule derives anything, so the training queries are all training facts")
+    return train[~_is_in(train, held_out, kb)]
+
+
+def _split(training: np.ndarray, empty: bool, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Training queries without those that are split off to select by, and these."""
+    why = "valid.txt holds no queries" if empty else "no valid.txt"
+    count = min(max(1, round(_SPLIT_SHARE * len(training))), len(training) // 2)
+    if not count:
+        notes.append(f"{why}, and too few training queries to split some off: there are none to select by")
+        return training, training[:0]
+    chosen = np.zeros(len(training), bool)
+    chosen[np.random.default_rng(0).permutation(len(training))[:count]] = True
+    notes.append(f"{why}: {count} of {len(training)} training queries are split off as valid, the same ones every time")
+    return training[~chosen], training[chosen]
+
+
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
+        text = path.read_bytes().decode()
     except OSError as error:
         raise PPOJaxError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PPOJaxError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    if "\0" in text:
+        raise PPOJaxError(f"{path} is not UTF-8 text (byte {text.index(chr(0))}); save it as UTF-8")
+    return text
 
 
 def _other_layout(folder: Path, name: str) -> Files:
@@ -293,13 +470,6 @@ def _rows(statements: Statements, kb: KnowledgeBase) -> np.ndarray:
     predicates, constants = kb.predicate_ids, kb.constant_ids
     rows = [(predicates[predicate], constants[left], constants[right]) for predicate, left, right in statements.facts]
     return np.array(rows, np.int32).reshape(-1, 3)
-
-
-def _query_rows(statements: Statements, kb: KnowledgeBase) -> np.ndarray:
-    """The queries of valid or test as ids, [N, 3] int32."""
-    for clause in statements.clauses:
-        raise PPOJaxError(f"{clause.source}: '{clause.text}' is a rule; a query is a ground atom such as `pred(a,b)`")
-    return _rows(statements, kb)
 
 
 def _keys(atoms: np.ndarray, kb: KnowledgeBase) -> np.ndarray:
@@ -360,7 +530,7 @@ def _warnings(
             f"{rule.source}: the predicate {kb.predicates[predicate - 1]} has no facts and no rule that could derive "
             "one, so no rule that uses it can be applied"
         )
-    for split in ("valid", "test"):
+    for split in ("valid", "test") if kb.rules else ():
         headless = queries[split][~np.isin(queries[split][:, 0], heads)]
         if len(headless):
             names = ", ".join(kb.predicates[predicate - 1] for predicate in np.unique(headless[:, 0]))
@@ -431,13 +601,6 @@ def _relation_first(kb: KnowledgeBase, heads: list[int]) -> bool:
 
 
 def _why_no_queries(name: str, kb: KnowledgeBase, train: np.ndarray, heads: list[int]) -> str:
-    if np.isin(train[:, 0], heads).any():
-        return f"data set {name!r} has no training queries: every one of them is also a valid or test query"
-    if _relation_first(kb, heads):
-        return (
-            f"data set {name!r} has no training queries: the columns of the triples look like relation first; say so "
-            "by a header `relation<TAB>head<TAB>tail` or `--columns rht`"
-        )
     rule_heads = ", ".join(kb.predicates[head - 1] for head in heads) or "nothing"
     predicates = ", ".join(kb.predicates[predicate - 1] for predicate in np.unique(train[:, 0])) or "nothing"
     return (

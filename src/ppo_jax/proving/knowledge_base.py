@@ -1,21 +1,34 @@
 """Knowledge bases: facts and definite rules over binary atoms, from text into integer ids.
 
-The language is Datalog without function symbols. `ppo_jax.proving.formats` reads the notations. In a clause with a
-capital letter names obey Prolog's convention: a variable starts with a capital or an underscore. In arrow rules, and in
-clauses without any capital, a name is a constant if a fact knows it, else a variable.
+The language is Datalog without function symbols and negation. `ppo_jax.proving.formats` reads the notations; what is a
+variable depends on them:
+
+* in clauses ``head :- b1, b2.`` a name that starts with a capital or an underscore, unless it stands in quotes. In a
+  file that holds such clauses the facts obey the same convention, elsewhere every name in a fact is a constant,
+* in a file whose clauses hold no such name, as in Soufflé, and in arrow rules ``name:weight:b1, b2 -> head``, a name
+  that no fact knows,
+* in the rules of miners what they mark as one.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ppo_jax.proving.formats.read import parse_statements
-from ppo_jax.proving.formats.statements import Clause, Statements, Triple, quote
+from ppo_jax.proving.formats.statements import (
+    Clause,
+    Constant,
+    Statements,
+    Triple,
+    Variable,
+    is_prolog_variable,
+    quote,
+)
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -26,6 +39,8 @@ __all__ = [
     "Statements",
     "Triple",
     "build",
+    "is_variable",
+    "lowercase_variables",
     "nearest",
     "parse",
     "parse_statements",
@@ -150,7 +165,7 @@ def build(
     Raises:
         PPOJaxError: a variable in the head of a rule is not in its body.
     """
-    statements = list(statements)
+    statements, constants = list(statements), list(constants)
     predicate_ids: dict[str, int] = {}
     constant_ids: dict[str, int] = {}
     facts: dict[Atom, None] = {}
@@ -158,10 +173,14 @@ def build(
         atom = (_id(predicate, predicate_ids), _id(left, constant_ids), _id(right, constant_ids))
         facts[atom] = None
     known_by_facts = frozenset(constant_ids)
+    declared = frozenset(constants)
     for name in constants:
         _id(name, constant_ids)
+    lowercase = lowercase_variables(statements)
     rules = tuple(
-        _rule(clause, predicate_ids, constant_ids, known_by_facts) for part in statements for clause in part.clauses
+        _rule(clause, predicate_ids, constant_ids, known_by_facts, declared, part.file in lowercase)
+        for part in statements
+        for clause in part.clauses
     )
     for name in predicates:
         _id(name, predicate_ids)
@@ -196,42 +215,79 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; the nearest known is {found[0]!r}" if found else ""
 
 
+def lowercase_variables(statements: Iterable[Statements]) -> frozenset[str]:
+    """Files whose clauses hold no name that Prolog takes for a variable, so that lowercase names are the variables."""
+    files: dict[str, bool] = {}
+    for part in statements:
+        for clause in part.clauses:
+            if clause.prolog:
+                names = [name for atom in (clause.head, *clause.body) for name in atom[1:]]
+                marked = any(
+                    isinstance(name, Variable) or (not isinstance(name, Constant) and is_prolog_variable(name))
+                    for name in names
+                )
+                files[part.file] = files.get(part.file, True) and not marked
+    return frozenset(file for file, lowercase in files.items() if lowercase)
+
+
+def is_variable(name: str, prolog: bool, known: Collection[str], declared: Collection[str] = ()) -> bool:
+    """Whether a name in a rule is a variable.
+
+    Args:
+        name: as written.
+        prolog: whether capitals mark variables; otherwise what is not `known` is one.
+        known: the constants of the facts.
+        declared: constants whatever they look like.
+    """
+    if isinstance(name, Constant):
+        return False
+    if isinstance(name, Variable):
+        return prolog or name[0] != "?" or name not in known
+    return is_prolog_variable(name) and name not in declared if prolog else name not in known
+
+
 def _rule(
-    clause: Clause, predicate_ids: dict[str, int], constant_ids: dict[str, int], known_by_facts: frozenset[str]
+    clause: Clause,
+    predicate_ids: dict[str, int],
+    constant_ids: dict[str, int],
+    known_by_facts: Collection[str],
+    declared: Collection[str],
+    lowercase: bool,
 ) -> Rule:
     variables: dict[str, int] = {}
-
-    def is_variable(name: str) -> bool:
-        return name not in known_by_facts if clause.variables is None else name in clause.variables
+    prolog = clause.prolog and not lowercase
 
     def term(name: str) -> int:
-        if not is_variable(name):
-            return _id(name, constant_ids)
+        if not is_variable(name, prolog, known_by_facts, declared):
+            return _id(str(name), constant_ids)
         # Each `_` of a Prolog clause is a variable of its own.
         key = f"_{len(variables)} " if clause.variables is not None and name == "_" else name
         return -_id(key, variables)
 
     def atom(triple: Triple) -> Atom:
-        return _id(triple[0], predicate_ids), term(triple[1]), term(triple[2])
+        return _id(str(triple[0]), predicate_ids), term(triple[1]), term(triple[2])
 
     head = atom(clause.head)
     body = tuple(atom(triple) for triple in clause.body)
     in_body = {variable for triple in body for variable in triple[1:]}
     for name, variable in zip(clause.head[1:], head[1:], strict=True):
         if variable < 0 and variable not in in_body:
-            known = f"; to mean the constant {name}, write '{name}' in quotes" if name in known_by_facts else ""
+            constant = f"; to mean the constant write '{name}' in single quotes" if name in constant_ids else ""
             raise PPOJaxError(
                 f"{clause.source}: {quote(clause.text)}: the head variable {name} is not in the body; "
-                f"a rule must bind every variable of its head{known}"
+                f"a rule must bind every variable of its head{constant}"
             )
-    different = tuple((term(left), term(right)) for left, right in clause.different)
-    for pair, names in zip(different, clause.different, strict=True):
-        for variable, name in zip(pair, names, strict=True):
-            if variable < 0 and variable not in in_body:
+    different = []
+    for left, right in clause.different:
+        pair = (term(left), term(right))
+        for name, one in zip((left, right), pair, strict=True):
+            if one < 0 and one not in in_body:
                 raise PPOJaxError(
-                    f"{clause.source}: {quote(clause.text)}: the variable {name} of an inequality is in no atom"
+                    f"{clause.source}: {quote(clause.text)}: the variable {name} of an inequality is not in an atom of "
+                    "the body; add one that binds it, or remove the inequality"
                 )
-    return Rule(clause.name, head, body, clause.source, clause.confidence, different)
+        different.append(pair)
+    return Rule(clause.name, head, body, clause.source, clause.confidence, tuple(different))
 
 
 def _id(name: str, ids: dict[str, int]) -> int:

@@ -1,1 +1,1 @@
-"""How facts and rules are written down: logic notations, and lines of tables."""
+"""Readers of the notations in which people keep rules and graphs; `read.parse_statements` takes any of them."""

@@ -1,78 +1,63 @@
-"""Folders that write constants and relations as numbers: OpenKE's triples and RNNLogic's rules."""
+"""Reads graphs whose files hold ids: those of OpenKE, and the dictionaries of RNNLogic."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from ppo_jax.proving.formats.statements import Statements, Triple, complain
 
-from ppo_jax.proving.formats.statements import problem
-from ppo_jax.types import PPOJaxError
-
-__all__ = ["OPENKE", "RELATIONS", "named_rules", "named_triples"]
-
-OPENKE = {"train2id.txt": "train.txt", "valid2id.txt": "valid.txt", "test2id.txt": "test.txt"}
-RELATIONS = "relations.dict"
+__all__ = ["read_id_triples", "read_names"]
 
 
-def named_triples(files: Mapping[str, str]) -> dict[str, str]:
-    """Files of OpenKE, with lines ``head tail relation`` of ids, as files of triples with tabs by our names.
+def read_names(text: str, file: str, id_first: bool = False) -> dict[int, str]:
+    """Names by id, from lines `name<TAB>id`, or `id<TAB>name` where `id_first`; a first line may hold their number.
 
     Raises:
-        PPOJaxError: a file of names is missing, or an id has no name.
+        PPOJaxError: a line is neither.
     """
-    names = {kind: _names(files, f"{kind}2id.txt", name_first=True) for kind in ("entity", "relation")}
-    found = {}
-    for theirs, ours in OPENKE.items():
-        rows = []
-        for number, line in enumerate(files.get(theirs, "").splitlines()[1:], start=2):
-            fields = line.split()
-            if not fields:
-                continue
-            if len(fields) != 3:
-                raise problem(f"{theirs}:{number}", line, "is not `head tail relation`")
-            head, tail, relation = fields
-            rows.append(
-                "\t".join(
-                    _name(names, kind, i, f"{theirs}:{number}", line)
-                    for kind, i in (("entity", head), ("relation", relation), ("entity", tail))
-                )
-            )
-        if theirs in files:
-            found[ours] = "\n".join(rows)
-    return found
+    names: dict[int, str] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        content = line.strip()
+        if not content or (number == 1 and content.isdecimal()):
+            continue
+        fields = content.split("\t") if "\t" in content else content.rsplit(None, 1)
+        if id_first:
+            fields = content.split(None, 1)[::-1]
+        if len(fields) != 2 or not fields[1].strip().isdecimal():
+            raise complain(file, number, line, " is not a name and its id with a tab between")
+        names[int(fields[1])] = fields[0].strip()
+    return names
 
 
-def named_rules(text: str, relations: str, file: str) -> str | None:
-    """Rules of RNNLogic, lines ``head body1 body2 …`` of relation ids, as clauses; None where the text is none.
+def read_id_triples(
+    text: str, file: str, entities: dict[int, str], relations: dict[int, str], order: str | None = None
+) -> Statements:
+    """Parse lines `head tail relation` or `head relation tail` of ids, after a line with their number.
 
-    An id from n on, the number of relations, is the relation of id - n backwards.
+    OpenKE writes the relation last. Where that cannot be, because some id is no relation's, it is in the middle. An
+    `order`, "htr" or "hrt", settles it.
+
+    Raises:
+        PPOJaxError: a line holds something else, or an id without a name.
     """
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    if not lines or not all(field.isdigit() for line in lines for field in line):
-        return None
-    names = {"relation": _names({RELATIONS: relations}, RELATIONS, name_first=False)}
-    n = len(names["relation"])
-    rules = []
-    for number, (head, *body) in enumerate(lines, start=1):
-        places = ["X", *(f"Z{i}" for i in range(1, len(body))), "Y"]
-        atoms = []
-        for relation, here, there in zip((head, *body), ("X", *places[:-1]), ("Y", *places[1:]), strict=True):
-            backwards = int(relation) >= n
-            name = _name(names, "relation", str(int(relation) % n), f"{file}:{number}", " ".join((head, *body)))
-            name = "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
-            atoms.append(f"{name}({there},{here})" if backwards else f"{name}({here},{there})")
-        rules.append(f"{atoms[0]} :- {', '.join(atoms[1:])}.")
-    return "\n".join(rules)
-
-
-def _names(files: Mapping[str, str], file: str, name_first: bool) -> dict[str, str]:
-    if file not in files:
-        raise PPOJaxError(f"there are triples of ids, and no {file} with their names; put it beside them")
-    rows = [line.rsplit(None, 1) if name_first else line.split(None, 1) for line in files[file].splitlines()]
-    pairs = [(row[1], row[0]) if name_first else (row[0], row[1]) for row in rows if len(row) == 2]
-    return {number.strip(): name.strip() for number, name in pairs}
-
-
-def _name(names: Mapping[str, Mapping[str, str]], kind: str, number: str, source: str, text: str) -> str:
-    if number not in names[kind]:
-        raise problem(source, text, f"the {kind} {number} has no name")
-    return names[kind][number]
+    rows: list[tuple[int, int, int]] = []
+    lines: list[int] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = line.split()
+        if not fields or (number == 1 and len(fields) == 1 and fields[0].isdecimal()):
+            continue
+        if len(fields) != 3 or not all(field.isdecimal() for field in fields):
+            raise complain(file, number, line, " is not three ids: of the head, of the tail and of the relation")
+        rows.append((int(fields[0]), int(fields[1]), int(fields[2])))
+        lines.append(number)
+    last = order == "htr" if order else all(row[2] in relations and row[1] in entities for row in rows)
+    facts: list[Triple] = []
+    for row, number in zip(rows, lines, strict=True):
+        head, tail, relation = row if last else (row[0], row[2], row[1])
+        for one, names, source in (
+            (head, entities, "entity2id.txt"),
+            (tail, entities, "entity2id.txt"),
+            (relation, relations, "relation2id.txt"),
+        ):
+            if one not in names:
+                raise complain(file, number, " ".join(map(str, row)), f": the id {one} is not in {source}")
+        facts.append((relations[relation], entities[head], entities[tail]))
+    return Statements(file, facts, lines, [], (), "htr" if last else "hrt")

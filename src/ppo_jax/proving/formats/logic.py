@@ -1,325 +1,704 @@
-"""Logic notations: atoms with quotes, clauses with a neck in either direction, weights, inequalities.
-
-Prolog, Datalog and Soufflé write ``head :- b1, b2.``; AnyBURL, NCRL and others ``head <= b1, b2`` or ``<-``; arrow
-rules ``name:weight:b1, b2 -> head``. A name with blanks, commas or parentheses stands in quotes.
-"""
+"""Reads facts and rules written as logic programs: Prolog, Datalog, Soufflé, ProbLog, and rules with arrows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
-from ppo_jax.proving.formats.statements import Clause, Triple, problem
+from ppo_jax.proving.formats import mined
+from ppo_jax.proving.formats.statements import (
+    Clause,
+    Constant,
+    Statements,
+    Triple,
+    Variable,
+    as_confidence,
+    complain,
+    is_number,
+    is_prolog_variable,
+    quote,
+    some,
+)
+from ppo_jax.proving.formats.tokens import EQUIVALENCES, HEAD_FIRST, Scanner, Token, unquote
+from ppo_jax.types import PPOJaxError
 
-__all__ = ["Name", "is_prolog_variable", "parse_atom", "parse_clause", "split_statements", "strip_comments"]
+__all__ = ["EXPECTED", "FACT", "RULE", "read_logic"]
 
-BACKWARD, FORWARD = (":-", "<--", "<-", "<="), ("->", "=>")
-_NECK = re.compile(r":-|<--|<-|<=|->|=>")
-_CONTINUES = re.compile(r"\s*(?:,|&|∧|:-|<--|<-|<=(?!\w)|->|=>)")
-_BREAKS_OFF = re.compile(r"(?:,|&|∧|:-|<--|<-|<=|->|=>)\s*$")
-_UNEQUAL = re.compile(r"(.+?)\s*(?:\\==|\\=|!=)\s*(.+)", re.DOTALL)
-_ARITHMETIC = re.compile(r"(?:=:=|=\\=|=<|>=|==|<|>|=|\bis\b)")
-_PROBABILITY = re.compile(r"\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*::\s*(.*)", re.DOTALL)
-_ARROW_NAME = re.compile(r"([^:()]*):([^:()]*):(.*)", re.DOTALL)
-_TRAILING_WEIGHT = re.compile(r"\)\s*<[-+.\d]+>\s*$")
-_NEGATION = "negation is not supported; leave the rule out, or add a predicate for what is not so"
-_IRI = re.compile(r"<[^<>\s]*:[^<>\s]*>")
+EXPECTED = "`pred(a,b).`, `head :- b1, b2.`, `name:weight:b1, b2 -> head` or `head<TAB>relation<TAB>tail`"
 
+_PLAIN = r"(?!['\"\[])[^\s(),]+"
+FACT = re.compile(rf"((?!\S*::)(?!['\"<~!\\])[^\s(),]+)\s*\(\s*({_PLAIN})\s*,\s*({_PLAIN})\s*\)\s*(\.?)")
+"""A fact of plain names, which are most lines of most files."""
 
-class Name(NamedTuple):
-    """A name as written."""
+RULE = re.compile(r"\)\s*(?::-|<-|<=|->|=>|-->|→|⇒|←|⇐|∧|&)|(?:->|=>|:-|<-|<=|→|⇒|←|⇐)\s*[^\s(),]+\(")
+"""What only the text of a rule holds."""
 
-    text: str
-    quoted: bool
-
-
-def is_prolog_variable(name: str) -> bool:
-    """Whether a bare name is a variable by Prolog's convention."""
-    return name[:1] == "_" or name[:1].isupper()
-
-
-def strip_comments(text: str) -> str:
-    """The text with blanks in place of comments, so that lines keep their numbers.
-
-    Comments are ``/* … */``; and from ``%``, ``#`` or ``//`` to the end of a line, where it begins the line or follows
-    a blank or, for ``%``, the end of a statement. In quotes nothing is a comment.
-    """
-    if not re.search(r"[%#]|//|/\*", text):
-        return text
-    out, i, n, quoted = [], 0, len(text), ""
-    while i < n:
-        char, before = text[i], text[i - 1] if i else "\n"
-        if quoted:
-            quoted = "" if char == quoted or char == "\n" else quoted
-        elif char in "'\"" and _opens_quote(before):
-            quoted = char
-        elif text.startswith("/*", i) and before in "\n\t .,(":
-            end = text.find("*/", i + 2)
-            end = n if end < 0 else end + 2
-            out.append(re.sub(r"[^\n]", " ", text[i:end]))
-            i = end
-            continue
-        elif (char in "%#" or text.startswith("//", i)) and (before.isspace() or (char == "%" and before == ".")):
-            end = text.find("\n", i)
-            i = n if end < 0 else end
-            continue
-        out.append(char)
-        i += 1
-    return "".join(out)
-
-
-def split_statements(text: str, first_line: int = 1) -> Iterator[tuple[int, str]]:
-    """The statements of a text without comments, each with the number of the line it begins in.
-
-    A statement ends with a full stop before a blank, or with its line where nothing is open: no parenthesis, no comma
-    or neck at its end or at the beginning of the next line.
-    """
-    lines = text.split("\n")
-    unfinished, begun = "", first_line
-    for i, line in enumerate(lines):
-        if not unfinished:
-            begun = first_line + i
-        unfinished += (" " if unfinished else "") + line
-        *complete, rest = _at_full_stops(unfinished)
-        for statement in complete:
-            yield begun, statement
-            begun = first_line + i
-        following = next((after for after in lines[i + 1 :] if after.strip()), "")
-        open_ended = _depth(rest) > 0 or _BREAKS_OFF.search(rest) or (rest.strip() and _CONTINUES.match(following))
-        unfinished = rest if open_ended else ""
-        if rest.strip() and not open_ended:
-            yield begun, rest.strip()
-    if unfinished.strip():
-        raise problem(f"{begun}", unfinished, "breaks off: the clause has no end")
+_WEIGHT = re.compile(r"(\d[\d.]*(?:[eE][+-]?\d+)?)\s*::(?!-)\s*")
+_ARROW = re.compile(r"([^:()\n]*):([^:()\n]*):(?![-:])(?=[^\n]*(?:->|=>|→|⇒))")
+_LEADING = re.compile(
+    r"([-+]?\d[\d.]*(?:[eE][+-]?\d+)?)(?:\s*\([^()\n]*\))?\s*(?::\s*|[^\S\n]+)(?=[^\n]*(?:<|->|=>|:-))"
+)
+_NAME_AND_WEIGHT = re.compile(r"([^\t\n()]+)\t\s*([-+]?\d[\d.]*(?:[eE][+-]?\d+)?)\s*\t(?=[^\n]*\()")
+_NAME = re.compile(r"([\w.-]+):\s+(?=[^\n]*(?:<|->|=>|:-|→|⇒))")
+_TRAILING_WEIGHT = re.compile(r"<\s*([-+]?\d[\d.eE+-]*)\s*>")
+_DEPTH = re.compile(r"[-+]?\d+")
+_TERM = r"'(?:[^'\\\n]|\\[^\n]|'')*'|(?!['\"])(?:(?!->|:-|!=)[^\s(),'\"])+"
+_GOAL = re.compile(
+    rf"\s*(?:({_TERM})\(\s*({_TERM})\s*,\s*({_TERM})\s*\)|({_TERM})\s*!=\s*({_TERM}))\s*(?:(,)|(?=->)|\.?\s*\Z)"
+)
+_DIRECTIVES = frozenset(
+    [
+        "set",
+        "mode",
+        "modeh",
+        "modeb",
+        "determination",
+        "style_check",
+        "dynamic",
+        "discontiguous",
+        "use_module",
+        "ensure_loaded",
+        "initialization",
+        "table",
+        "multifile",
+        "module",
+        "consult",
+        "op",
+        "load_files",
+        "set_prolog_flag",
+        "aleph_set",
+        "read_all",
+        "induce",
+    ]
+)
+_DECLARATIONS = frozenset(
+    [
+        "body_pred",
+        "head_pred",
+        "max_clauses",
+        "max_vars",
+        "max_body",
+        "type",
+        "direction",
+        "enable_recursion",
+        "enable_pi",
+        "metarule",
+        "allow_singletons",
+        "non_datalog",
+        "determination",
+        "modeh",
+        "modeb",
+        "mode",
+    ]
+)
+_SETTING = re.compile(r"(?:(\w+)\s*\(|metagol:)")
+_TASK = re.compile(r"\w+\s*:-(?:[^.]|\.(?!\s))*\blearn\(")
+_SOUFFLE = re.compile(r"\.(?:decl|input|output|type|printsize|pragma|functor|plan|limitsize)\b[^\n]*")
+_COMPARISONS = frozenset({"=", "is", "<", ">", "=<", ">=", "<=", "=:=", "=\\=", "==", "@<", "@>", "@=<", "@>=", "in"})
+_ARITHMETIC = re.compile(r"(?:[A-Z_]\w*|\d+)\s*[-+*/]\s*\w+")
 
 
-def parse_atom(text: str, whole: str, source: str) -> tuple[str, tuple[Name, ...]]:
-    """A predicate and its one or two arguments; a unary atom has its argument twice.
+class _Atom(NamedTuple):
+    predicate: str
+    terms: tuple[str, ...]
+
+
+class _Different(NamedTuple):
+    left: str
+    right: str
+
+
+class _Bare(NamedTuple):
+    """A relation without arguments, as the rules of chains name them."""
+
+    predicate: str
+
+
+_Goal = _Atom | _Different | _Bare
+
+
+def read_logic(text: str, file: str) -> Statements:
+    """Parse a text of facts and rules.
 
     Raises:
-        PPOJaxError: it is none; says what it has that is not supported.
+        PPOJaxError: a statement is malformed, or uses what rules here cannot express; the message names `file:line`.
     """
-    atom = text.strip()
-    if re.match(r"\\\+|not[\s(]", atom):
-        raise problem(source, whole, _NEGATION)
-    bracket = _first_outside_quotes(atom, "(")
-    if bracket <= 0 or not atom.endswith(")"):
-        raise problem(source, whole, _why_not(atom))
-    # A name may hold parentheses itself, as in p(x)(Y,X): the arguments are the last ones.
-    opened = _matching(atom)
-    predicate, inside = atom[:opened].strip(), atom[opened + 1 : -1]
-    arguments = _split(inside, ",")
-    if any(not argument.strip() for argument in arguments) and inside.strip():
-        raise problem(source, whole, "an argument is empty; write a constant or a variable there")
-    names = tuple(_name(argument, whole, source) for argument in arguments if argument.strip())
-    for name in names:
-        if "(" in name.text and not name.quoted:
-            raise problem(
-                source, whole, f"function symbols are not supported; name {name.text} by a constant, or quote it"
-            )
-    if len(names) == 1:
-        names = (names[0], names[0])
-    if len(names) != 2:
-        count = f"{len(names)} argument{'' if len(names) == 1 else 's'}"
-        raise problem(
-            source,
-            whole,
-            f"{predicate} has {count}; every atom takes two. An atom p(a,b,c) becomes two: p1(e,a), p2(e,b), …, with a "
-            "constant e for what it says",
+    return _Reader(text, file).read()
+
+
+class _Reader:
+    def __init__(self, text: str, file: str) -> None:
+        self.scanner = Scanner(text, file)
+        self.file = file
+        self.facts: list[Triple] = []
+        self.lines: list[int] = []
+        self.clauses: list[Clause] = []
+        self.weights: list[tuple[bool, float | None]] = []  # of each clause: whether it is a typed arrow, the number
+        self.counts: dict[str, int] = {}  # what was left out or read in a special way
+        self.unary: dict[str, None] = {}
+        self.facts_of_terms: list[tuple[int, Triple]] = []
+        self.larger: list[tuple[int, str, int, str]] = []  # line, predicate, number of arguments, text
+        self.asked: list[tuple[int, Triple]] = []
+        self.souffle = self.learner = False
+        self.start = self.line = 0
+        self.spaced = ""  # a name of several words among the arguments of the statement
+
+    def read(self) -> Statements:
+        while (token := self.scanner.peek()).kind:
+            if token.first and self._plain_line(token):
+                continue
+            self._statement(token)
+        self._check_facts()
+        return Statements(
+            self.file, self.facts, self.lines, self._finished(), tuple(self._notes()), asked=tuple(self.asked)
         )
-    return _name(predicate, whole, source).text, names
 
+    # Statements
 
-def parse_clause(text: str, source: str) -> Clause | tuple[Triple, float | None, tuple[Name, ...]]:
-    """A rule, or a fact with its probability and its arguments as written.
+    def _plain_line(self, token: Token) -> bool:
+        """Take a line that is a plain fact, a triple, or a rule in a notation of one line."""
+        line = self.scanner.line_at(token.start)
+        end = token.start + len(line)
+        content = line.rstrip()
+        match = FACT.fullmatch(content)
+        if match and (match[4] or not self._goes_on(end)) and not self._is_wrapper(match[1], match[3]):
+            self._fact((match[1], match[2], match[3]), token.line)
+        elif (triple := self._triple(content)) is not None:
+            self._fact(triple, token.line)
+        elif (rule := mined.read_rule_line(content, self.file, token.line)) is not None:
+            if isinstance(rule, str):
+                self._count(rule)
+            else:
+                self._clause(rule._replace(name=self._name(token.line)), rule.confidence, typed=False)
+        elif not self._typed_arrow(content, token.line) and not self._declaration(content):
+            return False
+        self.scanner.skip_to(end)
+        return True
 
-    Raises:
-        PPOJaxError: it is neither, or holds what is not supported: negation, arithmetic, lists, function symbols.
-    """
-    whole, number = text, source.rpartition(":")[2]
-    confidence = None
-    if match := _PROBABILITY.fullmatch(text):
-        confidence, text = float(match[1]), match[2]
-    text = text.rstrip().removesuffix(".").rstrip()
-    text = _TRAILING_WEIGHT.sub(")", text)
-    neck = _find_neck(text)
-    if neck is None:
-        predicate, names = parse_atom(_trailing_number(text), whole, source)
-        return (predicate, names[0].text, names[1].text), confidence, names
-    left, sign, right = text[: neck.start()], neck.group(), text[neck.end() :]
-    name = f"clause{number}"
-    typed = False
-    if sign in FORWARD:
-        if match := _ARROW_NAME.fullmatch(left):
-            label, weight, left = match[1].strip(), match[2].strip(), match[3]
-            if not _is_number(weight):
-                raise problem(source, whole, "is not `name:weight:b1, b2 -> head` with a number as weight")
-            name, confidence = label, float(weight)
-        typed = True
-        left, right = right, left
-    head = parse_atom(left, whole, source)
-    body: list[tuple[str, tuple[Name, ...]]] = []
-    different: list[tuple[Name, Name]] = []
-    for part in _split(right, ",&∧"):
-        literal = part.strip()
-        inequality = _inequality(literal, whole, source)
-        if inequality:
-            different.append(inequality)
-        else:
-            body.append(parse_atom(literal, whole, source))
-    if not body:
-        raise problem(source, whole, "the clause has no body")
-    every = [term for _, terms in (head, *body) for term in terms] + [term for pair in different for term in pair]
-    capitals = frozenset(term.text for term in every if not term.quoted and is_prolog_variable(term.text))
-    # Without any capital the names are those of Soufflé and of arrow rules: what no fact knows is a variable.
-    variables = None if typed or not capitals else capitals
-    return Clause(
-        name=name,
-        head=_triple(head),
-        body=tuple(map(_triple, body)),
-        variables=variables,
-        text=whole,
-        source=source,
-        confidence=confidence if confidence is not None and 0.0 <= confidence <= 1.0 else None,
-        different=tuple((left.text, right.text) for left, right in different),
-    )
+    def _goes_on(self, position: int) -> bool:
+        """Whether what follows the end of a line belongs to the statement on it."""
+        rest = Scanner(self.scanner.text, self.file)
+        rest.position = position
+        token = rest.peek()
+        return token.kind == "neck" or (token.kind == "sign" and token.text in ",;&∧")
 
+    @staticmethod
+    def _is_wrapper(predicate: str, right: str) -> bool:
+        return predicate == "evidence" and right in ("true", "false")
 
-def _inequality(literal: str, whole: str, source: str) -> tuple[Name, Name] | None:
-    r"""The two sides of ``X != Y``, ``X \= Y`` or ``dif(X,Y)``; None where it is something else."""
-    if literal.startswith("dif("):
-        _, names = parse_atom(literal, whole, source)
-        return names[0], names[1]
-    match = _UNEQUAL.fullmatch(literal) if _first_outside_quotes(literal, "(") < 0 else None
-    return (_name(match[1], whole, source), _name(match[2], whole, source)) if match else None
+    @staticmethod
+    def _triple(line: str) -> Triple | None:
+        if "\t" not in line or ":-" in line or RULE.search(line):
+            return None
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) == 3 and all(fields) and not is_number(fields[0].partition(" ")[0]):
+            return fields[1], fields[0], fields[2]
+        return None
 
-
-def _why_not(atom: str) -> str:
-    """Why a text is no atom, for an error."""
-    if atom.startswith("\\+") or re.match(r"not\b", atom):
-        return _NEGATION
-    if atom == "!":
-        return "a cut is not supported; leave it out"
-    if "[" in atom:
-        return "lists are not supported; write a fact for each element"
-    if ";" in atom:
-        return "`;` is not supported; write a rule for each alternative"
-    if _ARITHMETIC.search(atom):
-        return "arithmetic and comparisons are not supported, apart from `X != Y`"
-    return (
-        "cannot be read; expected `pred(a,b).`, `head :- b1, b2.`, `name:weight:b1, b2 -> head` or "
-        "`head<TAB>relation<TAB>tail`"
-    )
-
-
-def _name(text: str, whole: str, source: str) -> Name:
-    """A name, without its quotes."""
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return Name(re.sub(r"\\(.)", r"\1", text[1:-1]).replace(text[0] * 2, text[0]), True)
-    if text.startswith(("[", "]")) or "|" in text:
-        raise problem(source, whole, "lists are not supported; write a fact for each element")
-    if re.match(r"\\\+|not\s*\(|not$", text):
-        raise problem(source, whole, _NEGATION)
-    return Name(text, False)
-
-
-def _triple(atom: tuple[str, tuple[Name, ...]]) -> Triple:
-    predicate, (left, right) = atom
-    return predicate, left.text, right.text
-
-
-def _trailing_number(text: str) -> str:
-    """An atom without the number behind it, such as a proof depth."""
-    return re.sub(r"\)\s*\.?\s+-?\d+$", ")", text)
-
-
-def _find_neck(text: str) -> re.Match[str] | None:
-    """The neck of a clause outside parentheses, quotes and IRIs."""
-    return _NECK.search(_masked(text))
-
-
-def _masked(text: str) -> str:
-    """The text with dots in place of what stands in quotes, parentheses and IRIs."""
-    masked = list(_IRI.sub(lambda match: "." * len(match.group()), text))
-    quoted, depth = "", 0
-    for i, char in enumerate(masked):
-        before = text[i - 1] if i else " "
-        if quoted:
-            quoted = "" if char == quoted and before != "\\" else quoted
-            masked[i] = "."
-        elif char in "'\"" and _opens_quote(before):
-            quoted, masked[i] = char, "."
-        else:
-            depth -= char == ")"
-            masked[i] = "." if depth > 0 else char
-            depth += char == "("
-    return "".join(masked)
-
-
-def _opens_quote(before: str) -> bool:
-    """Whether a quote after this character begins a quoted name; else it is an apostrophe."""
-    return before.isspace() or before in "(,:=\\&."
-
-
-def _depth(text: str) -> int:
-    """How many parentheses are open at the end of a text."""
-    quoted, depth = "", 0
-    for i, char in enumerate(text):
-        if quoted:
-            quoted = "" if char == quoted and text[i - 1] != "\\" else quoted
-        elif char in "'\"" and _opens_quote(text[i - 1] if i else " "):
-            quoted = char
-        else:
-            depth += (char == "(") - (char == ")")
-    return depth
-
-
-def _at_full_stops(text: str) -> list[str]:
-    """A text cut after each full stop that ends a statement; last, what has none yet."""
-    masked, parts, begin = _masked(text), [], 0
-    for match in re.finditer(r"(?<=[)\s>])\.(?=\s|$|[a-z'\"])|(?<=\))\s*\.(?=\w)", masked):
-        parts.append(text[begin : match.end()].strip())
-        begin = match.end()
-    return [*parts, text[begin:]]
-
-
-def _split(text: str, separators: str) -> list[str]:
-    """A text cut at separators outside quotes and parentheses."""
-    masked, parts, begin = _masked(text), [], 0
-    for i, char in enumerate(masked):
-        if char in separators:
-            parts.append(text[begin:i])
-            begin = i + 1
-    return [*parts, text[begin:]]
-
-
-def _first_outside_quotes(text: str, char: str) -> int:
-    quoted = ""
-    for i, one in enumerate(text):
-        if quoted:
-            quoted = "" if one == quoted and text[i - 1] != "\\" else quoted
-        elif one in "'\"" and _opens_quote(text[i - 1] if i else " "):
-            quoted = one
-        elif one == char:
-            return i
-    return -1
-
-
-def _matching(atom: str) -> int:
-    """Where the last group of parentheses of an atom opens."""
-    depth = 0
-    for i in range(len(atom) - 1, -1, -1):
-        depth += (atom[i] == ")") - (atom[i] == "(")
-        if depth == 0:
-            return i
-    return -1
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
+    def _declaration(self, line: str) -> bool:
+        if _SOUFFLE.fullmatch(line):
+            self.souffle = True
+            return True
         return False
-    return True
+
+    def _typed_arrow(self, line: str, number: int) -> bool:
+        """Take a rule `name:weight:b1, b2 -> head` whose names need no looking into; any sign may be in them."""
+        parts = line.split(":", 2)
+        if len(parts) < 3 or not is_number(parts[1]) or "->" not in parts[2]:
+            return False
+        goals: list[Triple] = []
+        different: list[tuple[str, str]] = []
+        rest, position, head = parts[2], 0, False
+        while match := _GOAL.match(rest, position):
+            names = [self._term_of(name) for name in match.groups()[:5] if name is not None]
+            if len(names) == 3:
+                goals.append((str(names[0]), names[1], names[2]))
+            else:
+                different.append((names[0], names[1]))
+            position = match.end()
+            if head or position == len(rest):
+                break
+            if rest.startswith("->", position):
+                position, head = position + 2, True
+        if not head or position != len(rest) or len(goals) < 2:
+            return False
+        clause = Clause(
+            parts[0].strip(), goals[-1], tuple(goals[:-1]), False, line, f"{self.file}:{number}", None, tuple(different)
+        )
+        self._clause(clause, float(parts[1]), typed=True)
+        return True
+
+    @staticmethod
+    def _term_of(text: str) -> str:
+        return Constant(unquote(text)) if text[0] == "'" else text
+
+    def _statement(self, first: Token) -> None:
+        self.start, self.line, self.spaced = first.start, first.line, ""
+        if (match := _SETTING.match(self.scanner.text, self.start)) and (not match[1] or match[1] in _DECLARATIONS):
+            self.learner = True
+            self._skip_statement()
+            return
+        if match := _TASK.match(self.scanner.text, self.start):
+            self._count("tasks of a learner, left out; write their positive examples as facts")
+            self._skip_statement()
+            return
+        if self.scanner.text.startswith("?-", self.start):
+            self.scanner.skip_to(self.start + 2)
+            self._question()
+            return
+        name, weight, typed = self._prefix()
+        token = self.scanner.peek()
+        if token.kind == "neck":
+            self._directive()
+            return
+        if token.kind == "end":
+            raise self._unreadable()
+        alternatives = self._alternatives()
+        token = self.scanner.peek()
+        if token.kind != "neck":
+            weight = self._finish(weight, lone=True)
+            self._lone(alternatives, weight)
+            return
+        neck = self.scanner.take().text
+        if neck in EQUIVALENCES:
+            raise self._refuse(f"the equivalence {neck}", "write one rule for each direction")
+        self._expect_more()
+        others = self._alternatives()
+        if self.scanner.peek().kind == "neck":
+            raise self._unreadable()
+        weight = self._finish(weight)
+        text = self._text()
+        prolog = neck in HEAD_FIRST
+        heads, bodies = (alternatives, others) if prolog else (others, alternatives)
+        if len(heads) > 1 or (prolog and len(heads[0]) > 1):
+            raise self._refuse("more than one head", "write one rule for each")
+        for head, body in product(heads[0], bodies):
+            if not isinstance(head, _Atom | _Bare):
+                raise self._unreadable()
+            clause = self._rule(head, body, prolog, text)
+            self._clause(clause._replace(name=name or self._name(self.line)), weight, typed)
+
+    def _prefix(self) -> tuple[str, float | None, bool]:
+        """Name and weight in front of a rule, and whether it is a typed arrow."""
+        text, start = self.scanner.text, self.start
+        if match := _WEIGHT.match(text, start):
+            self.scanner.skip_to(match.end())
+            return "", self._number(match[1]), False
+        if match := _ARROW.match(text, start):
+            if not is_number(match[2]):
+                raise complain(
+                    self.file,
+                    self.line,
+                    self.scanner.line_at(start),
+                    " is not `name:weight:b1, b2 -> head` with a number as weight",
+                )
+            self.scanner.skip_to(match.end())
+            return match[1].strip(), float(match[2]), True
+        if match := _NAME_AND_WEIGHT.match(text, start):
+            self.scanner.skip_to(match.end())
+            return match[1].strip(), self._number(match[2]), False
+        if (match := _NAME.match(text, start)) and not is_number(match[1]):
+            self.scanner.skip_to(match.end())
+            return match[1], None, False
+        if match := _LEADING.match(text, start):
+            self.scanner.skip_to(match.end())
+            return "", self._number(match[1]), False
+        return "", None, False
+
+    def _number(self, text: str) -> float:
+        if not is_number(text):
+            raise self._unreadable()
+        return float(text)
+
+    def _finish(self, weight: float | None, lone: bool = False) -> float | None:
+        """Take what may follow a statement: its full stop, a weight, after a lone atom a depth."""
+        token = self.scanner.peek()
+        if not token.first and token.kind == "name" and (match := _TRAILING_WEIGHT.fullmatch(token.text)):
+            self.scanner.take()
+            weight = self._number(match[1])
+            if as_confidence(weight) is None:
+                self._count("weights outside of 0 and 1, which are no confidences and are not used")
+            token = self.scanner.peek()
+        elif lone and not token.first and token.kind == "name" and _DEPTH.fullmatch(token.text):
+            self.scanner.take()
+            self._count("numbers after an atom, which are not used")
+            token = self.scanner.peek()
+        elif not lone and not token.first and token.kind == "name" and is_number(token.text):
+            weight = self._number(self.scanner.take().text)
+            token = self.scanner.peek()
+        elif not lone and not token.first and re.fullmatch(r"\^\d", token.text):
+            self.scanner.take()
+            token = self.scanner.peek()
+        if token.kind == "end":
+            self.scanner.take()
+        elif token.kind and not token.first:
+            raise self._unreadable()
+        return weight
+
+    def _lone(self, alternatives: list[list[_Goal]], weight: float | None) -> None:
+        """A statement without a neck: a fact, an example or a declaration of a learner."""
+        if len(alternatives) > 1 or len(alternatives[0]) > 1:
+            raise self._unreadable()
+        goal = alternatives[0][0]
+        if isinstance(goal, _Bare) and goal.predicate in _DECLARATIONS:
+            self.learner = True
+            return
+        if not isinstance(goal, _Atom):
+            raise self._unreadable()
+        if weight is not None:
+            self._count("facts with a weight, which is not used: every fact counts as true")
+        self._atom_fact(goal)
+
+    def _atom_fact(self, goal: _Atom) -> None:
+        if len(goal.terms) > 2:
+            self.larger.append((self.line, goal.predicate, len(goal.terms), self._text()))
+            return
+        if len(goal.terms) == 1:
+            self.unary[goal.predicate] = None
+        triple = (goal.predicate, goal.terms[0], goal.terms[-1])
+        self.facts_of_terms.append((len(self.facts), triple))
+        self._fact((goal.predicate, str(triple[1]), str(triple[2])), self.line)
+
+    def _directive(self) -> None:
+        """`:- p(a,b).` is an example that does not hold; `:- set(i,2).` and its like are settings of other programs."""
+        neck = self.scanner.take()
+        token = self.scanner.peek()
+        if neck.text == ":-" and token.kind == "name" and token.text in _DIRECTIVES:
+            self.learner = True
+            self._skip_statement()
+            return
+        if neck.text != ":-" or token.kind not in ("name", "quoted", "iri"):
+            raise self._unreadable()
+        alternatives = self._alternatives()
+        self._finish(None, lone=True)
+        goals = [goal for goals in alternatives for goal in goals]
+        if any(not isinstance(goal, _Atom) or any(map(is_prolog_variable, goal.terms)) for goal in goals):
+            raise self._unreadable()
+        self._count("examples that do not hold, left out")
+
+    def _question(self) -> None:
+        alternatives = self._alternatives()
+        self._finish(None, lone=True)
+        if len(alternatives) > 1 or len(alternatives[0]) > 1:
+            raise self._unreadable()
+        self._ask(alternatives[0][0])
+
+    def _ask(self, goal: _Goal) -> None:
+        if not isinstance(goal, _Atom) or len(goal.terms) > 2:
+            raise self._unreadable()
+        self.asked.append((self.line, (goal.predicate, str(goal.terms[0]), str(goal.terms[-1]))))
+
+    def _skip_statement(self) -> None:
+        while (token := self.scanner.peek()).kind not in ("", "end"):
+            self.scanner.take()
+        if token.kind:
+            self.scanner.take()
+
+    # Goals
+
+    def _alternatives(self) -> list[list[_Goal]]:
+        """Conjunctions of goals; `;` stands between alternatives."""
+        found: list[list[_Goal]] = [[]]
+        while True:
+            found[-1] += self._goal()
+            token = self.scanner.peek()
+            is_word = token.kind == "name" and token.text in ("and", "AND")
+            if not is_word and (token.kind != "sign" or token.text not in (",", ";", "&", "∧", "|", "/\\")):
+                return found
+            self.scanner.take()
+            if token.text == "&" and self.scanner.peek().text == "&":
+                self.scanner.take()
+            if token.text in (";", "|"):
+                found.append([])
+            self._expect_more()
+
+    def _expect_more(self) -> None:
+        if not self.scanner.peek().kind:
+            raise complain(
+                self.file, self.line, self._text(), " breaks off: the clause has no end; add the rest and a full stop"
+            )
+
+    def _goal(self) -> list[_Goal]:
+        token = self.scanner.peek()
+        if token.kind == "sign" and token.text == "(":
+            self.scanner.take()
+            inner = self._alternatives()
+            self._close()
+            if len(inner) > 1:
+                raise self._refuse("alternatives in parentheses", "write one rule for each")
+            return inner[0]
+        if token.kind == "sign" and token.text == "!":
+            self.scanner.take()
+            if self.scanner.peek().kind in ("name", "quoted", "iri"):
+                raise self._negated()
+            raise self._refuse("the cut !", "remove it")
+        if token.kind == "sign" and token.text in "[]{}|":
+            raise self._list()
+        if token.kind not in ("name", "quoted", "iri"):
+            raise self._unreadable()
+        left = self._predicate()
+        token = self.scanner.peek()
+        if token.kind == "differ":
+            self.scanner.take()
+            return [_Different(left, self._term(clause=True))]
+        if token.kind == "name" and token.text in _COMPARISONS:
+            raise self._comparison(token.text)
+        if token.kind == "sign" and token.text == "(":
+            goal = self._arguments(left, token)
+            token = self.scanner.peek()
+            if token.kind == "name" and token.text in _COMPARISONS and not token.first:
+                raise self._comparison(token.text)
+            return [goal]
+        if isinstance(left, Constant | Variable):
+            raise self._unreadable()
+        if match := re.search(r"(?<=\w)(?:=<|>=|=:=|[<>=]+)(?=\w)", left):
+            raise self._comparison(match.group())
+        return [_Bare(left)]
+
+    def _predicate(self) -> str:
+        """The name in front of the arguments, which may be several words; or the left side of an inequality."""
+        token = self.scanner.take()
+        if token.kind == "quoted":
+            return Constant(unquote(token.text))
+        if token.kind == "iri":
+            return Constant(token.text[1:-1])
+        if token.text.startswith(("\\+", "~", "¬")) or token.text in ("not", "NOT", "naf", "NAF"):
+            raise self._negated()
+        words = [token.text]
+        while (more := self.scanner.peek()).kind == "name" and not more.first:
+            if "\t" in self.scanner.text[self.scanner.position : more.start]:
+                break
+            if more.text in _COMPARISONS or _TRAILING_WEIGHT.fullmatch(more.text):
+                break
+            words.append(self.scanner.take().text)
+        return " ".join(words)
+
+    def _arguments(self, predicate: str, bracket: Token) -> _Goal:
+        self.scanner.take()
+        if predicate in ("pos", "neg", "query", "evidence", "example"):
+            wrapped = self._wrapped(predicate)
+            if wrapped is not None:
+                return wrapped
+        begin = bracket.start
+        terms = [self._term()]
+        while self.scanner.peek().text == "," and self.scanner.peek().kind == "sign":
+            self.scanner.take()
+            terms.append(self._term())
+        self._close()
+        token = self.scanner.peek()
+        if token.text == "(" and token.kind == "sign" and token.start == self.scanner.position:
+            # The parentheses before are part of the name, as in `p(x)(Y,X)`.
+            return self._arguments(f"{predicate}{self.scanner.text[begin : token.start]}", token)
+        if predicate == "dif" and len(terms) == 2:
+            return _Different(terms[0], terms[1])
+        return _Atom(str(predicate), tuple(terms))
+
+    def _wrapped(self, predicate: str) -> _Goal | None:
+        """An atom inside of `pos(...)` and its like, or None where a plain argument follows."""
+        position = self.scanner.position
+        match = re.compile(r"\s*[^\s(),]+\s*\(").match(self.scanner.text, position)
+        if match is None:
+            return None
+        inner = self._goal()
+        if len(inner) != 1 or not isinstance(inner[0], _Atom):
+            raise self._unreadable()
+        holds = predicate != "neg"
+        if self.scanner.peek().text == ",":
+            self.scanner.take()
+            holds = self._term() not in ("false", "0", "neg")
+        self._close()
+        if predicate == "query":
+            self._ask(inner[0])
+        elif predicate == "evidence":
+            self._count("evidence, left out")
+        elif holds:
+            self._count("positive examples, read as atoms that hold")
+            return inner[0]
+        else:
+            self._count("examples that do not hold, left out")
+        return _Bare("determination")  # taken and said
+
+    def _term(self, clause: bool = False) -> str:
+        token = self.scanner.peek()
+        if token.kind == "quoted":
+            self.scanner.take()
+            return Constant(unquote(token.text))
+        if token.kind == "iri":
+            self.scanner.take()
+            return Constant(token.text[1:-1])
+        if token.kind == "sign" and token.text in "[]{}|":
+            raise self._list()
+        if token.kind != "name":
+            raise self._unreadable()
+        words = [self.scanner.take().text]
+        while (more := self.scanner.peek()).kind == "name" and not (clause and more.first):
+            words.append(self.scanner.take().text)
+        if self.scanner.peek().text == "(" and not clause:
+            raise self._refuse(
+                f"the function symbol {words[-1]}", "name the value by a constant, or put the whole name in quotes"
+            )
+        if len(words) > 1:
+            self.spaced = " ".join(words)
+            return Constant(self.spaced)
+        name = words[0]
+        if name[0] in "[{":
+            raise self._list()
+        if name[0] == "?" and len(name) > 1:
+            return Variable(name)
+        return name
+
+    def _close(self) -> None:
+        token = self.scanner.peek()
+        if token.kind != "sign" or token.text != ")":
+            if token.kind == "sign" and token.text in "[]{}|":
+                raise self._list()
+            raise self._unreadable()
+        self.scanner.take()
+
+    # Rules
+
+    def _rule(self, head: _Atom | _Bare, body: list[_Goal], prolog: bool, text: str) -> Clause:
+        if self.spaced:
+            raise complain(
+                self.file,
+                self.line,
+                text,
+                f": put a name of several words in quotes, as '{self.spaced}', or a comma between two arguments",
+            )
+        source = f"{self.file}:{self.line}"
+        goals = [goal for goal in body if not isinstance(goal, _Different)]
+        if isinstance(head, _Bare) and goals and all(isinstance(goal, _Bare) for goal in goals):
+            relations = [goal.predicate for goal in goals if isinstance(goal, _Bare)]
+            return mined.chain(head.predicate, relations, text, source)
+        atoms = []
+        for goal in (head, *goals):
+            if not isinstance(goal, _Atom):
+                raise self._unreadable(text)
+            if len(goal.terms) > 2:
+                raise self._too_many(goal.predicate, len(goal.terms), self.line, text)
+            for term in goal.terms:
+                if not isinstance(term, Constant | Variable) and _ARITHMETIC.fullmatch(term) and prolog:
+                    raise self._refuse(f"the arithmetic {term}", "state its results as facts")
+            if len(goal.terms) == 1:
+                self.unary[goal.predicate] = None
+            atoms.append((goal.predicate, goal.terms[0], goal.terms[-1]))
+        if len(atoms) < 2:
+            raise self._unreadable(text)
+        different = tuple((goal.left, goal.right) for goal in body if isinstance(goal, _Different))
+        return Clause("", atoms[0], tuple(atoms[1:]), prolog, text, source, None, different)
+
+    def _clause(self, clause: Clause, weight: float | None, typed: bool) -> None:
+        self.clauses.append(clause)
+        self.weights.append((typed, weight))
+
+    def _name(self, line: int) -> str:
+        here = sum(clause.source == f"{self.file}:{line}" for clause in self.clauses[-20:])
+        return f"clause{line}" + (f".{here + 1}" if here else "")
+
+    def _finished(self) -> list[Clause]:
+        """The clauses with their confidences.
+
+        The weights of typed arrows are confidences only where they lie in [0, 1] and are not all 1, which says nothing.
+        """
+        typed = [weight for is_typed, weight in self.weights if is_typed]
+        stated = any(weight != 1 for weight in typed) and all(as_confidence(weight) is not None for weight in typed)
+        return [
+            self._souffle(clause)._replace(confidence=as_confidence(weight) if stated or not is_typed else None)
+            for clause, (is_typed, weight) in zip(self.clauses, self.weights, strict=True)
+        ]
+
+    def _souffle(self, clause: Clause) -> Clause:
+        """Beside declarations of Soufflé every name that is not in quotes is a variable."""
+        if not self.souffle or not clause.prolog:
+            return clause
+
+        def atom(triple: Triple) -> Triple:
+            left, right = (
+                term if isinstance(term, Constant) or is_number(term) or term == "_" else Variable(term)
+                for term in triple[1:]
+            )
+            return triple[0], left, right
+
+        return clause._replace(head=atom(clause.head), body=tuple(map(atom, clause.body)))
+
+    # Facts
+
+    def _fact(self, triple: Triple, line: int) -> None:
+        self.facts.append(triple)
+        self.lines.append(line)
+
+    def _check_facts(self) -> None:
+        if self.larger:
+            used = {atom[0] for clause in self.clauses for atom in (clause.head, *clause.body)}
+            for line, predicate, size, text in self.larger:
+                if not self.learner or predicate in used:
+                    raise self._too_many(predicate, size, line, text)
+            self.counts[
+                f"facts with more than two arguments ({some(predicate for _, predicate, *_ in self.larger)}), left out"
+            ] = len(self.larger)
+        terms: dict[int, Triple] = dict(self.facts_of_terms)
+        beside = any(clause.prolog for clause in self.clauses)
+        for index, (fact, line) in enumerate(zip(self.facts, self.lines, strict=True)):
+            triple = terms.get(index, fact)
+            if any(
+                isinstance(term, Variable) or (beside and not isinstance(term, Constant) and is_prolog_variable(term))
+                for term in triple[1:]
+            ):
+                raise complain(
+                    self.file,
+                    line,
+                    "{}({},{}).".format(*fact),
+                    " is a fact with a variable; beside Prolog clauses a constant starts with neither a capital nor an "
+                    "underscore: put it in single quotes, or the rules in a file of their own",
+                )
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def _notes(self) -> list[str]:
+        notes = [f"{self.file}: {what}: {count}" for what, count in self.counts.items()]
+        if self.unary:
+            notes.append(f"{self.file}: predicates of one argument are read as p(a,a): {some(self.unary)}")
+        return notes
+
+    # Errors
+
+    def _text(self) -> str:
+        """The statement so far, up to the end of the line it has come to."""
+        position = max(self.scanner.position, self.start)
+        return self.scanner.text[self.start : position] + ("" if self._is_over() else self.scanner.line_at(position))
+
+    def _is_over(self) -> bool:
+        position = self.scanner.position
+        return position > self.start and self.scanner.text[position - 1 : position] == "."
+
+    def _unreadable(self, text: str | None = None) -> PPOJaxError:
+        text = self._text() if text is None else text
+        return PPOJaxError(
+            f"{self.file}:{self.line}: cannot read {quote(text)}; expected {EXPECTED}, and names that hold blanks or "
+            "any of (),'\" in quotes"
+        )
+
+    def _refuse(self, what: str, remedy: str) -> PPOJaxError:
+        return complain(self.file, self.line, self._text(), f": {what} is not supported; {remedy}")
+
+    def _comparison(self, sign: str) -> PPOJaxError:
+        return self._refuse(f"arithmetic or comparison by '{sign}'", "remove it, or state its results as facts")
+
+    def _negated(self) -> PPOJaxError:
+        return self._refuse("negation", "rules here may only ask that atoms hold, so remove the goal or the rule")
+
+    def _list(self) -> PPOJaxError:
+        if self.scanner.peek().start == self.start:
+            return self._unreadable()
+        return self._refuse("a list", "write one fact for each of its members")
+
+    def _too_many(self, predicate: str, size: int, line: int, text: str) -> PPOJaxError:
+        return complain(
+            self.file,
+            line,
+            text,
+            f": {predicate} has {size} arguments; every atom takes two, so split it into binary predicates, such as "
+            f"{predicate}_1(e,a), {predicate}_2(e,b) about a new constant e",
+        )
