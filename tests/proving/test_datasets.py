@@ -170,7 +170,7 @@ def test_a_built_folder_loads_as_the_builtin(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "n_facts", "n_rules", "n_constants", "n_warnings"),
-    [("family", 19_845, 87, 2_968, 1), ("umls", 1_959, 104, 134, 5), ("wn18rr", 86_835, 32, 40_559, 0)],
+    [("family", 19_845, 87, 2_968, 0), ("umls", 1_959, 104, 134, 5), ("wn18rr", 86_835, 32, 40_559, 0)],
 )
 def test_reference_data_sets_load(shared_data, name, n_facts, n_rules, n_constants, n_warnings):
     dataset = load(shared_data / name)
@@ -268,7 +268,7 @@ def test_arrays_cannot_be_changed_by_accident():
     [
         ({"train.txt": None}, r"no train\.txt"),
         ({"rules.txt": None}, r"no rule file 'rules\.txt'"),
-        ({"train.txt": "n(a,b).\nl(a,\n"}, r"train\.txt:2: 'l\(a,': breaks off"),
+        ({"train.txt": "n(a,b).\nl(a,\n"}, r"train\.txt:2: cannot read 'l\(a,'"),
         ({"rules.txt": "r1:1:n(X,Y) -> l(X,Z)"}, r"rules\.txt:1: .*head variable Z"),
         ({"rules.txt": "r1:1:m(X,Y) -> k(X,Y)"}, "no rule head matches.*conclude k, the training facts are about n, l"),
         ({"rules.txt": ""}, "the rules conclude nothing"),
@@ -332,7 +332,7 @@ def test_a_written_folder_loads_as_the_same_data_set(tmp_path_factory, train, va
         split: ["{}({},{})".format(*fact) for fact in facts]
         for split, facts in zip(BY_SPLIT, (train, valid, test), strict=True)
     }
-    lines["train"], lines["valid"] = known + lines["train"], ["l(v,w)", *lines["valid"]]
+    lines["train"] = known + lines["train"]
     files = {f"{split}.txt": "\n".join(f"{line}." for line in texts) for split, texts in lines.items()}
     files |= {
         "rules.txt": RULES,

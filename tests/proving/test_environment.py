@@ -422,7 +422,7 @@ def test_what_caps_cut_is_counted() -> None:
 def test_nothing_of_valid_or_test_is_in_the_parameters() -> None:
     files = datasets.build_countries("countries_s3")
     leaking = files | {"train.txt": files["train.txt"] + files["valid.txt"] + files["test.txt"]}
-    other_test = files | {"test.txt": files["test.txt"].replace("africa", "europe"), "valid.txt": ""}
+    other_test = files | {file: files[file].replace("africa", "europe") for file in ("valid.txt", "test.txt")}
     env = proof.make(datasets.from_files("countries", files))
     for changed in (leaking, other_test):
         other = proof.make(datasets.from_files("countries", changed))

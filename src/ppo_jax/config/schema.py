@@ -44,6 +44,8 @@ class TaskConfig:
     """Folder of a knowledge graph (facts, rules, queries); instead of `env_id`."""
     rules: str = "rules.txt"
     """Name of the rule file in the dataset folder, or the path of another."""
+    columns: Literal["hrt", "rht", "htr"] | None = None
+    """Order of the columns of triples: head, relation, tail; by default what a header says, else hrt."""
     max_rules: Count = 64
     """Rules of a predicate that a policy may take, the surest ones; the score by rules has all (`answer`)."""
     prior: str | None = None

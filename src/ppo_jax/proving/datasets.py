@@ -36,13 +36,13 @@ import numpy as np
 
 from ppo_jax.proving.countries import BUILTIN, build_countries
 from ppo_jax.proving.formats.columns import ORDERS, guess_order
-from ppo_jax.proving.formats.forward import derive
 from ppo_jax.proving.formats.ids import read_id_triples, read_names
 from ppo_jax.proving.formats.mined import read_relation_ids
-from ppo_jax.proving.formats.oddities import odd_rules, with_known_predicates
 from ppo_jax.proving.formats.read import parse_statements
 from ppo_jax.proving.formats.statements import Statements, is_number, quote
+from ppo_jax.proving.forward import derive
 from ppo_jax.proving.knowledge_base import KnowledgeBase, build, nearest, underivable_predicates
+from ppo_jax.proving.oddities import odd_rules, with_known_predicates
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["BUILTIN", "Dataset", "Files", "build_countries", "describe", "from_files", "load", "write_folder"]
@@ -429,19 +429,6 @@ def _read(path: Path) -> str:
     return text
 
 
-def _other_layout(folder: Path, name: str) -> Files:
-    """The texts of a folder without ``train.txt``, brought to our names."""
-    if any((folder / file).is_file() for file in OPENKE):
-        present = (*OPENKE, "entity2id.txt", "relation2id.txt")
-        return named_triples({file: _read(folder / file) for file in present if (folder / file).is_file()})
-    if (folder / "bk.pl").is_file():
-        raise PPOJaxError(
-            f"data set {name!r} is a folder for learning rules; copy the facts of bk.pl to train.txt, write the rules "
-            "into rules.txt, and the positive examples of exs.pl, without `pos(…)`, into test.txt"
-        )
-    return {}
-
-
 def _sha256(files: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for file, text in files.items():
@@ -538,66 +525,6 @@ def _warnings(
                 f"{split} queries whose predicate heads no rule, so that none can be proved: {len(headless)} ({names})"
             )
     return warnings
-
-
-def _split_off(train: np.ndarray) -> tuple[np.ndarray, str]:
-    """Some training queries for valid, and what is to be said of it."""
-    n = max(1, round(VALID_SHARE * len(train))) if len(train) > 1 else 0
-    if not n:
-        return train[:0], "no valid queries, and too few training queries to draw some; put some in valid.txt"
-    chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:n])
-    return train[chosen], f"no valid queries; {n} of {len(train)} training queries were drawn for it, with seed 0"
-
-
-def _unknown_constants(evaluation: Iterable[Statements], kb: KnowledgeBase) -> list[str]:
-    """Queries with constants that no fact knows."""
-    present = set(np.unique(kb.facts[:, 1:]).tolist())
-    known = {kb.constants[i - 1] for i in present}
-    notes: list[str] = []
-    for statements in evaluation:
-        for fact, line in zip(statements.facts, statements.lines, strict=True):
-            for constant in fact[1:]:
-                if constant not in known and len(notes) < 10:
-                    notes.append(
-                        f"{statements.file}:{line}: {constant!r} is in no fact, so no proof can reach it"
-                        f"{nearest(constant, known)}"
-                    )
-                    known.add(constant)
-    return notes
-
-
-def _odd_rules(sources: Iterable[Statements], kb: KnowledgeBase) -> list[str]:
-    """Rules that are written twice, and names in them that may not be what they look like."""
-    facts = set(np.unique(kb.facts[:, 1:]).tolist())
-    known = {kb.constants[i - 1] for i in facts}
-    notes: list[str] = []
-    seen: dict[object, str] = {}
-    firsts = [seen.setdefault((rule.head, rule.body, rule.different), rule.source) for rule in kb.rules]
-    twice = [f"{rule.source} as {first}" for rule, first in zip(kb.rules, firsts, strict=True) if first != rule.source]
-    if twice:
-        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-        notes.append(f"rules that are written twice: {', '.join(twice[:3])}{more}")
-    for clause in (clause for source in sources for clause in source.clauses):
-        names = [name for atom in (clause.head, *clause.body) for name in atom[1:]]
-        for name in dict.fromkeys(names):
-            if clause.variables is not None and name in clause.variables and name in known:
-                notes.append(
-                    f"{clause.source}: {name} is a variable here and a constant of the facts; quote the constant"
-                )
-            elif clause.variables is not None and name not in clause.variables and name not in known:
-                notes.append(f"{clause.source}: the constant {name!r} is in no fact{nearest(name, known)}")
-            elif clause.variables is None and names.count(name) == 1 and name not in known and nearest(name, known):
-                notes.append(f"{clause.source}: {name!r} is in no fact and thus a variable{nearest(name, known)}")
-            elif clause.variables is None and name in known and len(name) == 1:
-                notes.append(
-                    f"{clause.source}: {name!r} is a constant here, as in the facts; rename it to mean a variable"
-                )
-    return notes[:20]
-
-
-def _relation_first(kb: KnowledgeBase, heads: list[int]) -> bool:
-    """Whether what heads rules stands among the constants: the columns of triples are in another order."""
-    return bool({kb.predicates[head - 1] for head in heads} & set(kb.constants))
 
 
 def _why_no_queries(name: str, kb: KnowledgeBase, train: np.ndarray, heads: list[int]) -> str:

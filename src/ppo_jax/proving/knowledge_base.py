@@ -1,4 +1,4 @@
-"""Knowledge bases: facts and definite rules over binary atoms, from text into integer ids.
+"""Knowledge bases: facts and definite rules over binary atoms, parsed from text into integer ids.
 
 The language is Datalog without function symbols and negation. `ppo_jax.proving.formats` reads the notations; what is a
 variable depends on them:
@@ -92,9 +92,7 @@ class KnowledgeBase:
 
     def format_rule(self, rule: Rule) -> str:
         """Write a rule as the Prolog clause ``head :- b1, b2``."""
-        body = [self.format_atom(atom) for atom in rule.body]
-        body += [f"{self._format_term(left)} != {self._format_term(right)}" for left, right in rule.different]
-        return f"{self.format_atom(rule.head)} :- {', '.join(body)}"
+        return f"{self.format_atom(rule.head)} :- {', '.join(self.format_atom(atom) for atom in rule.body)}"
 
     def parse_atom(self, text: str, place: str = "query") -> Atom:
         """Read a ground atom such as ``locatedInCR(bulgaria, europe).`` into ids.
@@ -146,21 +144,16 @@ def parse(text: str, file: str = "text") -> KnowledgeBase:
 
 
 def build(
-    statements: Iterable[Statements],
-    constants: Iterable[str] = (),
-    predicates: Iterable[str] = (),
-    last_constants: Iterable[str] = (),
+    statements: Iterable[Statements], constants: Iterable[str] = (), predicates: Iterable[str] = ()
 ) -> KnowledgeBase:
     """Turn parsed files into a knowledge base.
 
-    Ids go by first appearance: in the facts, then in `constants` and the rules, then in `predicates` and
-    `last_constants`.
+    Ids go by first appearance: in the facts, then in `constants` and the rules, then in `predicates`.
 
     Args:
         statements: the files, in the order in which their facts and rules count.
         constants: further constants of the vocabulary, such as those of a domain file.
         predicates: further predicates, such as those only queries use.
-        last_constants: further constants, such as those only queries use.
 
     Raises:
         PPOJaxError: a variable in the head of a rule is not in its body.
@@ -184,8 +177,6 @@ def build(
     )
     for name in predicates:
         _id(name, predicate_ids)
-    for name in last_constants:
-        _id(name, constant_ids)
     rows = np.array(list(facts), np.int32).reshape(-1, 3)
     rows.flags.writeable = False
     return KnowledgeBase(tuple(predicate_ids), tuple(constant_ids), rows, rules)
@@ -261,7 +252,7 @@ def _rule(
         if not is_variable(name, prolog, known_by_facts, declared):
             return _id(str(name), constant_ids)
         # Each `_` of a Prolog clause is a variable of its own.
-        key = f"_{len(variables)} " if clause.variables is not None and name == "_" else name
+        key = f"_{len(variables)} " if clause.prolog and name == "_" else name
         return -_id(key, variables)
 
     def atom(triple: Triple) -> Atom:

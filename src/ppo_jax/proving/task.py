@@ -205,7 +205,7 @@ def make(config: Config) -> ProofTask | AnswerTask:
     name = task.dataset or (task.env_id or "").removeprefix(PREFIX)
     observe_successors = config.network.network not in (DEFAULT_NETWORK, "auto")
     if config.answers:
-        data = datasets.load(name, rules=task.rules)
+        data = datasets.load(name, rules=task.rules, columns=task.columns)
         data = replace(data, kb=with_counted_confidence(data.kb))
         env = answering.make(
             replace(data, kb=surest(data.kb, task.max_rules)),
@@ -219,8 +219,7 @@ def make(config: Config) -> ProofTask | AnswerTask:
         prior = load_prior(task.prior, data) if task.prior else None
         return AnswerTask(env, config.evaluation, data.kb, prior)
     proof_env = proof.make(
-        name,
-        rules=task.rules,
+        datasets.load(name, rules=task.rules, columns=task.columns),
         max_atoms=task.max_atoms or proof.MAX_ATOMS,
         max_successors=task.max_successors,
         corrupt=task.corrupt,
@@ -243,7 +242,7 @@ def with_mined_rules(config: Config, folder: Path, say: Callable[[str], None]) -
     """
     if not (is_named(config) and config.answers and config.task.dataset and config.task.rules == "rules.txt"):
         return config
-    data = datasets.load(config.task.dataset, require_rules=False)
+    data = datasets.load(config.task.dataset, require_rules=False, columns=config.task.columns)
     if data.kb.rules:
         return config
     mined = mine(data.kb, Limits(max_rules_per_head=MINED_PER_HEAD))

@@ -23,4 +23,4 @@ def show_embeddings(found: dict[str, Any]) -> None:
         table.add_row(split, *(number(metrics[name]) for name in HEADERS))
     console.print(table)
     console.print(found["protocol"], style="dim")
-    console.print(f"written to {found['file']}")
+    console.print(f"written to {found['file']}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What is odd about the rules of a data set: names that may not mean what they say, repetitions, inequalities."""
+"""What is odd about the rules of a data set: names that may not mean what they say, repetitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule, is_variable, low
 __all__ = ["odd_rules", "with_known_predicates"]
 
 _INVERSE = "inv_"
-_INEQUALITIES = "inequalities between terms are read but not checked, so these rules prove more than they say"
 
 
 def odd_rules(sources: Sequence[Statements], kb: KnowledgeBase, declared: Collection[str]) -> list[str]:
@@ -41,7 +40,7 @@ def odd_rules(sources: Sequence[Statements], kb: KnowledgeBase, declared: Collec
             warnings.append(
                 f"{file}: no name starts with a capital, so {some(unknown)}, which no fact knows, are variables"
             )
-    return list(dict.fromkeys(warnings)) + _repeated(sources, kb.rules) + _inequalities(kb.rules)
+    return list(dict.fromkeys(warnings)) + _repeated(sources, kb.rules)
 
 
 def with_known_predicates(sources: Sequence[Statements], notes: list[str]) -> list[Statements]:
@@ -128,9 +127,3 @@ def _repeated(sources: Iterable[Statements], rules: Sequence[Rule]) -> list[str]
         if same is not rule:
             repeated.append(f"{rule.source} repeats {same.source}")
     return [f"rules that repeat others: {len(repeated)} ({some(repeated)})"] if repeated else []
-
-
-def _inequalities(rules: Iterable[Rule]) -> list[str]:
-    """Drop this once the engine checks `Rule.different`."""
-    sources = [rule.source for rule in rules if rule.different]
-    return [f"{some(sources)}: {_INEQUALITIES}"] if sources else []
