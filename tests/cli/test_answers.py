@@ -102,9 +102,15 @@ def test_ask_takes_a_file_and_writes_csv(run, tmp_path):
 def test_the_prover_of_a_run_in_python(run):
     prover = ppo_jax.load_prover(run)
     assert prover.sharpness == read_summary(run)["test"]["answers"]["sharpness"]
-    answers = prover.ask("in(z, X)")["answers"]
+    answers = prover.ask("in(X, s)")["answers"]
     assert sum(answer["probability"] for answer in answers) <= 1.0 + 1e-5
-    assert prover.ask("in(z, X)", top=1)["answers"] == answers[:1]
+    assert prover.ask("in(X, s)", top=1)["answers"] == answers[:1]
+    scores = [answer["score"] for answer in answers]
+    assert scores == sorted(scores, reverse=True)
+    assert all(answer["parts"].keys() == {"rules"} for answer in answers)
+    alone = prover.ask("in(X, s)", proofs_alone=True)["answers"]
+    assert [a["probability"] for a in alone] == sorted((a["probability"] for a in alone), reverse=True)
+    assert "score" not in alone[0]
 
 
 def test_prove_finds_the_proof_of_a_ground_query(run):

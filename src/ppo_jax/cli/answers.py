@@ -30,8 +30,10 @@ class Ask:
     """A file of queries, one a line."""
     top: Annotated[int, arg(metavar="N", help_behavior_hint="(default: 10)")] = 10
     """Answers to each query, at most."""
+    proofs: Switch = False
+    """Rank by the probability of the proofs alone; otherwise as the run combined proofs, rules and prior."""
     csv: Switch = False
-    """Print CSV: query, rank, answer, probability, known."""
+    """Print CSV: query, rank, answer, probability of the proofs, known."""
     json: Switch = False
     """Print JSON, with the steps of every proof."""
 
@@ -45,7 +47,7 @@ class Ask:
         from ppo_jax.policies.prover import load_prover
 
         prover = load_prover(self.folder)
-        answered = [prover.ask(query, self.top) for query in queries]
+        answered = [prover.ask(query, self.top, proofs_alone=self.proofs) for query in queries]
         if self.csv:
             write_csv(
                 ("query", "rank", "answer", "probability", "known"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class Prover:
     experiment: Experiment
     params: PolicyParams
     sharpness: float = 1.0  # what the policy's logits are multiplied by in a ranking
+    combined: Mapping[str, Any] | None = None  # how proofs, rules and prior were combined in the run
 
     def prove(self, query: str) -> dict[str, Any]:
         """An attempt at a proof of a ground atom such as ``"locatedInCR(france,europe)"``, as JSON data.
@@ -38,16 +40,18 @@ class Prover:
         assert isinstance(task, ProofTask | AnswerTask)
         return task.prove(self.experiment.policy, self.params, query)
 
-    def ask(self, query: str, top: int = 10) -> dict[str, Any]:
+    def ask(self, query: str, top: int = 10, *, proofs_alone: bool = False) -> dict[str, Any]:
         """Ranked answers to a query with one variable such as ``"ancestorOf(ann, X)"``, as JSON data.
 
         Args:
             query: the variable begins with a capital, ``_`` or ``?``.
             top: answers at most.
+            proofs_alone: rank by the probability of the proofs, in place of the run's combined score.
 
         Returns:
-            ``query``; ``answers``, each with ``answer``, ``probability``, ``known`` (whether a training fact says so)
-            and ``steps``, its most probable proof; ``unexplored``, the probability that was not followed.
+            ``query``; ``answers``, each with ``answer``, ``probability`` of its proofs, ``known`` (whether a training
+            fact says so), ``steps``, its most probable proof, and where scores are combined ``score`` and ``parts``;
+            ``unexplored``, the probability that was not followed.
 
         Raises:
             PPOJaxError: a query the knowledge base cannot read, or a run that learned to verify ground queries.
@@ -57,7 +61,9 @@ class Prover:
             raise PPOJaxError(
                 "this run learned to verify ground queries; train one with `--set mode=answer` to ask it for answers"
             )
-        return task.ask(self.experiment.policy, self.params, query, sharpness=self.sharpness, top=top)
+        combined = None if proofs_alone else self.combined
+        policy, sharpness = self.experiment.policy, self.sharpness
+        return task.ask(policy, self.params, query, sharpness=sharpness, top=top, combined=combined)
 
 
 def load_prover(run: str | Path, which: str = "best", assignments: Any = ()) -> Prover:
@@ -74,5 +80,6 @@ def load_prover(run: str | Path, which: str = "best", assignments: Any = ()) -> 
     experiment, params = runner.load(run, which, assignments)
     if not isinstance(experiment.task, ProofTask | AnswerTask):
         raise PPOJaxError(f"{experiment.config.task.env_id}: no proof task, there is nothing to prove")
-    chosen = look_up(files.read_summary(Path(run)), "test", "answers", "sharpness")
-    return Prover(experiment, params, 1.0 if chosen is None else float(chosen))
+    summary = files.read_summary(Path(run))
+    chosen = look_up(summary, "test", "answers", "sharpness")
+    return Prover(experiment, params, 1.0 if chosen is None else float(chosen), look_up(summary, "test", "combined"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ Json = dict[str, Any]
 
 
 def show_answers(answered: list[Json]) -> None:
-    """For each query its answers: probability, whether a fact says so, and the rules and facts of the proof."""
+    """For each query its answers: what proofs, rules and prior give, whether a fact says so, and the best proof."""
     console = make_console()
     for i, one in enumerate(answered):
         if i:
@@ -25,12 +26,14 @@ def show_answers(answered: list[Json]) -> None:
         console.print(Text(one["query"], "bold"))
         if not one["answers"]:
             console.print("no answer: no proof within the depth limit and the beam")
-        table = make_table(">", "answer", ">probability", "", "proof")
+        parts = list(one["answers"][0].get("parts", ())) if one["answers"] else []
+        table = make_table(">", "answer", ">proofs", *(f">{part}" for part in parts), "", "proof")
         for rank, answer in enumerate(one["answers"], start=1):
+            # What a prior gives is the logarithm of a probability.
+            values = [math.exp(x) if name == "prior" else x for name, x in answer.get("parts", {}).items()]
+            numbers = [f"{x:.4f}" for x in (answer["probability"], *values)]
             mark = "known" if answer["known"] else ""
-            table.add_row(
-                str(rank), answer["answer"], f"{answer['probability']:.4f}", mark, Text(_proof(answer["steps"]), "dim")
-            )
+            table.add_row(str(rank), answer["answer"], *numbers, mark, Text(_proof(answer["steps"]), "dim"))
         if one["answers"]:
             console.print(table)
         console.print(Text(f"{one['unexplored']:.1%} of the probability was not followed", "dim"))
@@ -47,4 +50,4 @@ def _proof(steps: list[Json]) -> str:
     """The facts that a proof rests on, and by which rules."""
     rules = [step["action"].partition(":")[0] for step in steps if not step["action"].startswith("fact ")]
     facts = [fact for step in steps for fact in step["facts"]]
-    return f"{', '.join(facts)}  by {', '.join(rules)}" if steps else "not kept by the beam"
+    return f"{', '.join(facts)}  by {', '.join(rules)}" if steps else "none"

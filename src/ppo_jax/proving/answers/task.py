@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from see
 WEIGHING = 2**29  # bytes of scores on valid by which weights are chosen; of more queries the first are taken
 UNTRAINED = 3  # networks, at most: rankings differ little between them
 COMBINE: tuple[Combine, ...] = ("noisy_or", "max")
+LEARNED = "learned weights, depth 1"
 MANY_RULES = 1000  # beyond, rules say the same over and over: their weights are also learned together
 PROOFS_KEPT = 200  # lines of ``queries.jsonl`` that hold a proof
 
@@ -87,6 +88,7 @@ class AnswerTask(GraphTask):
             self.confidences = tuple(confidences)
         self._evaluation, self.prior = evaluation, prior
         self._kb = self.dataset.kb if kb is None else kb
+        self._ways: dict[str, Rules] = {}  # made when asked for
         self._evaluator = AnswerEvaluator(env, self.env_params, evaluation.beam_width)
 
     def queries(self, split: str) -> OpenQueries:
@@ -162,7 +164,14 @@ class AnswerTask(GraphTask):
         return baselines
 
     def ask(
-        self, policy: Policy, params: PyTree, query: str, *, sharpness: float = 1.0, top: int = 10
+        self,
+        policy: Policy,
+        params: PyTree,
+        query: str,
+        *,
+        sharpness: float = 1.0,
+        top: int = 10,
+        combined: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Ranked answers to an open query such as ``"ancestorOf(ann, X)"``, with the proof of each, as JSON data.
 
@@ -172,10 +181,13 @@ class AnswerTask(GraphTask):
             query: an atom with one variable, or a ground one: then its last argument is asked for, and no other.
             sharpness: multiplies the policy's logits.
             top: answers at most.
+            combined: the ``combined`` result of a run, whose ``weights`` and ``rules`` then rank the answers; None:
+                their probability does, and only what is proved is an answer.
 
         Returns:
             ``query``; ``answers``, each with ``answer``, ``probability``, ``known`` (whether a training fact) and
-            ``steps``; ``unexplored``, the probability that was not followed.
+            ``steps``, and where scores are combined ``score`` and ``parts``, what each source gave for it;
+            ``unexplored``, the probability that was not followed.
 
         Raises:
             PPOJaxError: the query cannot be read, or has two variables.
@@ -188,18 +200,23 @@ class AnswerTask(GraphTask):
         found = self._evaluator.answers(policy, params, np.array([atom], np.int32), sharpness, keep_trail=True)
         asked = OpenQueries(*(np.array([x], np.int32) for x in (atom[0], atom[1] + atom[2], side, 0, 0)))
         known = KnownAnswers(kb.facts, len(kb.constants)).mask(asked)[0]
-        probability = found.probability[0]
-        order = np.argsort(-probability, kind="stable")
-        order = order[probability[order] > 0.0][:top] if wanted is None else np.array([wanted])
-        answers = [
-            {
-                "answer": kb.constants[c - 1],
-                "probability": float(probability[c]),
-                "known": bool(known[c]),
-                "steps": [step.to_dict() for step in self._derivation(atom, found, 0, int(c)) or []],
-            }
-            for c in order
-        ]
+        probability = np.asarray(found.probability)[0]
+        score, parts = np.where(probability > 0.0, probability, -np.inf), {}
+        if combined is not None:
+            sources = {"rules": self._way(combined["rules"]).scores, **self._prior_source}
+            parts = {name: source(asked)[0] for name, source in sources.items()}
+            logs = {name: log_scale(name, x) for name, x in {"proofs": probability, **parts}.items()}
+            said = (probability > 0.0) | (parts["rules"] > 0.0) | ("prior" in parts)
+            score = np.where(said, combine(logs, combined["weights"]), -np.inf)
+        score[0] = -np.inf  # the padding is no answer
+        order = np.argsort(-score, kind="stable")[:top] if wanted is None else np.array([wanted])
+        answers = []
+        for c in order[score[order] > -np.inf] if wanted is None else order:
+            answer = {"answer": kb.constants[c - 1], "probability": float(probability[c]), "known": bool(known[c])}
+            if combined is not None:
+                answer |= {"score": float(score[c]), "parts": {name: float(x[c]) for name, x in parts.items()}}
+            steps = self._derivation(atom, found, 0, int(c)) or []
+            answers.append(answer | {"steps": [step.to_dict() for step in steps]})
         return {"query": format_query(kb, atom), "answers": answers, "unexplored": float(found.unexplored[0])}
 
     def prove(self, policy: Policy, params: PyTree, query: str) -> dict[str, Any]:
@@ -246,8 +263,19 @@ class AnswerTask(GraphTask):
     @property
     def _sources(self) -> dict[str, Source]:
         """What is combined with the proofs of a policy."""
-        prior = {} if self.prior is None else {"prior": self.prior.scores}
-        return {"rules": self._rules.scores, **prior}
+        return {"rules": self._rules.scores, **self._prior_source}
+
+    @property
+    def _prior_source(self) -> dict[str, Source]:
+        return {} if self.prior is None else {"prior": self.prior.scores}
+
+    def _way(self, name: str) -> Rules:
+        """Rules put together in the way of that name: `LEARNED`, or how and how deep."""
+        if self._ways.get(name) is None:
+            how, _, depth = name.partition(", depth ")
+            kb = with_learned_confidence(self._kb) if name == LEARNED else self._kb
+            self._ways[name] = Rules(name, RuleScores(kb, int(depth), combine="max" if how == "max" else "noisy_or"))
+        return self._ways[name]
 
     def _combine(self, sources: dict[str, Source]) -> tuple[dict[str, Any], Ranked]:
         """The ranking on test by the weighted sum of sources; their weights are chosen on valid."""
@@ -264,6 +292,7 @@ class AnswerTask(GraphTask):
         return summary | {
             **dict.fromkeys(("unexplored_mass", "looked_at", "answered")),
             "weights": weights,
+            "rules": self._rules.name,
             "protocol": f"answers, filtered, {how}, expected rank of ties",
         }, ranked
 
@@ -283,10 +312,9 @@ class AnswerTask(GraphTask):
         longest = max((len(rule.body) for rule in self._kb.rules), default=1)
         # One rule above another, where the depth limit lets a proof have that; a deeper chain is dear.
         depth = 1 if self.env.max_depth <= 1 + longest or len(self._kb.rules) > MANY_RULES else 2
-        ways = [Rules(f"{combine}, depth {depth}", RuleScores(self._kb, depth, combine=combine)) for combine in COMBINE]
+        ways = [self._way(f"{combine}, depth {depth}") for combine in COMBINE]
         if len(self._kb.rules) > MANY_RULES:
-            learned = with_learned_confidence(self._kb)
-            ways.append(Rules("learned weights, depth 1", RuleScores(learned, 1)))
+            ways.append(self._way(LEARNED))
         valid, known = self.queries("valid"), known_answers(self.dataset, "valid")
         return max(ways, key=lambda way: float(rank_by(way, valid, known).reciprocal_rank.mean()))
 
