@@ -169,17 +169,7 @@ class ProofEnv:
 
     def observe(self, state: ProofState) -> dict[str, jax.Array]:
         """What the network sees: resolvent, query, depth, and each action's compact description."""
-        observation = {
-            "goals": state.resolvent,
-            "query": state.root,
-            "depth": state.depth,
-            "action_kind": state.action_kind,
-            "action_constants": state.action_constants,
-            "action_mask": state.action_mask,
-        }
-        if self.observe_successors:
-            observation["successors"] = state.successors.T  # [G, A, 3]
-        return observation
+        return observation(state, state.root, self.observe_successors)
 
     def choices(self, valid: Any, proof: Any, xp: Any = jnp) -> tuple[Any, Any]:
         """Which of the successors are open, [..., G] bool, and whether `end` is, [...] bool.
@@ -303,6 +293,21 @@ def make(
         widest_cut=cut,
         **options,  # type: ignore[arg-type]
     )
+
+
+def observation(state: Any, query: jax.Array, with_successors: bool) -> dict[str, jax.Array]:
+    """What a network sees of a state in the search for a proof of `query` [3]."""
+    seen: dict[str, jax.Array] = {
+        "goals": state.resolvent,
+        "query": query,
+        "depth": state.depth,
+        "action_kind": state.action_kind,
+        "action_constants": state.action_constants,
+        "action_mask": state.action_mask,
+    }
+    if with_successors:
+        seen["successors"] = state.successors.T  # [G, A, 3]
+    return seen
 
 
 def state_hash(resolvents: jax.Array) -> jax.Array:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax.proving.datasets import Dataset
-from ppo_jax.proving.environment import MAX_ATOMS, state_hash
+from ppo_jax.proving.environment import MAX_ATOMS, observation, state_hash
 from ppo_jax.proving.index import Index, Sizes, build_index
 from ppo_jax.proving.resolution import Successors, is_fact, matching_row, renumber, successors
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
@@ -137,17 +137,7 @@ class AnswerEnv:
 
     def observe(self, state: AnswerState) -> dict[str, jax.Array]:
         """What the network sees: resolvent, query, depth, and each action's compact description."""
-        observation = {
-            "goals": state.resolvent,
-            "query": state.query,
-            "depth": state.depth,
-            "action_kind": state.action_kind,
-            "action_constants": state.action_constants,
-            "action_mask": state.action_mask,
-        }
-        if self.observe_successors:
-            observation["successors"] = state.successors.T  # [G, A, 3]
-        return observation
+        return observation(state, state.query, self.observe_successors)
 
     def advance(self, params: AnswerParams, state: AnswerState, moved: jax.Array) -> AnswerState:
         """The state at the successor `moved` [A, 3] of `state`, one step deeper."""
