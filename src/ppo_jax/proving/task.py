@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from ppo_jax.types import PPOJaxError
 __all__ = ["ProofTask", "describe_data", "is_named", "make", "with_mined_rules"]
 
 PyTree = Any
+MINING_ROUNDS = 4
 MINED_PER_HEAD = 150  # rules of a predicate, of paths and of rules with constants each
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
@@ -242,16 +243,23 @@ def with_mined_rules(config: Config, folder: Path, say: Callable[[str], None]) -
     """
     if not (is_named(config) and config.answers and config.task.dataset and config.task.rules == "rules.txt"):
         return config
-    data = datasets.load(config.task.dataset, require_rules=False, columns=config.task.columns)
+    load = partial(datasets.load, config.task.dataset, columns=config.task.columns)
+    data = load(require_rules=False)
     if data.kb.rules:
         return config
-    mined = mine(data.kb, Limits(max_rules_per_head=MINED_PER_HEAD))
-    if not mined.rules:
-        raise PPOJaxError(f"data set {data.name!r} has no rules, and none could be mined: no rule is right twice")
     file = folder / "rules.txt"
-    file.write_text(format_rules((one.rule for one in mined.rules), data.kb))
-    say(f"{data.name}: no rules; mined {len(mined.rules):,} from the training facts, in {file}")
-    return config.override({"rules": str(file.absolute())})
+    for _ in range(MINING_ROUNDS):
+        mined = mine(data.kb, Limits(max_rules_per_head=MINED_PER_HEAD))
+        if not mined.rules:
+            raise PPOJaxError(f"data set {data.name!r} has no rules, and none could be mined: no rule is right twice")
+        file.write_text(format_rules((one.rule for one in mined.rules), data.kb))
+        with_rules = load(str(file))
+        # Without a valid.txt, what is drawn for it depends on the rules: none may rest on such a fact.
+        if set(map(tuple, with_rules.queries["valid"])) <= set(map(tuple, data.queries["valid"])):
+            say(f"{data.name}: no rules; mined {len(mined.rules):,} from the training facts, in {file}")
+            return config.override({"rules": str(file.absolute())})
+        data = with_rules
+    raise PPOJaxError(f"data set {data.name!r} has neither valid queries nor rules; put some queries in valid.txt")
 
 
 def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:
