@@ -22,11 +22,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
-# The suite is mostly compiling: LLVM's first level and XLA's older fusion take half the time. A worker has one core.
-_QUICK = "--xla_backend_optimization_level=1 --xla_cpu_multi_thread_eigen=false"
+# The suite is mostly compiling: without LLVM's optimizations and with XLA's older fusion it takes half the time. What
+# is compared bit by bit asks for `WELL`. A worker has one core.
+_QUICK = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
 if version("jaxlib").startswith("0.10."):  # later ones have the newer fusion alone, and refuse to start
     _QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", _QUICK)
+
+WELL = {"xla_backend_optimization_level": 1}
 
 # The first example of a jitted function compiles it, which no deadline should count.
 settings.register_profile("ppo_jax", deadline=None, derandomize=True)
@@ -42,14 +45,20 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def quick_training() -> Iterator[None]:
-    """Programs that train are compiled quickly rather than well; for runs of few updates, none compared bit by bit."""
-    from ppo_jax.devices import cpu
+@pytest.fixture
+def well_compiled(monkeypatch) -> None:
+    """Programs that train and policies that are judged are compiled well, for exact comparisons."""
+    import jax
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
-        yield
+    from ppo_jax.devices import cpu
+    from ppo_jax.proving import derivations
+    from ppo_jax.tasks import episodes
+
+    options = cpu.compiler_options()
+    monkeypatch.setattr(cpu, "compiler_options", lambda: options | WELL)
+    for module, name, static in ((episodes, "_evaluate", (0, 1, 2)), (derivations, "_log_probs", (0, 1))):
+        function = getattr(module, name).__wrapped__
+        monkeypatch.setattr(module, name, jax.jit(function, static_argnums=static, compiler_options=WELL))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,6 +22,7 @@ from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.types import EnvStep
 from tests import toys
+from tests.conftest import WELL
 
 KEY = jax.random.key(0)
 WALK = {"n_steps": 32, "batch_size": 64}
@@ -185,12 +186,15 @@ def test_scan_is_the_loop_to_the_bit(walk: Any, trained: Any) -> None:
     equal((state, jax.tree.map(lambda *xs: jnp.stack(xs), *rows)), trained)
 
 
-def test_chunks_are_the_whole_to_the_bit(walk: Any, trained: Any) -> None:
-    @jax.jit
+def test_chunks_are_the_whole_to_the_bit(walk: Any) -> None:
+    well = partial(jax.jit, compiler_options=WELL)
+    trained = well(ppo.train)(walk[0], KEY, walk[1])
+
+    @well
     def chunk(state: ppo.TrainState) -> tuple[ppo.TrainState, Any]:
         return jax.lax.scan(lambda s, _: ppo.update(walk[0], s), state, length=2)
 
-    state, first = chunk(ppo.init(walk[0], KEY, walk[1]))
+    state, first = chunk(well(ppo.init)(walk[0], KEY, walk[1]))
     state, second = chunk(state)
     equal((state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)), trained)
 

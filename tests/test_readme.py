@@ -15,7 +15,6 @@ from flax import linen as nn
 import ppo_jax
 from ppo_jax import ppo
 
-pytestmark = pytest.mark.usefixtures("quick_training")
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["total_timesteps=256", "n_envs=4", "n_steps=32", "batch_size=64", "learning_rate=1e-3", "eval_episodes=4"]
 

@@ -14,8 +14,6 @@ from ppo_jax.config import load_config
 from ppo_jax.proving import datasets
 from tests.cli.console import Result, call, fail, read_summary, succeed, write_data
 
-pytestmark = pytest.mark.usefixtures("quick_training")
-
 
 @pytest.fixture(scope="module")
 def trained(workplace) -> tuple[Path, Result]:

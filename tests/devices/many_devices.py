@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
-if __name__ == "__main__":
-    # Programs that run for milliseconds: compile them quickly rather than well.
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-
 import jax
 import jax.numpy as jnp
 import numpy as np

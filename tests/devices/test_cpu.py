@@ -15,6 +15,7 @@ import pytest
 from ppo_jax.devices import cpu
 from ppo_jax.runs.experiment import build
 from ppo_jax.runs.loop import compile_chunk, run_chunk
+from tests.conftest import WELL
 from tests.devices.test_devices import REPOSITORY, TOY
 
 PROGRAM = """
@@ -81,10 +82,10 @@ def test_nothing_changes_once_jax_computed() -> None:
     assert (jax.device_count(), dict(os.environ)) == before
 
 
-def test_training_copies_less_with_the_compiler_options_and_changes_no_bit() -> None:
+def test_training_copies_less_with_the_compiler_options_and_changes_no_bit(well_compiled) -> None:
     experiment = build(TOY)
     trainer, state = experiment.trainer, experiment.initial_state(0)
-    programs = [run_chunk.lower(trainer, state, jnp.int32(1)).compile(), compile_chunk(trainer, state)]
+    programs = [run_chunk.lower(trainer, state, jnp.int32(1)).compile(WELL), compile_chunk(trainer, state)]
     plain, optimized = (program.as_text().count(" copy(") for program in programs)
     assert optimized < 0.75 * plain
     # Each is given a state of its own, which it donates.

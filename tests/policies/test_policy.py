@@ -22,7 +22,6 @@ from ppo_jax.runs import checkpoint, files, runner
 from ppo_jax.tasks import drawing, episodes
 from tests.cli.console import call, fail
 
-pytestmark = pytest.mark.usefixtures("quick_training")
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "total_timesteps": 32,

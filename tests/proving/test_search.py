@@ -193,7 +193,7 @@ def test_rewards_of_whole_episodes_are_those_of_steps(reward):
     assert error == pytest.approx(np.sqrt(np.mean(np.square(returns))), rel=1e-5)
 
 
-def test_the_sizes_of_calls_change_nothing(env, evaluator, monkeypatch):
+def test_the_sizes_of_calls_change_nothing(env, evaluator, monkeypatch, well_compiled):
     test = candidates(env.dataset, "test")
     expected = [evaluator.greedy(eager, None, test), evaluator.marginal(eager, None, test)]
     monkeypatch.setattr(derivations, "BATCH", 50)

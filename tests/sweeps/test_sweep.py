@@ -21,7 +21,6 @@ from ppo_jax.sweeps.plan import by_program, make_plan
 from ppo_jax.types import PPOJaxError
 from tests.runs.test_resume import MEMORY, REPOSITORY, TOY, Killed, damage, lines
 
-pytestmark = pytest.mark.usefixtures("quick_training")
 GRID = ("learning_rate=0.01,0.02", "ent_coef=0,0.1")
 QUICK = TOY.override({"total_timesteps": 128, "eval_interval": 2})  # 4 updates
 

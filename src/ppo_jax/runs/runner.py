@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -92,19 +91,13 @@ def train(
     run_folder.check_folder(folder, overwrite)
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
     config = mesh.resolve(config).with_absolute_dataset()
-    new = not folder.exists()
-    run_folder.make_folder(folder)
-    try:
-        config = prepare(config, folder, warn)
-        experiment = build(config)
-        experiment.task.check()
-    except BaseException:
-        if new:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    config = prepare(config, folder, warn)
+    experiment = build(config)
+    experiment.task.check()
     for text in (*config.warnings, *experiment.task.warnings):
         warn(text)
     summary = beginning(config)
+    run_folder.make_folder(folder)
     run_folder.write_summary(folder, summary)
     return _run(experiment, folder, None, summary, progress, hook, hook_interval)
 

@@ -25,11 +25,11 @@ REQUIRED = ("action_space", "can_truncate", "default_params", "reset", "step")  
 
 
 def prepare(config: Config, folder: Path, say: Callable[[str], None]) -> Config:
-    """What a new run in `folder` needs beyond its configuration is made there; returns the configuration with it.
+    """What a new run needs beyond its configuration is made in `folder`; returns the configuration with it.
 
     Args:
         config: of the run.
-        folder: that of the run, which exists.
+        folder: that of the run; created where something is made.
         say: receives a line about what was made.
 
     Raises:
