@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,14 @@ def test_the_prover_of_a_run_in_python(run):
     alone = prover.ask("in(X, s)", proofs_alone=True)["answers"]
     assert [a["probability"] for a in alone] == sorted((a["probability"] for a in alone), reverse=True)
     assert "score" not in alone[0]
+
+
+def test_the_python_of_the_readme(run, monkeypatch):
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "load_prover" in block]
+    prover = ppo_jax.load_prover(run)
+    monkeypatch.setattr(ppo_jax, "load_prover", lambda folder: prover)
+    exec(block.replace("aunt(X, zoe)", "in(X, s)"), {"ppo_jax": ppo_jax})
 
 
 def test_prove_finds_the_proof_of_a_ground_query(run):
