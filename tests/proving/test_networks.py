@@ -121,3 +121,39 @@ def test_the_actor_does_not_see_the_query_and_the_critic_does():
     other_policy, other_value = module.apply(params, other)
     assert np.array_equal(policy.logits, other_policy.logits)
     assert not np.allclose(value, other_value)
+
+
+def test_an_untrained_policy_takes_rules_by_their_confidence():
+    """Kinds are 0 padding, 1 a fact, then the rules, and last the end; its logits are small besides."""
+    confidences = (0.5, 0.05)
+    seen = observation() | {"action_kind": jnp.tile(jnp.array([1, 2, 3, 4]), (N, 1))}
+    networks = [ProofActions(PREDICATES, TERMS, KINDS, 8, (8,), confidences=c) for c in (None, confidences)]
+    params = networks[1].init(jax.random.key(0), seen)
+    plain = jax.tree.map(lambda x: x, params)
+    del plain["params"]["confidence_weight"]
+    without, weighed = (net.apply(p, seen)[0].logits for net, p in zip(networks, (plain, params), strict=True))
+    np.testing.assert_allclose(weighed - without, np.tile(np.log([1.0, 0.5, 0.05, 1.0]), (N, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [ProofActions, ProofSuccessors])
+def test_constants_can_look_alike(network):
+    """Any constants in place of others change nothing; variables still differ."""
+    n_constants = TERMS - 4
+    net = network(PREDICATES, 2 + 4, KINDS, 8, (8,), n_alike=n_constants)
+    seen = observation()
+    params = net.init(jax.random.key(0), seen)
+    other = jnp.where(jnp.arange(TERMS) > n_constants, jnp.arange(TERMS), jnp.arange(TERMS) % 3 + 1).at[0].set(0)
+
+    def renamed(table):
+        atoms = {
+            name: jnp.concatenate([seen[name][..., :1], table[seen[name][..., 1:]]], axis=-1)
+            for name in ("goals", "query", "successors")
+        }
+        return seen | atoms | {"action_constants": table[seen["action_constants"]]}
+
+    expected, value = net.apply(params, seen)
+    found, other_value = net.apply(params, renamed(other))
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-6)
+    np.testing.assert_allclose(other_value, value, atol=1e-6)
+    swapped, _ = net.apply(params, renamed(jnp.arange(TERMS).at[jnp.array([9, 10])].set(jnp.array([10, 9]))))
+    assert not np.allclose(swapped.logits, expected.logits, atol=1e-6)
