@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from ppo_jax.config import Config
@@ -247,6 +248,11 @@ def with_mined_rules(config: Config, folder: Path, say: Callable[[str], None]) -
     data = load(require_rules=False)
     if data.kb.rules:
         return config
+    if jax.process_count() > 1:
+        raise PPOJaxError(
+            f"data set {data.name!r} has no rules; before several processes train together, mine some: "
+            "`ppo-jax rules mine FOLDER --output FOLDER/rules.txt`"
+        )
     file = folder / "rules.txt"
     for _ in range(MINING_ROUNDS):
         mined = mine(data.kb, Limits(max_rules_per_head=MINED_PER_HEAD))
