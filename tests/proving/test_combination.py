@@ -71,6 +71,15 @@ def test_the_surest_rules_of_each_head_stay_in_their_order() -> None:
     assert surest(counted, 3) is counted
 
 
+def test_rules_without_constants_are_taken_before_surer_ones_with() -> None:
+    """A mined rule about one constant is often right twice of two, and answers nothing else."""
+    kb = parse("p(a,b).\np(c,d).\nq(a,b).\nq(c,e).\nq(X,b) :- p(X,b).\nq(a,Y) :- p(a,Y).\nq(X,Y) :- p(X,Y).\n")
+    counted = with_counted_confidence(kb)
+    assert counted.rules[-1].confidence is not None
+    assert [rule.name for rule in surest(counted, 1).rules] == [counted.rules[-1].name]
+    assert len(surest(counted, 2).rules) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "shown"), [("p(a, X)", "p(a,X)"), ("p(?who,b).", "p(X,b)"), ("p(_, b)", "p(X,b)"), ("p(a,b)", "p(a,b)")]
 )

@@ -47,7 +47,8 @@ class TaskConfig:
     columns: Literal["hrt", "rht", "htr"] | None = None
     """Order of the columns of triples: head, relation, tail; by default what a header says, else hrt."""
     max_rules: Count = 64
-    """Rules of a predicate that a policy may take, the surest ones; the score by rules has all (`answer`)."""
+    """Rules of a predicate that a policy may take, the surest, those without constants first; the score by rules has
+    all (`answer`)."""
     prior: str | None = None
     """Embeddings that rank answers beside the proofs: a file that `ppo-jax embed` wrote, or a folder of RotatE's code
     or of PyKEEN (`answer`)."""

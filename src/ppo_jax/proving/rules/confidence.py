@@ -77,9 +77,17 @@ def with_counted_confidence(
 
 
 def surest(kb: KnowledgeBase, most: int) -> KnowledgeBase:
-    """The knowledge base with at most `most` rules of each head, those of the highest confidence, in their order."""
+    """The knowledge base with at most `most` rules of each head, in their order: the surest.
+
+    Rules without constants come first: a mined rule about one constant is often surer, and concerns few queries.
+    """
     by_head: dict[int, list[int]] = {}
-    for number in sorted(range(len(kb.rules)), key=lambda i: -(kb.rules[i].confidence or 0.0)):
+
+    def rank(number: int) -> tuple[bool, float]:
+        rule = kb.rules[number]
+        return any(t > 0 for atom in (rule.head, *rule.body) for t in atom[1:]), -(rule.confidence or 0.0)
+
+    for number in sorted(range(len(kb.rules)), key=rank):
         by_head.setdefault(kb.rules[number].head[0], []).append(number)
     kept = sorted(number for numbers in by_head.values() for number in numbers[:most])
     return kb if len(kept) == len(kb.rules) else replace(kb, rules=tuple(kb.rules[i] for i in kept))
