@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ppo_jax.proving import datasets
+from ppo_jax.proving.answers import environment as answering
 from ppo_jax.proving.open_queries import HEAD, TAIL, answer_ranks, known_answers, open_queries
 
 FILES = {
@@ -58,3 +59,17 @@ def test_ranks_count_every_candidate_that_no_split_so_far_knows(dataset, split) 
             1 + len(others),
         )
     assert {HEAD, TAIL} == set(queries.side.tolist())
+
+
+def test_countries_are_asked_for_their_region_alone_among_the_regions() -> None:
+    """The published protocol: the tail, among five regions."""
+    dataset = datasets.load("countries_s3")
+    queries = open_queries(dataset, "test")
+    assert len(queries.side) == len(dataset.queries["test"]) == 24
+    assert set(queries.side.tolist()) == {TAIL}
+    scores = np.random.default_rng(0).random((24, len(dataset.kb.constants) + 1))
+    better, tied, candidates = answer_ranks(scores, queries, known_answers(dataset, "test"))
+    assert set(candidates.tolist()) == {5}
+    assert set(better.tolist()) <= set(range(5))
+    assert not tied.any()
+    assert answering.make(dataset).tail_open == 1.0

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ppo_jax.config.schema import EvaluationConfig
 from ppo_jax.ops.distributions import Categorical
 from ppo_jax.proving import derivations
 from ppo_jax.proving import environment as proof
@@ -19,6 +20,7 @@ from ppo_jax.proving.environment import REWARDS
 from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
 from ppo_jax.proving.search import _descending, attempt, greediest
+from ppo_jax.proving.task import ProofTask
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +237,23 @@ def test_beams_are_ordered_as_by_lexsort():
     for k in (0, 1, 500):
         mass, owner = -rng.integers(0, 9, k) / 7.0, rng.integers(0, 5, k)  # many of equal mass
         np.testing.assert_array_equal(_descending(mass, owner), np.lexsort((-mass, owner)))
+
+
+def test_how_flat_a_policy_is_made_is_chosen_on_valid(env, monkeypatch):
+    """By MRR, then AUC-PR; of equals the policy as it is."""
+    task = ProofTask(env, EvaluationConfig(sharpness=(0.25, 0.5, 1.0)))
+    on_valid = {0.25: (0.9, 0.1), 0.5: (0.9, 0.4), 1.0: (0.8, 0.9)}
+    seen = []
+
+    def marginal(policy, params, queries, sharpness):
+        split = "valid" if np.array_equal(queries.atoms, task.candidates("valid").atoms) else "test"
+        seen.append((split, sharpness))
+        mrr, auc_pr = on_valid[sharpness] if split == "valid" else (0.5, 0.5)
+        return {"mrr": mrr, "auc_pr": auc_pr}, None
+
+    monkeypatch.setattr(task._evaluator, "marginal", marginal)
+    assert task.evaluate(eager, None, "test", seed=0, protocols=["marginal"])["marginal"]["sharpness"] == 0.5
+    assert seen == [("valid", 0.25), ("valid", 0.5), ("valid", 1.0), ("test", 0.5)]
+    assert task.evaluate(eager, None, "valid", seed=0, protocols=["marginal"])["marginal"]["auc_pr"] == 0.4
+    on_valid |= dict.fromkeys(on_valid, (None, None))
+    assert task.evaluate(eager, None, "test", seed=0, protocols=["marginal"])["marginal"]["sharpness"] == 1.0

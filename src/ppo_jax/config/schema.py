@@ -172,7 +172,8 @@ class EvaluationConfig:
     beam_width: Count = 64
     """Derivations of a query that go on at each step of a beam search (`marginal`, `answers`)."""
     sharpness: tuple[NonNegative, ...] = (0.25, 0.5, 1.0)
-    """What the policy's logits are multiplied by in a ranking of answers; of several the one best on valid."""
+    """What the policy's logits are multiplied by in a ranking (`marginal`, `answers`); of several the one best on
+    valid."""
     n_corruptions: Count | None = None
     """Corruptions sampled per query and argument; by default all."""
     mask_end: bool = False

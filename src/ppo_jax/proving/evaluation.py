@@ -52,7 +52,8 @@ class ProofEvaluator:
         summary = ranking.summarize(scores, queries.valid, queries.query, auc_pr=True)
         unexplored = proofs.unexplored.reshape(queries.valid.shape)[queries.valid]
         summary["unexplored_mass"] = float(unexplored.mean()) if unexplored.size else None
-        return summary | {"protocol": f"marginal, beam {self.beam_width}, expected rank of ties"}, proofs
+        flat = "" if sharpness == 1.0 else f", logits × {sharpness:g}"
+        return summary | {"protocol": f"marginal, beam {self.beam_width}{flat}, expected rank of ties"}, proofs
 
     def value_error(
         self,

@@ -1,10 +1,12 @@
 """Queries with one argument open, ``p(a, X)`` or ``p(X, b)``, and their ranking among all constants.
 
-The protocol is `answers`: both sides of every triple, filtered, ties by the expected rank (docs/evaluation.md).
+The protocol is `answers`: both sides of every triple, filtered, ties by the expected rank (docs/evaluation.md). On
+Countries it is the published one: the tail alone, among the regions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,16 @@ import numpy as np
 from ppo_jax.proving.candidates import sample
 from ppo_jax.proving.datasets import Dataset
 
-__all__ = ["HEAD", "TAIL", "KnownAnswers", "OpenQueries", "answer_ranks", "known_answers", "open_queries"]
+__all__ = [
+    "HEAD",
+    "TAIL",
+    "KnownAnswers",
+    "OpenQueries",
+    "answer_ranks",
+    "asked_sides",
+    "known_answers",
+    "open_queries",
+]
 
 HEAD, TAIL = 0, 1  # which argument is open
 SPLITS = ("train", "valid", "test")
@@ -36,8 +47,13 @@ class OpenQueries(NamedTuple):
         return np.stack([self.predicate, first, second], axis=1)
 
 
+def asked_sides(dataset: Dataset) -> tuple[int, ...]:
+    """The sides of a triple that are asked for: both, but for data sets whose protocol corrupts one alone."""
+    return {"tail": (TAIL,), "head": (HEAD,), "both": (TAIL, HEAD)}[dataset.corrupt]
+
+
 def open_queries(dataset: Dataset, split: str, n_queries: int | None = None, seed: int = 0) -> OpenQueries:
-    """Both sides of the triples of a split, side after side of each triple.
+    """The triples of a split with one argument open, side after side of each triple.
 
     Args:
         dataset: where they are from.
@@ -47,8 +63,9 @@ def open_queries(dataset: Dataset, split: str, n_queries: int | None = None, see
     """
     atoms = dataset.queries[split]
     chosen = sample(np.arange(len(atoms)), n_queries, seed)
-    triple = np.repeat(chosen, 2)
-    side = np.tile([TAIL, HEAD], len(chosen)).astype(np.int32)
+    sides = asked_sides(dataset)
+    triple = np.repeat(chosen, len(sides))
+    side = np.tile(sides, len(chosen)).astype(np.int32)
     predicate, first, second = atoms[triple].T
     known, answer = np.where(side == TAIL, (first, second), (second, first))
     return OpenQueries(predicate, known, side, answer, triple.astype(np.int32))
@@ -57,9 +74,14 @@ def open_queries(dataset: Dataset, split: str, n_queries: int | None = None, see
 class KnownAnswers:
     """Which constants are known to answer a query: the atoms a filter takes out, or those a question need not find."""
 
-    def __init__(self, atoms: np.ndarray, n_constants: int) -> None:
-        """`atoms` [N, 3] are known; `n_constants` is that of the vocabulary."""
-        self.n_constants = n_constants
+    def __init__(
+        self, atoms: np.ndarray, n_constants: int, domains: Mapping[tuple[int, int], np.ndarray] | None = None
+    ) -> None:
+        """`atoms` [N, 3] are known; `n_constants` is that of the vocabulary.
+
+        `domains` of ``(predicate, argument 0 | 1)`` say which constants can answer; None: all.
+        """
+        self.n_constants, self._domains = n_constants, domains or {}
         self._sides = {}
         for side, (bound, free) in {TAIL: (1, 2), HEAD: (2, 1)}.items():
             keys = atoms[:, 0].astype(np.int64) * (n_constants + 1) + atoms[:, bound]
@@ -67,7 +89,7 @@ class KnownAnswers:
             self._sides[side] = keys[order], atoms[order, free]
 
     def mask(self, queries: OpenQueries) -> np.ndarray:
-        """Whether a constant is known to answer, [Q, n_constants + 1] bool; column 0 is padding."""
+        """Whether a constant is known to answer or cannot, [Q, n_constants + 1] bool; column 0 is padding."""
         known = np.zeros((len(queries.known), self.n_constants + 1), bool)
         wanted = queries.predicate.astype(np.int64) * (self.n_constants + 1) + queries.known
         for side, (keys, answers) in self._sides.items():
@@ -76,13 +98,21 @@ class KnownAnswers:
             lengths = end - begin
             offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
             known[np.repeat(rows, lengths), answers[np.repeat(begin, lengths) + offsets]] = True
+        for (predicate, argument), domain in self._domains.items():
+            outside = np.ones(self.n_constants + 1, bool)
+            outside[domain] = False
+            known[(queries.predicate == predicate) & (queries.side == (HEAD, TAIL)[argument])] |= outside
         return known
 
 
 def known_answers(dataset: Dataset, split: str) -> KnownAnswers:
-    """The filter of a split: facts and queries of the splits up to it, so that validation never uses a test triple."""
+    """The filter of a split: facts and queries of the splits up to it, so that validation never uses a test triple.
+
+    Where the protocol of the data set corrupts one side alone, only constants of that argument's domain are candidates.
+    """
+    domains = None if dataset.corrupt == "both" else dataset.domains
     parts = [dataset.kb.facts, *(dataset.queries[name] for name in SPLITS[: SPLITS.index(split) + 1])]
-    return KnownAnswers(np.concatenate(parts), len(dataset.kb.constants))
+    return KnownAnswers(np.concatenate(parts), len(dataset.kb.constants), domains)
 
 
 def answer_ranks(

@@ -117,8 +117,9 @@ class AnswerResults(Results):
         summary = next(iter(rows.values())).get(ANSWERS, {})
         unexplored = summary.get("unexplored_mass")
         left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
+        sides = summary.get("open", "head and tail")
         return [
-            f"{summary['protocol']}; {_of_queries(summary)}, each with head and tail open, among "
+            f"{summary['protocol']}; {_of_queries(summary)}, each with {sides} open, among "
             f"{summary['candidates']:,.0f} candidates{left}"
         ]
 

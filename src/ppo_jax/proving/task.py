@@ -99,7 +99,7 @@ class ProofTask(GraphTask):
         # With its logits multiplied by 0 any network is the uniform policy.
         flattened = networks[0] if networks else untrained(UNTRAINED_SEED)
         greedy = [self._evaluator.greedy(policy, params, queries)[0] for params in networks]
-        marginal = [self._evaluator.marginal(policy, params, queries)[0] for params in networks[:UNTRAINED_MARGINAL]]
+        marginal = [self._marginal(policy, params, "test")[0] for params in networks[:UNTRAINED_MARGINAL]]
         uniform, _ = self._evaluator.marginal(policy, flattened, queries, sharpness=0.0)
         return {
             "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},
@@ -151,13 +151,31 @@ class ProofTask(GraphTask):
         self, policy: Policy, params: PyTree, split: str, protocols: Iterable[str]
     ) -> dict[str, tuple[dict[str, Any], Any]]:
         """Summary for each of `protocols`, and the `Attempts` or `MarginalProofs` behind it."""
-        judge: dict[str, Callable[..., Any]] = {
-            "greedy": self._evaluator.greedy,
-            "marginal": self._evaluator.marginal,
-        }
-        queries, of = self.candidates(split), {"of_queries": len(self.dataset.queries[split])}
-        judged = {name: judge[name](policy, params, queries) for name in protocols}
+        judge: dict[str, Callable[..., Any]] = {"greedy": self._greedy, "marginal": self._marginal}
+        of = {"of_queries": len(self.dataset.queries[split])}
+        judged = {name: judge[name](policy, params, split) for name in protocols}
         return {name: (summary | of, found) for name, (summary, found) in judged.items()}
+
+    def _greedy(self, policy: Policy, params: PyTree, split: str) -> tuple[dict[str, Any], Attempts]:
+        return self._evaluator.greedy(policy, params, self.candidates(split))
+
+    def _marginal(self, policy: Policy, params: PyTree, split: str) -> tuple[dict[str, Any], MarginalProofs]:
+        """With logits as flat as ranks valid best: by MRR, then AUC-PR; of equals the nearest to the policy itself."""
+
+        def judge(sharpness: float, split: str) -> tuple[dict[str, Any], MarginalProofs]:
+            summary, proofs = self._evaluator.marginal(policy, params, self.candidates(split), sharpness)
+            return summary | {"sharpness": sharpness}, proofs
+
+        def rank(sharpness: float) -> tuple[float, float, float]:
+            summary = on_valid[sharpness][0]
+            return summary["mrr"] or 0.0, summary["auc_pr"] or 0.0, -abs(sharpness - 1.0)
+
+        choices = self._evaluation.sharpness
+        if len(choices) == 1:
+            return judge(choices[0], split)
+        on_valid = {sharpness: judge(sharpness, "valid") for sharpness in choices}
+        chosen = max(choices, key=rank)
+        return on_valid[chosen] if split == "valid" else judge(chosen, split)
 
     @cached_property
     def _value_queries(self) -> dict[str, Candidates]:

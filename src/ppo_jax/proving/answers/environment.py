@@ -18,6 +18,7 @@ import numpy as np
 from ppo_jax.proving.datasets import Dataset
 from ppo_jax.proving.environment import MAX_ATOMS, observation, state_hash
 from ppo_jax.proving.index import Index, Sizes, build_index
+from ppo_jax.proving.open_queries import TAIL, asked_sides
 from ppo_jax.proving.resolution import Successors, is_fact, matching_row, renumber, successors
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
@@ -59,6 +60,7 @@ class AnswerEnv:
     sizes: Sizes
     max_depth: int = MAX_DEPTH
     wrong_answer: float = 0.0  # what an answer costs that no training fact knows
+    tail_open: float = 0.5  # how often a training query asks for the tail
     prune_visited: bool = True
     observe_successors: bool = False
     default_params: AnswerParams | None = field(default=None, compare=False, repr=False)
@@ -147,7 +149,7 @@ class AnswerEnv:
         """A query, the fact that it hides, and a salt."""
         fact_key, side_key, salt_key = jax.random.split(key, 3)
         hidden = params.queries[jax.random.randint(fact_key, (), 0, params.queries.shape[0])]
-        side = jax.random.bernoulli(side_key).astype(jnp.int32)
+        side = jax.random.bernoulli(side_key, self.tail_open).astype(jnp.int32)
         return hidden.at[1 + side].set(0), hidden, jax.random.bits(salt_key, (), jnp.uint32)
 
     def _root(self, query: jax.Array) -> jax.Array:
@@ -269,7 +271,15 @@ def make(
     reflexive = np.zeros(sizes.n_predicates + 1, bool)
     reflexive[dataset.kb.facts[dataset.kb.facts[:, 1] == dataset.kb.facts[:, 2], 0]] = True
     params = AnswerParams(index, jnp.asarray(train, jnp.int32), jnp.asarray(reflexive))
-    return AnswerEnv(sizes=sizes, default_params=params, dataset=dataset, widest_cut=cut, **options)
+    sides = asked_sides(dataset)
+    return AnswerEnv(
+        sizes=sizes,
+        tail_open=sides.count(TAIL) / len(sides),
+        default_params=params,
+        dataset=dataset,
+        widest_cut=cut,
+        **options,
+    )
 
 
 def _without_actions(state: AnswerState, resolvent: jax.Array, depth: jax.Array) -> AnswerState:

@@ -12,13 +12,14 @@ from ppo_jax.proving import ranking
 from ppo_jax.proving.answers.environment import AnswerEnv, AnswerParams
 from ppo_jax.proving.answers.search import Answers, search
 from ppo_jax.proving.derivations import Policy
-from ppo_jax.proving.open_queries import TAIL, KnownAnswers, OpenQueries, answer_ranks
+from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, answer_ranks
 
 __all__ = ["AnswerEvaluator", "Ranked", "Scorer", "open_atoms", "rank_by", "split", "summarize"]
 
 PyTree = Any
 TABLE = 2**27  # bytes of the probabilities of all constants in one call
 STATES = 2**13  # resolvents in one call
+SIDES = {HEAD: "head", TAIL: "tail"}
 
 
 class Ranked(NamedTuple):
@@ -150,6 +151,7 @@ def summarize(ranked: Ranked, queries: OpenQueries, n_triples: int, seed: int = 
         "unexplored_mass": float(ranked.unexplored.mean()),
         "looked_at": float(ranked.looked_at.mean()),
         "candidates": float(ranked.candidates.mean()),
+        "open": " and ".join(name for side, name in SIDES.items() if side in queries.side),
         "n_queries": len(reciprocal),
         "of_queries": n_triples,
     }

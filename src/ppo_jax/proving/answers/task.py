@@ -11,7 +11,16 @@ import numpy as np
 from ppo_jax.config.schema import EvaluationConfig
 from ppo_jax.proving.answers.combination import choose_weights, combine, log_scale
 from ppo_jax.proving.answers.environment import AnswerEnv
-from ppo_jax.proving.answers.evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, split, summarize
+from ppo_jax.proving.answers.evaluation import (
+    SIDES,
+    AnswerEvaluator,
+    Ranked,
+    Scorer,
+    open_atoms,
+    rank_by,
+    split,
+    summarize,
+)
 from ppo_jax.proving.answers.query_text import format_query, parse_query
 from ppo_jax.proving.answers.search import Answers
 from ppo_jax.proving.derivations import Policy
@@ -323,7 +332,7 @@ class AnswerTask(GraphTask):
         better, tied = int(ranked.better[i]), int(ranked.tied[i])
         return {
             "query": format_query(kb, open_atoms(OpenQueries(*(x[i : i + 1] for x in queries)))[0]),
-            "side": "tail" if queries.side[i] == TAIL else "head",
+            "side": SIDES[int(queries.side[i])],
             "answer": kb.constants[queries.answer[i] - 1],
             "rank": better + 1 + tied / 2,
             "better": better,
