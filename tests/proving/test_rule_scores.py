@@ -131,6 +131,22 @@ def test_few_matches_at_a_time_give_the_same_scores(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(RuleScores(kb, 2).scores(queries), whole, atol=1e-12)
 
 
+@pytest.mark.parametrize("max_kept", [0, 100, 10_000])
+def test_expected_queries_are_scored_together_with_the_same_scores(max_kept: int, monkeypatch) -> None:
+    dataset = datasets.load("countries_s3", "rules_full.txt")
+    kb, queries = with_counted_confidence(dataset.kb), open_queries(dataset, "train")
+    alone = RuleScores(kb).scores(queries)
+    made = []
+    rows = RuleScores._rows
+    monkeypatch.setattr(RuleScores, "_rows", lambda self, *which: made.append(which) or rows(self, *which))
+    together = RuleScores(kb, expected=[queries], max_kept=max_kept)
+    parts = [OpenQueries(*(column[i::5] for column in queries)) for i in (0, 1, 2, 3, 4, 2)]
+    for i, part in zip((0, 1, 2, 3, 4, 2), parts, strict=True):
+        np.testing.assert_array_equal(together.scores(part), alone[i::5])
+    if max_kept == 10_000:
+        assert len(made) == len(set(zip(queries.predicate.tolist(), queries.side.tolist(), strict=True)))
+
+
 def test_what_cannot_be_held_is_dropped_and_counted() -> None:
     kb = datasets.load("countries_s3", "rules_full.txt").kb
     kb = with_counted_confidence(kb)

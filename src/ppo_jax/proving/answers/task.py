@@ -278,12 +278,14 @@ class AnswerTask(GraphTask):
     def _prior_source(self) -> dict[str, Source]:
         return {} if self.prior is None else {"prior": self.prior.scores}
 
-    def _way(self, name: str) -> Rules:
-        """Rules put together in the way of that name: `LEARNED`, or how and how deep."""
+    def _way(self, name: str, *splits: str) -> Rules:
+        """Rules put together in the way of that name, `LEARNED`, or how and how deep; for the queries of splits."""
         if self._ways.get(name) is None:
             how, _, depth = name.partition(", depth ")
             kb = with_learned_confidence(self._kb) if name == LEARNED else self._kb
-            self._ways[name] = Rules(name, RuleScores(kb, int(depth), combine="max" if how == "max" else "noisy_or"))
+            combine: Combine = "max" if how == "max" else "noisy_or"
+            expected = [self.queries(split) for split in splits]
+            self._ways[name] = Rules(name, RuleScores(kb, int(depth), combine=combine, expected=expected))
         return self._ways[name]
 
     def _combine(self, sources: dict[str, Source]) -> tuple[dict[str, Any], Ranked]:
@@ -321,9 +323,10 @@ class AnswerTask(GraphTask):
         longest = max((len(rule.body) for rule in self._kb.rules), default=1)
         # One rule above another, where the depth limit lets a proof have that; a deeper chain is dear.
         depth = 1 if self.env.max_depth <= 1 + longest or len(self._kb.rules) > MANY_RULES else 2
-        ways = [self._way(f"{combine}, depth {depth}") for combine in COMBINE]
+        names = [f"{combine}, depth {depth}" for combine in COMBINE]
         if len(self._kb.rules) > MANY_RULES:
-            ways.append(self._way(LEARNED))
+            names.append(LEARNED)
+        ways = [self._way(name, "valid", "test") for name in names]
         valid, known = self.queries("valid"), known_answers(self.dataset, "valid")
         return max(ways, key=lambda way: float(rank_by(way, valid, known).reciprocal_rank.mean()))
 

@@ -11,7 +11,7 @@ at most `max_derived` atoms; beyond it the least certain are dropped and counted
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +41,8 @@ class RuleScores:
         certain_steps: bool = False,
         max_derived: int = 20_000_000,
         chunk: int = 256,
+        expected: Sequence[OpenQueries] = (),
+        max_kept: int = 30_000_000,
     ) -> None:
         """Derive what deeper rounds build on.
 
@@ -51,8 +53,13 @@ class RuleScores:
             certain_steps: whether a derived atom matches a body as a fact does, whatever its score.
             max_derived: derived atoms that are held between rounds (about 12 bytes each).
             chunk: constants whose answers are made together.
+            expected: queries that will be asked, perhaps a few at a time and again: those of a predicate and side are
+                scored together when the first comes, and their scores kept.
+            max_kept: scores that are kept (about 12 bytes each); the rest is made anew when asked for.
         """
         self.kb, self.combine, self.certain_steps = kb, combine, certain_steps
+        self._expected, self._room = expected, max_kept
+        self._kept: dict[tuple[int, int], tuple[np.ndarray, Matrix]] = {}  # known constants, sorted, and their scores
         self.max_derived, self.chunk = max_derived, chunk
         self.dropped = 0  # derived atoms that were too many to be built on
         self._heads: dict[int, _Head] = {}
@@ -77,12 +84,31 @@ class RuleScores:
         for predicate in np.unique(queries.predicate):
             for side in (HEAD, TAIL):
                 asked = np.flatnonzero((queries.predicate == predicate) & (queries.side == side))
-                known, place = np.unique(queries.known[asked], return_inverse=True)
-                for begin in range(0, len(known), self.chunk):
-                    rows = known[begin : begin + self.chunk]
-                    part = (place >= begin) & (place < begin + len(rows))
-                    scores[asked[part]] = self._rows(int(predicate), rows, side)[place[part] - begin].toarray()
+                if len(asked):
+                    known, found = self._scored(int(predicate), side, queries.known[asked])
+                    scores[asked] = found[np.searchsorted(known, queries.known[asked])].toarray()
         return scores
+
+    def _scored(self, predicate: int, side: int, asked: np.ndarray) -> tuple[np.ndarray, Matrix]:
+        """Known constants [R], sorted, `asked` among them, and their scores [R, n_constants + 1]."""
+        if (kept := self._kept.get((predicate, side))) is not None and np.isin(asked, kept[0]).all():
+            return kept
+        expected = [x.known[(x.predicate == predicate) & (x.side == side)] for x in self._expected]
+        asked = np.unique(asked)
+        for known in (np.unique(np.concatenate([asked, *expected])), asked):
+            parts, size = [], 0
+            for begin in range(0, len(known), self.chunk):
+                parts.append(self._rows(predicate, known[begin : begin + self.chunk], side))
+                size += parts[-1].nnz
+                if size > self._room and len(known) > len(asked):
+                    break  # the expected ones would not fit
+            else:
+                break
+        found = sparse.vstack(parts, format="csr")
+        if expected and size <= self._room:
+            self._room -= size
+            self._kept[predicate, side] = known, found
+        return known, found
 
     def derivations(self, predicate: int, rows: np.ndarray, side: int) -> Iterator[tuple[Rule | None, Matrix]]:
         """What each rule derives for `rows` [R] as the known constants: the rule and its weights [R, n_constants + 1].
