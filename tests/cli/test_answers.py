@@ -72,15 +72,18 @@ def test_a_line_for_every_query_of_both_sides(run):
 def test_lines_hold_answers_with_what_each_part_gave_as_ask_does(run):
     lines = [json.loads(line) for line in (run / "queries.jsonl").read_text().splitlines()]
     for line in lines:
-        (right,) = [answer for answer in line["answers"] if answer["right"]]
+        listed = line["answers"]["listed"]
+        (right,) = [answer for answer in listed if answer["right"]]
         assert (right["answer"], right["rank"], right["known"]) == (line["answer"], line["combined_rank"], False)
         assert line["rank_without"].keys() == right["contributions"].keys() == {"proofs", "rules"}
         (asked,) = json.loads(succeed("ask", run, line["query"], "--json"))
-        told = {answer["answer"]: answer for answer in line["answers"]}
+        told = {answer["answer"]: answer for answer in listed}
         for answer in asked["answers"][:5]:
             for key in ("probability", "score", "parts", "contributions"):
                 assert told[answer["answer"]][key] == pytest.approx(answer[key], abs=1e-5)
-    assert {answer["answer"] for answer in lines[3]["answers"] if answer["known"]} == {"x", "y"}
+        assert len(listed) == line["answers"]["of"]
+    known = {answer["answer"] for answer in lines[3]["answers"]["listed"] if answer["known"]}
+    assert known == {"x", "y"}
 
 
 def test_the_report_and_ask_show_the_same_numbers(run, tmp_path):
@@ -89,7 +92,7 @@ def test_the_report_and_ask_show_the_same_numbers(run, tmp_path):
     table = succeed("ask", run, "in(z, X)")
     (row,) = [line.split() for line in table.splitlines() if line.split()[:2] == ["1", "s"]]
     for number in row[2:5]:  # proofs, rules, score
-        assert f"<td>{number}</td>" in page
+        assert f"<td>{number.replace('-', '−')}</td>" in page
     assert "in(z,X)" in page and "Proof of the right answer" in page
 
 
@@ -185,7 +188,7 @@ def test_who_cannot_be_asked(places, cartpole, run, tmp_path):
 def test_scores_for_a_paper(run, cartpole, tmp_path):
     rows = list(csv.DictReader(io.StringIO(succeed("scores", run))))
     assert [row["answer"] for row in rows] == ["n", "c", "s", "z"]
-    assert "candidates" not in rows[0]
+    assert not {"answers", "candidates", "rank_without"} & rows[0].keys()
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 6
     assert r"untrained ($\times$2)" in latex

@@ -49,24 +49,24 @@ def test_the_best_answers_are_listed_with_the_right_and_the_best_wrong_one(kb, s
     out[RIGHT] = False
     line = listed(kb, one, out)
     heard = [c for c in range(1, N + 1) if prior or one.probability[c] > 0 or one.sources["rules"][c] > 0]
-    assert line["n_answers"] == len(heard)
+    assert line["answers"]["of"] == len(heard)
     best = sorted(heard, key=lambda c: (-one.score[c], c))
     wrong = [c for c in best if not out[c] and c != RIGHT][:1]
     expected = {*best[: listing.TOP], RIGHT, *wrong}
-    assert {answer["answer"] for answer in line["answers"]} == {kb.constants[c - 1] for c in expected}
-    for answer in line["answers"]:
+    assert {answer["answer"] for answer in line["answers"]["listed"]} == {kb.constants[c - 1] for c in expected}
+    for answer in line["answers"]["listed"]:
         c = kb.constant_ids[answer["answer"]]
         others = [one.score[k] for k in range(1, N + 1) if not out[k] and k != c]
         rank = sum(x > one.score[c] for x in others) + 1 + sum(x == one.score[c] for x in others) / 2
         assert answer["rank"] == (None if out[c] else rank)
         assert (answer["known"], answer["right"]) == (out[c], c == RIGHT)
-    scores = [answer["score"] for answer in line["answers"]]
+    scores = [answer["score"] for answer in line["answers"]["listed"]]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_contributions_add_up_to_the_score(kb) -> None:
     one = said(0)
-    for answer in listed(kb, one, np.zeros(N + 1, bool))["answers"]:
+    for answer in listed(kb, one, np.zeros(N + 1, bool))["answers"]["listed"]:
         assert answer["contributions"].keys() == WEIGHTS.keys()
         assert sum(answer["contributions"].values()) == pytest.approx(answer["score"], abs=1e-5)
         assert answer["contributions"]["prior"] == pytest.approx(answer["parts"]["prior"])

@@ -92,7 +92,8 @@ def _draw_parts(run_sets: Sequence[RunSet]) -> Drawing:
                     axes.text(mean + 0.012, place, f"{mean:.3f}", va="center", fontsize=9.5)
         axes.set_yticks(range(len(names)), [shorten(name, 30) for name in names], fontsize=9.5)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(0.0, 1.0)
+        axes.set_xlim(0.0, 1.1)  # room for the number beside a bar of 1
+        axes.set_xticks(np.arange(6) / 5)
         axes.grid(False, axis="y")
         axes.grid(True, axis="x")
 
@@ -175,23 +176,22 @@ def _predicates(lines: Sequence[Json]) -> list[Block]:
     head = (
         "MRR by predicate",
         "queries",
-        *(f"{title}, {side} open" for _, title in columns for side in ("tail", "head")),
+        *(f"{title}, {side}" for _, title in columns for side in ("tail", "head")),
     )
     left = len(order) - len(rows)
-    which = (
-        f"The {len(rows)} predicates with the most queries; {left:,} more are left out." if left else "All predicates."
-    )
+    which = f"The {len(rows)} predicates with the most queries, {left:,} are left out. " if left else ""
+    which += "Head or tail is what is open."
     return [Table(head, tuple(rows)), Text(which, True)]
 
 
 def _questions(log: RunLog) -> list[Block]:
     told = [line for line in log.queries if _told(line)]
     chosen = _choose(told)
-    sources = tuple(chosen[0][1]["answers"][0]["contributions"])
+    sources = tuple(chosen[0][1]["answers"]["listed"][0]["contributions"])
     return [
         Title("Questions"),
         Text(
-            f"Of the {len(told):,} queries in {log.name} whose answers are on record: those ranked best, in the middle "
+            f"In {log.name} {len(told):,} queries have answers on record. Shown are those ranked best, in the middle "
             "and worst, and those that the combination moved most. Numbers: the probability of the proofs, what rules "
             "and prior say as a probability, and the combined score. A bar shows what each part adds to the score "
             "beyond what it adds to the listed answer to which it adds least, so two bars differ as the scores do."
@@ -231,7 +231,7 @@ def _choose(told: Sequence[Json]) -> list[tuple[str, Json]]:
 
 
 def _question(why: str, line: Json) -> Question:
-    listed = line["answers"]
+    listed = line["answers"]["listed"]
     # What a part adds to every answer says nothing of their order.
     least = {name: min(one["contributions"][name] for one in listed) for name in listed[0]["contributions"]}
     longest = max(sum(one["contributions"].values()) for one in listed) - sum(least.values())
@@ -243,15 +243,23 @@ def _question(why: str, line: Json) -> Question:
             for name, added in one["contributions"].items()
         ]
         mark = "right" if one["right"] else "known" if one["known"] else ""
-        rows.append(Answer(one["answer"], _rank(one["rank"]), mark, numbers["score"], tuple(parts)))
+        score = numbers["score"].replace("-", "−")
+        rows.append(Answer(one["answer"], _rank(one["rank"]), mark, score, tuple(parts)))
     without = "".join(f", {_rank(rank)} without {name}" for name, rank in line.get("rank_without", {}).items())
     remark = (
         f"Right is {line['answer']}, rank {_rank(_combined(line))} of {line['ranked']:,}; {_rank(line['rank'])} by the "
-        f"policy alone{without}. Listed: {len(listed)} answers, of {line['n_answers']:,} of which anything is said."
+        f"policy alone{without}. Listed: {len(listed)} answers, of {line['answers']['of']:,} of which anything is said."
     )
+    if not any(one["label"] and one["proved"] for one in line["candidates"]):
+        remark += " No proof of the right one was found."
     captions = {True: "Proof of the right answer", False: "Proof of the best wrong answer"}
     proofs = [
-        Proof(captions[one["label"]], one["probability"], proof_trees.tree(one["query"], one["steps"]))
+        Proof(
+            captions[one["label"]],
+            one["probability"],
+            proof_trees.tree(one["query"], one["steps"]),
+            tuple(dict.fromkeys(s["action"] for s in one["steps"] if not s["action"].startswith("fact "))),
+        )
         for one in line["candidates"]
         if one["proved"]
     ]
@@ -259,7 +267,7 @@ def _question(why: str, line: Json) -> Question:
 
 
 def _told(line: Json) -> bool:
-    return bool(line.get("answers"))
+    return bool(look_up(line, "answers", "listed"))
 
 
 def _combined(line: Json) -> Any:

@@ -134,6 +134,7 @@ class Proof:
     caption: str
     probability: float  # that the policy proves the answer, on all ways
     tree: Node
+    rules: tuple[str, ...]  # that it uses, by name
 
 
 @dataclass(frozen=True)

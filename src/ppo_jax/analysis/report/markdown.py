@@ -70,7 +70,9 @@ def _question(sources: tuple[str, ...], question: Question) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     parts = [f"**{_escape(question.query)}**, {_escape(question.why)}. {_escape(question.remark)}", table]
     for proof in question.proofs:
-        parts.append(f"{_escape(proof.caption)}, {proof.probability:.2g}:\n\n{_fenced(draw_text(proof.tree))}")
+        text = "\n".join([draw_text(proof.tree), "", *(" ".join(rule.split()) for rule in proof.rules)]).rstrip()
+        caption = f"{_escape(proof.caption)}, probability over all its proofs {proof.probability:.2g}"
+        parts.append(f"{caption}:\n\n{_fenced(text)}")
     return "\n\n".join(parts)
 
 

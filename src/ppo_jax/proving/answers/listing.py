@@ -134,7 +134,7 @@ def answers(
                     "steps": [step.to_dict() for step in steps or []],
                 }
             )
-    return {"answers": ranked, "n_answers": int(said.anything.sum()), "candidates": proofs}
+    return {"answers": {"of": int(said.anything.sum()), "listed": ranked}, "candidates": proofs}
 
 
 def derivation(
