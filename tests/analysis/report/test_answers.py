@@ -14,7 +14,7 @@ import pytest
 from ppo_jax.analysis import report
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.report import to_html, to_markdown
-from ppo_jax.analysis.report.blocks import Question, Questions, Table
+from ppo_jax.analysis.report.blocks import Question, Questions, Table, Title
 from tests.analysis.report.attempts import PROOF, attempt
 from tests.analysis.report.test_report import CHROMIUM
 
@@ -68,9 +68,10 @@ def run(name: str = "run", constant: str = "a", seed: int = 0, **changes: Any) -
         return {"mrr": mrr, "hits@1": 0.1, "hits@10": 0.9, "mrr_interval": [mrr - 0.1, mrr + 0.1]} | more
 
     weights = {"proofs": 0.5, "rules": 2.0, "prior": 1.0}
+    asked = {"protocol": "answers, filtered", "n_queries": 50, "of_queries": 5626, "candidates": 40.0}
     summary = {
         "status": "completed",
-        "test": {"answers": result(0.4 + seed / 10), "combined": result(0.6, weights=weights)},
+        "test": {"answers": result(0.4 + seed / 10, **asked), "combined": result(0.6, weights=weights)},
         "baselines": {
             "uniform_policy": {"answers": result(0.2)},
             "prior": {"answers": result(0.5)},
@@ -110,7 +111,8 @@ def test_the_mrr_of_each_part_alone_and_together():
         "combined": "0.600",
     }
     text = to_markdown(report.build([run()]))
-    assert "Weights, chosen on valid: 0.5 proofs + 2 rules + 1 prior." in text
+    assert "with weights chosen on valid: 0.5 proofs + 2 rules + 1 prior." in text
+    assert "50 of 5,626 queries, each with head and tail open, among 40 candidates" in text
     assert "0.400 (0.30 to 0.50)" in text
     assert "figures/answers.svg" in text
 
@@ -120,7 +122,17 @@ def test_seeds_are_averaged_and_counted_together():
     worth, moves, _ = tables(*logs)
     assert worth["policy"][0] == "0.450"
     assert moves["combined, against the policy alone"] == ["4", "12", "2"]
-    assert "± 0.050" in to_markdown(report.build(logs))
+    assert "± 0.071" in to_markdown(report.build(logs))
+
+
+def test_configurations_stand_side_by_side():
+    logs = [run("a-s0"), run("b-s0", "b", seed=1, n_epochs=3)]
+    found = blocks(*logs)
+    assert [one.text for one in found if isinstance(one, Title) and one.text != "Questions"] == ["a-s0", "b-s0"]
+    (figure,) = found[0].drawings
+    assert {"a-s0", "b-s0", "0.400", "0.500"} <= set(re.findall(r">([^<>]+)</text>", figure.svg))
+    assert len([one for one in found if isinstance(one, Questions)]) == 2
+    assert "<svg" in to_html(report.build(logs))
 
 
 def test_where_the_combination_and_each_part_changed_the_rank():

@@ -111,28 +111,29 @@ def _worth(run_set: RunSet) -> list[Block]:
         cells = [Cell(name, strong=name == "combined")]
         for label, key in MEASURES.items():
             values = _measured(run_set, name, key)
-            note = ""
-            if label == "MRR" and values:
-                intervals = [_parts(log).get(name, {}).get("mrr_interval") for log in run_set.logs]
-                interval = intervals[0] if len(run_set.logs) == 1 and intervals[0] else None
-                note = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
-                note = f"± {np.std(values):.3f}" if len(values) > 1 else note
+            note = _spread(run_set, name, values) if label == "MRR" else ""
             cells.append(Cell(f"{np.mean(values):.3f}" if values else "–", note))
         rows.append(tuple(cells))
-    blocks: list[Block] = [Table(("", *MEASURES), tuple(rows))]
     weights = dict.fromkeys(
         " + ".join(f"{weight:g} {source}" for source, weight in chosen.items())
         for log in run_set.logs
         if isinstance(chosen := look_up(log.summary, "test", COMBINED, "weights"), Mapping)
     )
-    said = f"Weights, chosen on valid: {', or '.join(weights)}. " if weights else ""
-    spread = (
-        "Mean and standard deviation over the seeds."
-        if len(run_set.logs) > 1
-        else "Below the MRR its 95% interval of a bootstrap over queries."
-    )
-    blocks.append(Text(said + spread, True))
-    return blocks
+    alone = next(log.summary["test"] for log in run_set.logs if _parts(log))
+    told = look_up(alone, ANSWERS, "protocol") is not None
+    said = [f"Policy: {note}." for note in results.ANSWERED.notes({"": alone})] if told else []
+    said += [f"Combined, with weights chosen on valid: {', or '.join(weights)}."] if weights else []
+    several = len(run_set.logs) > 1
+    said.append("Mean ± standard deviation over the seeds." if several else "Below the MRR its 95% interval.")
+    return [Table(("", *MEASURES), tuple(rows)), Text(" ".join(said), True)]
+
+
+def _spread(run_set: RunSet, part: str, values: Sequence[float]) -> str:
+    """How sure an MRR is: the deviation of several seeds, of one the interval over its queries."""
+    if len(values) > 1:
+        return f"± {np.std(values, ddof=1):.3f}"
+    interval = look_up(_parts(run_set.logs[0]).get(part), "mrr_interval")
+    return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval and len(run_set.logs) == 1 else ""
 
 
 def _moves(lines: Sequence[Json]) -> list[Block]:
