@@ -150,8 +150,8 @@ def _moves(lines: Sequence[Json]) -> list[Block]:
             rows.append((Cell(name), *(Cell(f"{n:,}") for n in (better, worse, len(known) - better - worse))))
     if not rows:
         return []
-    said = f"Where the right answer ranks, of {len(lines):,} queries, head and tail each counted. "
-    said += "Without a part the others keep their weights."
+    said = f"Of {len(lines):,} queries, head and tail each counted."
+    said += " Without a part the others keep their weights." if len(compared) > 1 else ""
     return [Table(("the right answer ranks", "better", "worse", "the same"), tuple(rows)), Text(said, True)]
 
 
