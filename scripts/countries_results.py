@@ -93,7 +93,7 @@ def benchmark_table(summaries: list[Summary]) -> str:
 
 
 def splits_table(splits: dict[str, list[Summary]]) -> str:
-    """One row a split: ranking and verdicts of the greedy proofs, and the marginal ranking beside the uniform policy."""
+    """One row a split: greedy proofs, and the marginal ranking beside the uniform policy."""
     rows = [
         "| split | greedy MRR | untrained | shortest | false proved | marginal MRR | uniform | AUC-PR | uniform |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -64,8 +64,36 @@ def test_a_line_for_every_query_of_both_sides(run):
         assert line["rank"] == line["better"] + 1 + line["tied"] / 2
         assert 1 <= line["combined_rank"] <= line["ranked"]
         assert (line["probability"] > 0.0) == line["candidates"][0]["proved"]
-    mrr = sum(line["reciprocal_rank"] for line in lines) / len(lines)
-    assert mrr == pytest.approx(read_summary(run)["test"]["answers"]["mrr"])
+    for key, part in (("reciprocal_rank", "answers"), ("combined_reciprocal_rank", "combined")):
+        mrr = sum(line[key] for line in lines) / len(lines)
+        assert mrr == pytest.approx(read_summary(run)["test"][part]["mrr"])
+
+
+def test_lines_hold_answers_with_what_each_part_gave_as_ask_does(run):
+    lines = [json.loads(line) for line in (run / "queries.jsonl").read_text().splitlines()]
+    for line in lines:
+        listed = line["answers"]["listed"]
+        (right,) = [answer for answer in listed if answer["right"]]
+        assert (right["answer"], right["rank"], right["known"]) == (line["answer"], line["combined_rank"], False)
+        assert line["rank_without"].keys() == right["contributions"].keys() == {"proofs", "rules"}
+        (asked,) = json.loads(succeed("ask", run, line["query"], "--json"))
+        told = {answer["answer"]: answer for answer in listed}
+        for answer in asked["answers"][:5]:
+            for key in ("probability", "score", "parts", "contributions"):
+                assert told[answer["answer"]][key] == pytest.approx(answer[key], abs=1e-5)
+        assert len(listed) == line["answers"]["of"]
+    known = {answer["answer"] for answer in lines[3]["answers"]["listed"] if answer["known"]}
+    assert known == {"x", "y"}
+
+
+def test_the_report_and_ask_show_the_same_numbers(run, tmp_path):
+    succeed("report", run, "--out", tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    table = succeed("ask", run, "in(z, X)")
+    (row,) = [line.split() for line in table.splitlines() if line.split()[:2] == ["1", "s"]]
+    for number in row[2:5]:  # proofs, rules, score
+        assert f"<td>{number.replace('-', '−')}</td>" in page
+    assert "in(z,X)" in page and "Proof of the right answer" in page
 
 
 def test_ask_ranks_answers_and_shows_their_proofs(run):
@@ -106,7 +134,9 @@ def test_the_prover_of_a_run_in_python(run):
     assert prover.ask("in(X, s)", top=1)["answers"] == answers[:1]
     scores = [answer["score"] for answer in answers]
     assert scores == sorted(scores, reverse=True)
-    assert all(answer["parts"].keys() == {"rules"} for answer in answers)
+    for answer in answers:
+        assert answer["parts"].keys() == {"rules"}
+        assert sum(answer["contributions"].values()) == pytest.approx(answer["score"], abs=1e-5)
     alone = prover.ask("in(X, s)", proofs_alone=True)["answers"]
     assert [a["probability"] for a in alone] == sorted((a["probability"] for a in alone), reverse=True)
     assert "score" not in alone[0]
@@ -158,7 +188,7 @@ def test_who_cannot_be_asked(places, cartpole, run, tmp_path):
 def test_scores_for_a_paper(run, cartpole, tmp_path):
     rows = list(csv.DictReader(io.StringIO(succeed("scores", run))))
     assert [row["answer"] for row in rows] == ["n", "c", "s", "z"]
-    assert "candidates" not in rows[0]
+    assert not {"answers", "candidates", "rank_without"} & rows[0].keys()
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 6
     assert r"untrained ($\times$2)" in latex

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppo_jax.proving.answers.combination import WEIGHTS, choose_weights, combine, log_scale
+from ppo_jax.proving.answers.combination import (
+    WEIGHTS,
+    Combined,
+    choose_weights,
+    combine,
+    log_scale,
+    rank_with_and_without,
+)
+from ppo_jax.proving.answers.evaluation import rank_by
 from ppo_jax.proving.answers.query_text import format_query, parse_query
 from ppo_jax.proving.knowledge_base import parse
 from ppo_jax.proving.open_queries import KnownAnswers, OpenQueries, answer_ranks
@@ -49,6 +57,20 @@ def test_the_chosen_weights_rank_best_of_all_that_are_tried() -> None:
     ]
     assert best == pytest.approx(max(every)) == pytest.approx(mrr(combine(logs, weights)))
     assert best > max(mrr(logs[name]) for name in logs)
+
+
+def test_ranks_with_and_without_each_source_are_those_of_the_sums() -> None:
+    said = sources()
+    # A source is asked for a part of the queries at a time, told apart by their rows.
+    asked = {name: (lambda part, x=x: x[part.triple]) for name, x in said.items()}
+    weights = {"proofs": 0.5, "rules": 2.0, "prior": 1.0}
+    ranked, without = rank_with_and_without(Combined(asked, weights), queries(), NOBODY, at_once=7)
+    np.testing.assert_array_equal(ranked.rank, rank_by(Combined(asked, weights), queries(), NOBODY).rank)
+    assert without.keys() == weights.keys()
+    for name, ranks in without.items():
+        rest = {other: x for other, x in asked.items() if other != name}
+        np.testing.assert_array_equal(ranks, rank_by(Combined(rest, weights), queries(), NOBODY).rank)
+    assert (without["proofs"] != ranked.rank).any()
 
 
 def test_scores_keep_their_order_and_stay_finite() -> None:

@@ -89,6 +89,8 @@ SCORES: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "test MRR (greedy)": (("test", "greedy", "mrr"), True),
     "test MRR (marginal)": (("test", "marginal", "mrr"), True),
     "test AUC-PR (marginal)": (("test", "marginal", "auc_pr"), True),
+    "test MRR (answers)": (("test", "answers", "mrr"), True),
+    "test MRR (combined)": (("test", "combined", "mrr"), True),
     "true test queries proved": (("test", "greedy", "proved_positive"), True),
     "false test queries proved": (("test", "greedy", "proved_negative"), False),
     "test return": (("test", "return_mean"), True),

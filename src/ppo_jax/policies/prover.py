@@ -50,8 +50,9 @@ class Prover:
 
         Returns:
             ``query``; ``answers``, each with ``answer``, ``probability`` of its proofs, ``known`` (whether a training
-            fact says so), ``steps``, its most probable proof, and where scores are combined ``score`` and ``parts``;
-            ``unexplored``, the probability that was not followed.
+            fact says so), ``steps``, its most probable proof, and where scores are combined ``score``, ``parts`` (what
+            rules and prior say) and ``contributions`` (what each adds to the score); ``unexplored``, the probability
+            that was not followed.
 
         Raises:
             PPOJaxError: a query the knowledge base cannot read, or a run that learned to verify ground queries.

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ppo_jax.results import Path, Results, Table, number
 
-__all__ = ["ANSWERS", "COMBINED", "PROTOCOLS", "AnswerResults", "ProofResults", "given_up", "provable"]
+__all__ = [
+    "ANSWERS",
+    "COMBINED",
+    "PROTOCOLS",
+    "AnswerResults",
+    "ProofResults",
+    "answer_numbers",
+    "given_up",
+    "provable",
+]
 
 Json = Mapping[str, Any]
 PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/evaluation.md)
@@ -128,6 +138,19 @@ class AnswerResults(Results):
         if not data:
             return None
         return f"{data['facts']:,} facts, {data['rules']:,} rules, at most {data['max_depth']} steps."
+
+
+def answer_numbers(answer: Json) -> dict[str, str]:
+    """What a table says of an answer: the probability of its proofs, what rules and prior say, and the combined score.
+
+    Args:
+        answer: as ``ppo-jax ask --json`` and ``queries.jsonl`` hold one; without combination it has proofs alone.
+    """
+    numbers = {"proofs": f"{answer['probability']:.4f}"}
+    for name, value in answer.get("parts", {}).items():
+        # What a prior says is the logarithm of a probability.
+        numbers[name] = f"{math.exp(value) if name == 'prior' else value:.4f}"
+    return numbers | ({"score": f"{answer['score']:.2f}"} if "score" in answer else {})
 
 
 def provable(data: Json, kind: str) -> str:

@@ -8,17 +8,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ppo_jax.analysis.report.proof_trees import Example
+from ppo_jax.analysis.report.proof_trees import Example, Node
 from ppo_jax.analysis.report.svg import Drawing
 
 __all__ = [
     "IN_BACKTICKS",
+    "Answer",
     "Block",
     "Cell",
     "Document",
     "Drawings",
     "Item",
     "Items",
+    "Part",
+    "Proof",
+    "Question",
+    "Questions",
     "Section",
     "Table",
     "Text",
@@ -102,7 +107,57 @@ class Trees:
     kind: str = "trees"
 
 
-Block = Text | Title | Table | Items | Drawings | Trees
+@dataclass(frozen=True)
+class Part:
+    """What one source gave an answer."""
+
+    said: str  # a probability, or how sure rules are
+    added: str  # to the score
+    width: float  # percent of the longest bar of the question
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A ranked answer."""
+
+    name: str
+    rank: str
+    mark: str  # "right", "known" or ""
+    score: str
+    parts: tuple[Part, ...]  # as `Questions.sources`
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The most probable proof of an answer."""
+
+    caption: str
+    probability: float  # that the policy proves the answer, on all ways
+    tree: Node
+    rules: tuple[str, ...]  # that it uses, by name
+
+
+@dataclass(frozen=True)
+class Question:
+    """An open query, its answers and proofs."""
+
+    why: str  # it was chosen
+    query: str
+    remark: str
+    answers: tuple[Answer, ...]
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Open queries with bars of what each source gave."""
+
+    sources: tuple[str, ...]
+    questions: tuple[Question, ...]
+    kind: str = "questions"
+
+
+Block = Text | Title | Table | Items | Drawings | Trees | Questions
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a report says: one function a section, in the order of the report.
 
 Sections: summary, metrics before and after, issues, root causes, configuration against reference, recommendations by
-priority, expected against achieved, validation, example proofs, and how to read each metric.
+priority, expected against achieved, validation, answers, example proofs, and how to read each metric.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ppo_jax.analysis.formatting import write_changes, write_number
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
 from ppo_jax.analysis.readers import RunLog, legible
 from ppo_jax.analysis.report import figures, proof_trees
+from ppo_jax.analysis.report.answers import answers
 from ppo_jax.analysis.report.blocks import (
     Block,
     Cell,
@@ -74,6 +75,7 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresh
         ("Recommendations by priority", _recommendations(run_sets, findings)),
         ("Expected against achieved", _expected(run_sets)),
         ("Validation", _validation(run_sets, thresholds or validate.Thresholds())),
+        ("Answers", answers(run_sets)),
         ("Example proofs", _proofs(run_sets)),
         ("Appendix: reading each metric", _appendix(run_sets)),
     )
@@ -325,7 +327,9 @@ def _validation(run_sets: Sequence[RunSet], thresholds: validate.Thresholds) -> 
 def _proofs(run_sets: Sequence[RunSet]) -> list[Block]:
     examples: list[proof_trees.Example] = []
     for run_set in run_sets:
-        of_each_run = [proof_trees.examples(log.name, log.queries) for log in run_set.logs]
+        # Where answers are on record, the section before shows them with their proofs.
+        attempts = [(log.name, [line for line in log.queries if "answers" not in line]) for log in run_set.logs]
+        of_each_run = [proof_trees.examples(name, lines) for name, lines in attempts]
         examples += sorted(of_each_run, key=len)[-1]  # of one run, that shows the most kinds of attempts
     if not examples:
         return []

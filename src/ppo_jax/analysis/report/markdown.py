@@ -12,6 +12,8 @@ from ppo_jax.analysis.report.blocks import (
     Drawings,
     Item,
     Items,
+    Question,
+    Questions,
     Table,
     Text,
     Title,
@@ -54,6 +56,24 @@ def _block(block: Block) -> str:
                 f"Probability of the attempt {one.probability:.2g}.\n\n{_fenced(draw_text(one.tree))}"
                 for one in block.examples
             )
+        case Questions():
+            return "\n\n".join(_question(block.sources, one) for one in block.questions)
+
+
+def _question(sources: tuple[str, ...], question: Question) -> str:
+    """The bars as numbers: what a source said, and in brackets what it added to the score."""
+    rows = [["rank", "answer", *map(_escape, sources), "score"], ["---:", "---", *["---:"] * (len(sources) + 1)]]
+    for one in question.answers:
+        name = f"**{_escape(one.name)}**" if one.mark == "right" else _escape(one.name)
+        name += f" ({one.mark})" if one.mark else ""
+        rows.append([one.rank, name, *(f"{part.said} ({part.added})" for part in one.parts), one.score])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    parts = [f"**{_escape(question.query)}**, {_escape(question.why)}. {_escape(question.remark)}", table]
+    for proof in question.proofs:
+        text = "\n".join([draw_text(proof.tree), "", *(" ".join(rule.split()) for rule in proof.rules)]).rstrip()
+        caption = f"{_escape(proof.caption)}, probability over all its proofs {proof.probability:.2g}"
+        parts.append(f"{caption}:\n\n{_fenced(text)}")
+    return "\n\n".join(parts)
 
 
 def _cell(cell: Cell) -> str:

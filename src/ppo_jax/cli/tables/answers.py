@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ppo_jax.cli.console import make_console, make_table
+from ppo_jax.proving.results import answer_numbers
 
 __all__ = ["show_answers", "write_csv"]
 
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 def show_answers(answered: list[Json]) -> None:
-    """For each query its answers: what proofs, rules and prior give, whether a fact says so, and the best proof."""
+    """For each query its answers: what proofs, rules and prior give, the score, whether known, and the best proof."""
     console = make_console()
     for i, one in enumerate(answered):
         if i:
@@ -26,12 +26,10 @@ def show_answers(answered: list[Json]) -> None:
         console.print(Text(one["query"], "bold"))
         if not one["answers"]:
             console.print("no answer: no proof within the depth limit and the beam")
-        parts = list(one["answers"][0].get("parts", ())) if one["answers"] else []
-        table = make_table(">", "answer", ">proofs", *(f">{part}" for part in parts), "", "proof")
+        names = list(answer_numbers(one["answers"][0])) if one["answers"] else []
+        table = make_table(">", "answer", *(f">{name}" for name in names), "", "proof")
         for rank, answer in enumerate(one["answers"], start=1):
-            # What a prior gives is the logarithm of a probability.
-            values = [math.exp(x) if name == "prior" else x for name, x in answer.get("parts", {}).items()]
-            numbers = [f"{x:.4f}" for x in (answer["probability"], *values)]
+            numbers = answer_numbers(answer).values()
             mark = "known" if answer["known"] else ""
             table.add_row(str(rank), answer["answer"], *numbers, mark, Text(_proof(answer["steps"]), "dim"))
         if one["answers"]:

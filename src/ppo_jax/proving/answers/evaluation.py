@@ -33,6 +33,11 @@ class Ranked(NamedTuple):
     looked_at: np.ndarray  # [Q] resolvents at which the policy was asked
 
     @property
+    def rank(self) -> np.ndarray:
+        """The middle rank of those that share it, [Q]."""
+        return self.better + 1 + self.tied / 2
+
+    @property
     def reciprocal_rank(self) -> np.ndarray:
         """Expected 1 / rank over a random order of the tied, [Q]."""
         return ranking.expected_reciprocal_rank(self.better, self.tied)

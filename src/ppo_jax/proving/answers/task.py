@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ppo_jax.config.schema import EvaluationConfig
-from ppo_jax.proving.answers.combination import choose_weights, combine, log_scale
+from ppo_jax.proving.answers import listing
+from ppo_jax.proving.answers.combination import Combined, Source, choose_weights, logs_of, rank_with_and_without
 from ppo_jax.proving.answers.environment import AnswerEnv
-from ppo_jax.proving.answers.evaluation import (
-    SIDES,
-    AnswerEvaluator,
-    Ranked,
-    Scorer,
-    open_atoms,
-    rank_by,
-    split,
-    summarize,
-)
+from ppo_jax.proving.answers.evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, summarize
 from ppo_jax.proving.answers.query_text import format_query, parse_query
-from ppo_jax.proving.answers.search import Answers
 from ppo_jax.proving.derivations import Policy
-from ppo_jax.proving.explanation import Step, explain
 from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
@@ -36,14 +26,12 @@ from ppo_jax.results import Judged, Played
 __all__ = ["AnswerTask"]
 
 PyTree = Any
-Source = Callable[[OpenQueries], np.ndarray]  # scores [Q, n_constants + 1]
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 WEIGHING = 2**29  # bytes of scores on valid by which weights are chosen; of more queries the first are taken
 UNTRAINED = 3  # networks, at most: rankings differ little between them
 COMBINE: tuple[Combine, ...] = ("noisy_or", "max")
 LEARNED = "learned weights, depth 1"
 MANY_RULES = 1000  # beyond, rules say the same over and over: their weights are also learned together
-PROOFS_KEPT = 200  # lines of ``queries.jsonl`` that hold a proof
 
 
 class Rules(NamedTuple):
@@ -55,17 +43,6 @@ class Rules(NamedTuple):
     def scores(self, queries: OpenQueries) -> np.ndarray:
         """[Q, n_constants + 1]."""
         return self.scorer.scores(queries)
-
-
-class Combined(NamedTuple):
-    """A scorer that is the weighted sum of several."""
-
-    sources: dict[str, Source]
-    weights: dict[str, float]
-
-    def scores(self, queries: OpenQueries) -> np.ndarray:
-        """[Q, n_constants + 1]."""
-        return combine(_logs(self.sources, queries, len(queries.known)), self.weights)
 
 
 class AnswerTask(GraphTask):
@@ -123,13 +100,20 @@ class AnswerTask(GraphTask):
         sharpness, _ = self._choose_sharpness(policy, params)
         summary, queries, ranked = self._judge(policy, params, "test", sharpness)
         proofs = partial(self._evaluator.probabilities, policy, params, sharpness=sharpness)
-        combined, ranked_combined = self._combine({"proofs": proofs, **self._sources})
-        lines = [self._line(queries, ranked, i) for i in range(len(queries.known))]
+        combined = self._combined({"proofs": proofs, **self._sources})
+        known = known_answers(self.dataset, "test")
+        ranked_combined, without = rank_with_and_without(combined, queries, known, self._evaluator.at_once)
+        lines = listing.lines(self.dataset.kb, queries, ranked)
         for i, line in enumerate(lines):
-            line["combined_rank"] = float(ranked_combined.better[i] + 1 + ranked_combined.tied[i] / 2)
-        for line, proof in zip(lines, self._proofs(policy, params, queries, sharpness), strict=False):
-            line["candidates"] = [proof]
-        return Judged({ANSWERS: summary, COMBINED: combined}, {"queries.jsonl": lines})
+            line["combined_rank"] = float(ranked_combined.rank[i])
+            line["combined_reciprocal_rank"] = float(ranked_combined.reciprocal_rank[i])
+            line["rank_without"] = {name: float(ranks[i]) for name, ranks in without.items()}
+        rows = listing.spread(len(lines))
+        chosen = OpenQueries(*(x[rows] for x in queries))
+        for row, answers in zip(rows, self._answers(policy, params, chosen, sharpness, combined.weights), strict=True):
+            lines[row] |= answers
+        together = self._summarize_combined(combined, ranked_combined, queries)
+        return Judged({ANSWERS: summary, COMBINED: together}, {"queries.jsonl": lines})
 
     def data_summary(self) -> dict[str, Any]:
         """Counts of the data."""
@@ -169,7 +153,9 @@ class AnswerTask(GraphTask):
         baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "test", f"rules, {self._rules.name}")}
         if self.prior is not None:
             baselines["prior"] = {ANSWERS: self._judge_by(self.prior, "test", "prior")}
-            baselines["rules and prior"] = {ANSWERS: self._combine(self._sources)[0]}
+            both, queries = self._combined(self._sources), self.queries("test")
+            ranked = rank_by(both, queries, known_answers(self.dataset, "test"), self._evaluator.at_once)
+            baselines["rules and prior"] = {ANSWERS: self._summarize_combined(both, ranked, queries)}
         return baselines
 
     def ask(
@@ -195,8 +181,9 @@ class AnswerTask(GraphTask):
 
         Returns:
             ``query``; ``answers``, each with ``answer``, ``probability``, ``known`` (whether a training fact) and
-            ``steps``, and where scores are combined ``score`` and ``parts``, what each source gave for it;
-            ``unexplored``, the probability that was not followed.
+            ``steps``, and where scores are combined ``score``, ``parts`` (what rules and prior say of it) and
+            ``contributions``, what each source adds to the score; ``unexplored``, the probability that was not
+            followed.
 
         Raises:
             PPOJaxError: the query cannot be read, or has two variables.
@@ -209,23 +196,14 @@ class AnswerTask(GraphTask):
         found = self._evaluator.answers(policy, params, np.array([atom], np.int32), sharpness, keep_trail=True)
         asked = OpenQueries(*(np.array([x], np.int32) for x in (atom[0], atom[1] + atom[2], side, 0, 0)))
         known = KnownAnswers(kb.facts, len(kb.constants)).mask(asked)[0]
-        probability = np.asarray(found.probability)[0]
-        score, parts = np.where(probability > 0.0, probability, -np.inf), {}
-        if combined is not None:
-            sources = {"rules": self._way(combined["rules"]).scores, **self._prior_source}
-            parts = {name: source(asked)[0] for name, source in sources.items()}
-            logs = {name: log_scale(name, x) for name, x in {"proofs": probability, **parts}.items()}
-            said = (probability > 0.0) | (parts["rules"] > 0.0) | ("prior" in parts)
-            score = np.where(said, combine(logs, combined["weights"]), -np.inf)
-        score[0] = -np.inf  # the padding is no answer
-        order = np.argsort(-score, kind="stable")[:top] if wanted is None else np.array([wanted])
+        way = {} if combined is None else {"rules": self._way(combined["rules"]).scores, **self._prior_source}
+        sources = {name: source(asked)[0] for name, source in way.items()}
+        said = listing.weigh(np.asarray(found.probability)[0], sources, combined and combined["weights"])
+        order = said.order(top) if wanted is None else [wanted]
         answers = []
-        for c in order[score[order] > -np.inf] if wanted is None else order:
-            answer = {"answer": kb.constants[c - 1], "probability": float(probability[c]), "known": bool(known[c])}
-            if combined is not None:
-                answer |= {"score": float(score[c]), "parts": {name: float(x[c]) for name, x in parts.items()}}
-            steps = self._derivation(atom, found, 0, int(c)) or []
-            answers.append(answer | {"steps": [step.to_dict() for step in steps]})
+        for c in map(int, order):
+            steps = listing.derivation(kb, atom, found, 0, c) or []
+            answers.append(said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]})
         return {"query": format_query(kb, atom), "answers": answers, "unexplored": float(found.unexplored[0])}
 
     def prove(self, policy: Policy, params: PyTree, query: str) -> dict[str, Any]:
@@ -288,24 +266,39 @@ class AnswerTask(GraphTask):
             self._ways[name] = Rules(name, RuleScores(kb, int(depth), combine=combine, expected=expected))
         return self._ways[name]
 
-    def _combine(self, sources: dict[str, Source]) -> tuple[dict[str, Any], Ranked]:
-        """The ranking on test by the weighted sum of sources; their weights are chosen on valid."""
+    def _combined(self, sources: dict[str, Source]) -> Combined:
+        """The weighted sum of sources; their weights are chosen on valid."""
         n_constants = self.env.sizes.n_constants
         room = WEIGHING // (4 * len(sources) * (n_constants + 1))
         valid = OpenQueries(*(x[: 2 * max(room // 2, 1)] for x in self.queries("valid")))
         known = known_answers(self.dataset, "valid")
-        weights, _ = choose_weights(_logs(sources, valid, self._evaluator.at_once), valid, known)
-        queries = self.queries("test")
-        scorer = Combined(sources, weights)
-        ranked = rank_by(scorer, queries, known_answers(self.dataset, "test"), self._evaluator.at_once)
-        summary = summarize(ranked, queries, len(self.dataset.queries["test"]))
-        how = " + ".join(f"{weight:g} {source}" for source, weight in weights.items())
-        return summary | {
+        weights, _ = choose_weights(logs_of(sources, valid, self._evaluator.at_once), valid, known)
+        return Combined(sources, weights)
+
+    def _summarize_combined(self, combined: Combined, ranked: Ranked, queries: OpenQueries) -> dict[str, Any]:
+        how = " + ".join(f"{weight:g} {source}" for source, weight in combined.weights.items())
+        return summarize(ranked, queries, len(self.dataset.queries["test"])) | {
             **dict.fromkeys(("unexplored_mass", "looked_at", "answered")),
-            "weights": weights,
+            "weights": combined.weights,
             "rules": self._rules.name,
             "protocol": f"answers, filtered, {how}, expected rank of ties",
-        }, ranked
+        }
+
+    def _answers(
+        self, policy: Policy, params: PyTree, queries: OpenQueries, sharpness: float, weights: Mapping[str, float]
+    ) -> list[dict[str, Any]]:
+        """For each query what its line says of single answers: `listing.answers`."""
+        known, kb, listed = known_answers(self.dataset, "test"), self.dataset.kb, []
+        for chunk in self._evaluator.chunks(queries):
+            opened, out = open_atoms(chunk), known.mask(chunk)
+            found = self._evaluator.answers(policy, params, opened, sharpness, keep_trail=True)
+            sources = {name: source(chunk) for name, source in self._sources.items()}
+            for i, right in enumerate(map(int, chunk.answer)):
+                out[i, right] = False
+                of_query = {name: x[i] for name, x in sources.items()}
+                said = listing.weigh(np.asarray(found.probability)[i], of_query, weights)
+                listed.append(listing.answers(kb, opened[i], right, out[i], said, found, i))
+        return listed
 
     def _judge_by(self, scorer: Scorer, split: str, name: str) -> dict[str, Any]:
         queries = self.queries(split)
@@ -329,63 +322,3 @@ class AnswerTask(GraphTask):
         ways = [self._way(name, "valid", "test") for name in names]
         valid, known = self.queries("valid"), known_answers(self.dataset, "valid")
         return max(ways, key=lambda way: float(rank_by(way, valid, known).reciprocal_rank.mean()))
-
-    def _line(self, queries: OpenQueries, ranked: Ranked, i: int) -> dict[str, Any]:
-        kb = self.dataset.kb
-        better, tied = int(ranked.better[i]), int(ranked.tied[i])
-        return {
-            "query": format_query(kb, open_atoms(OpenQueries(*(x[i : i + 1] for x in queries)))[0]),
-            "side": SIDES[int(queries.side[i])],
-            "answer": kb.constants[queries.answer[i] - 1],
-            "rank": better + 1 + tied / 2,
-            "better": better,
-            "tied": tied,
-            "ranked": int(ranked.candidates[i]),
-            "reciprocal_rank": float(ranked.reciprocal_rank[i]),
-            "probability": float(ranked.score[i]),
-            "unexplored": float(ranked.unexplored[i]),
-        }
-
-    def _proofs(self, policy: Policy, params: PyTree, queries: OpenQueries, sharpness: float) -> list[dict[str, Any]]:
-        """The most probable proofs of the first `PROOFS_KEPT` queries, in the form that a report draws."""
-        kb, kept = self.dataset.kb, OpenQueries(*(x[:PROOFS_KEPT] for x in queries))
-        proofs = []
-        for chunk in self._evaluator.chunks(kept):
-            opened = open_atoms(chunk)
-            found = self._evaluator.answers(policy, params, opened, sharpness, keep_trail=True)
-            for i, (atom, answer) in enumerate(zip(chunk.atoms, chunk.answer, strict=True)):
-                steps = self._derivation(tuple(opened[i]), found, i, int(answer))
-                proofs.append(
-                    {
-                        "query": kb.format_atom(atom),
-                        "label": True,
-                        "proved": steps is not None,
-                        "probability": float(found.probability[i, answer]),
-                        "steps": [step.to_dict() for step in steps or []],
-                    }
-                )
-        return proofs
-
-    def _derivation(self, query: Sequence[int], found: Answers, i: int, answer: int) -> list[Step] | None:
-        """The most probable derivation of an answer to the query at place `i` of `found`; None where none is kept."""
-        assert found.proofs is not None and found.onward is not None
-        masses = np.where(found.proofs.answer[:, i] == answer, found.proofs.log_mass[:, i], -np.inf)
-        depth, place = divmod(int(np.argmax(masses)), masses.shape[1])
-        if masses[depth, place] == -np.inf:
-            return None
-        actions: list[Any] = []
-        trail = found.proofs
-        for d in range(depth, -1, -1):
-            actions.append([x[d, i, place] for x in (trail.kind, trail.constants, trail.log_prob)])
-            place, trail = int(trail.parent[d, i, place]), found.onward
-        kinds, constants, log_probs = zip(*reversed(actions), strict=True)
-        return explain(self.dataset.kb, query, kinds, constants, log_probs, bound_first=True)
-
-
-def _logs(sources: dict[str, Source], queries: OpenQueries, at_once: int) -> dict[str, np.ndarray]:
-    """What each source says of the queries, `at_once` of them at a time, on the scale of a log-probability."""
-    parts = split(queries, at_once)
-    return {
-        name: np.concatenate([log_scale(name, source(part)).astype(np.float32) for part in parts])
-        for name, source in sources.items()
-    }
