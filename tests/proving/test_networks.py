@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax.proving.networks import AtomLayer, Background, ProofActions, ProofSuccessors
+from ppo_jax.proving.networks import AtomLayer, Background, InitialEmbeddings, ProofActions, ProofSuccessors
 
 N, G, A, TERMS, PREDICATES, KINDS = 5, 4, 3, 12, 2, 5
 
@@ -157,3 +157,29 @@ def test_constants_can_look_alike(network):
     np.testing.assert_allclose(other_value, value, atol=1e-6)
     swapped, _ = net.apply(params, renamed(jnp.arange(TERMS).at[jnp.array([9, 10])].set(jnp.array([10, 9]))))
     assert not np.allclose(swapped.logits, expected.logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [ProofActions, ProofSuccessors])
+def test_embeddings_begin_from_given_rows(network):
+    """Brought to the scale of the draws they take the place of; all else is drawn as without them."""
+    rng = np.random.default_rng(1)
+    predicates, constants = (rng.normal(size=(n, 8)).astype(np.float32) for n in (PREDICATES + 1, 9))
+    predicates[2] = np.nan
+    given = [None, InitialEmbeddings("both", predicates, constants), InitialEmbeddings("one", predicates, None)]
+    drawn, both, one = (
+        network(PREDICATES, TERMS, KINDS, 8, (8,), initial=initial).init(jax.random.key(0), observation())["params"]
+        for initial in given
+    )
+    tables = [("actor", "atoms", 0.1), ("critic", "atoms", 1.0)]
+    for part, layer, scale in tables:
+        found, plain, alike = (params[part][layer] for params in (both, drawn, one))
+        np.testing.assert_allclose(found["predicates"][:2], predicates[:2], rtol=1e-6)
+        np.testing.assert_array_equal(found["predicates"][2:], plain["predicates"][2:])
+        np.testing.assert_allclose(found["terms"][:9], scale * constants, rtol=1e-6)
+        np.testing.assert_array_equal(found["terms"][9:], plain["terms"][9:])
+        np.testing.assert_array_equal(alike["terms"], plain["terms"])
+        np.testing.assert_array_equal(alike["predicates"], found["predicates"])
+    if network is ProofSuccessors:
+        np.testing.assert_allclose(both["successor"]["terms"][:9], 0.1 * constants, rtol=1e-6)
+    others = [{k: v for k, v in p.items() if k not in ("actor", "critic", "successor")} for p in (drawn, both)]
+    jax.tree.map(np.testing.assert_array_equal, *others)

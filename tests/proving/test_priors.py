@@ -13,6 +13,7 @@ from ppo_jax.proving import datasets
 from ppo_jax.proving.open_queries import HEAD, TAIL, open_queries
 from ppo_jax.proving.priors.embeddings import ComplEx, RotatE, log_scores, score_all
 from ppo_jax.proving.priors.prior import Prior, load_prior, save_prior
+from ppo_jax.proving.priors.projection import initial_embeddings, principal_components
 from ppo_jax.types import PPOJaxError
 
 FILES = {
@@ -201,3 +202,42 @@ def test_files_that_are_no_prior_of_ours(tmp_path, dataset) -> None:
 def test_rotate_of_pykeen_with_inverses_is_refused(tmp_path, dataset) -> None:
     write_pykeen(tmp_path, np.exp(1j * random(2 * len(RELATIONS), DIM)))
     fails(tmp_path, dataset, "RotatE with inverse relations cannot be read")
+
+
+@pytest.mark.parametrize("shape, size", [((9, 4), 3), ((5, 8), 12), ((40, 6), 6)])
+def test_principal_components_are_those_of_the_svd(shape, size) -> None:
+    vectors = random(*shape)
+    vectors[2] = 0.0  # stands for nothing
+    found, rest = principal_components(vectors, size), np.delete(vectors, 2, axis=0)
+    assert np.isnan(found[2]).all()
+    found = np.delete(found, 2, axis=0)
+    np.testing.assert_allclose((found**2).mean(), 1.0, rtol=1e-5)
+    u, s, _ = np.linalg.svd(rest - rest.mean(axis=0), full_matrices=False)
+    kept = (u * s)[:, :size]
+    # Up to the sign of a component and one scale for all: the inner products are those of the leading components.
+    expected = kept @ kept.T
+    np.testing.assert_allclose(found @ found.T, expected * (rest.shape[0] * size / np.trace(expected)), atol=1e-4)
+
+
+def test_a_lone_vector_differs_from_nothing_and_says_nothing() -> None:
+    found = principal_components(np.array([[0.0, 0.0], [3.0, 4.0]], np.float32), 2)
+    np.testing.assert_array_equal(found, [[np.nan, np.nan], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize("model", ["complex", "rotate"])
+def test_embeddings_begin_from_what_a_prior_has(model) -> None:
+    """A predicate without an embedding is drawn; what a predicate does on both sides counts, or where it turns to."""
+    entities, phases = random(6, 2 * DIM), random(4, DIM, seed=1)
+    both_sides = random(2, 4, 2 * DIM, seed=1)
+    phases[3], both_sides[:, 3] = 0.0, 0.0
+    prior = Prior(ComplEx(entities, both_sides) if model == "complex" else RotatE(entities, phases))
+    found = initial_embeddings(prior, 4, constants=True)
+    assert (found.predicates.shape, found.constants.shape) == ((4, 4), (6, 4))
+    assert np.isnan(found.predicates[3]).all() and np.isfinite(found.predicates[:3]).all()
+    vectors = np.hstack([*both_sides]) if model == "complex" else np.hstack([np.cos(phases), np.sin(phases)])
+    np.testing.assert_allclose(found.predicates[:3], principal_components(vectors[:3], 4), atol=1e-5)
+    np.testing.assert_array_equal(found.constants, principal_components(entities, 4))
+    same, other = (initial_embeddings(prior, 4, constants=constants) for constants in (True, False))
+    assert found == same != other
+    assert hash(found) == hash(same)
+    assert other.constants is None

@@ -20,10 +20,15 @@ import pytest
 
 from ppo_jax.cli import main
 from ppo_jax.config import Config, from_dict, load_config
+from ppo_jax.proving import datasets
+from ppo_jax.proving.priors.embeddings import ComplEx
+from ppo_jax.proving.priors.prior import save_prior
+from ppo_jax.proving.priors.projection import principal_components
 from ppo_jax.runs import checkpoint, files, loggers, loop, recorder, runner
 from ppo_jax.runs.experiment import build
 from ppo_jax.types import PPOJaxError
 from tests import toys
+from tests.cli.console import write_data
 
 REPOSITORY = Path(__file__).parents[2]
 TOY = from_dict(
@@ -162,6 +167,40 @@ def test_a_killed_run_with_a_memory_goes_on_to_the_bit(tmp_path):
     assert all(x.any() for x in jax.tree.leaves(rollout.carry))  # what was seen of the episodes that go on
     resume(tmp_path / "run")
     assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_killed_run_that_uses_a_prior_goes_on_to_the_bit_and_loads(tmp_path):
+    """Rewards are shaped, and embeddings begin from the prior; a trained policy has its own, whatever those were."""
+    data = write_data(tmp_path / "data", valid="in(c,n).", test="in(z,s).")
+    kb = (dataset := datasets.load(data)).kb
+    draw = np.random.default_rng(0).normal
+    entities, relations = draw(size=(len(kb.constants) + 1, 6)), draw(size=(2, len(kb.predicates) + 1, 6))
+    save_prior(tmp_path / "prior.npz", ComplEx(entities, relations), dataset)
+    config = from_dict(
+        {
+            "task": {"dataset": str(data), "prior": str(tmp_path / "prior.npz"), "shaping": 2.0, "max_depth": 3},
+            "ppo": {"total_timesteps": 96, "n_envs": 4, "n_steps": 8, "n_epochs": 2, "batch_size": 16},
+            "network": {
+                **{"hidden_sizes": [8], "embedding_size": 4, "constants": True},
+                "initial_embeddings": "prior",
+            },
+            "evaluation": {"beam_width": 4, "untrained_networks": 0},
+            "run": {"checkpoint_interval": 1},
+        }
+    )  # 3 updates
+    train(tmp_path / "whole", config)
+    kill_at(tmp_path / "run", 2, config)
+    resume(tmp_path / "run")
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+    experiment, params = runner.load(tmp_path / "run", "last")
+    terms = experiment.untrained(0).params["params"]["actor"]["atoms"]["terms"]
+    begun = principal_components(np.pad(entities[1:].astype(np.float32), ((1, 0), (0, 0))), 4)
+    np.testing.assert_allclose(terms[1 : len(begun)], 0.1 * begun[1:], atol=1e-6)
+    assert not np.allclose(params.params["params"]["actor"]["atoms"]["terms"], terms)
+    save_prior(tmp_path / "prior.npz", ComplEx(2.0 - entities, relations), dataset)
+    _, again = runner.load(tmp_path / "run", "last")
+    jax.tree.map(np.testing.assert_array_equal, again, params)
 
 
 def test_half_lines_and_lines_after_the_checkpoint_are_replayed_not_doubled(whole, tmp_path):

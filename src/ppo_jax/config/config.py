@@ -57,6 +57,13 @@ class Config:
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
             )
         _check_sequences(ppo, self.sequence_length)
+        uses = {"task.shaping": self.task.shaping, "network.initial_embeddings": self.network.initial_embeddings}
+        for name, value in uses.items():
+            if value and not (self.task.prior and self.answers):
+                raise PPOJaxError(
+                    f"{name} = {value!r} needs embeddings and queries to answer: name a prior (`ppo-jax embed` writes "
+                    'one, `--set prior=FILE` names it) with mode = "answer"'
+                )
         for name in SCHEDULED:
             schedule = getattr(ppo, name)
             if isinstance(schedule, ScheduleConfig) and schedule.end <= schedule.start:

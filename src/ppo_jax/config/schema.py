@@ -59,6 +59,9 @@ class TaskConfig:
     """What the end of a proof task's episode pays (the table in docs/proof_mdp.md)."""
     wrong_answer: NonNegative = 0.0
     """What an answer costs that no training fact knows (`answer`)."""
+    shaping: NonNegative = 0.0
+    """Pay this times the change of a potential: the probability that `prior` gives the answer of a resolvent, once it
+    is bound. Whole episodes pay what they did, and the best policy stays the best (`answer`)."""
     max_depth: Count | None = None
     """Proof steps before an episode ends as not proved; by default 20, in `answer` mode 5."""
     max_atoms: Annotated[int, msgspec.Meta(ge=2)] | None = None
@@ -153,6 +156,9 @@ class NetworkConfig:
     constants: bool | None = None
     """Give each constant an embedding of its own (proof networks); by default in `verify` mode alone. Otherwise all
     constants look alike, and a policy learns how predicates and rules go together."""
+    initial_embeddings: Literal["prior"] | None = None
+    """`prior`: embeddings of predicates, and of constants where they have some, begin as the leading principal
+    components of those of the prior (proof networks, `answer`); by default drawn."""
     fact_layers: Natural = 0
     """Layers in which the embedding of a constant to be bound takes in its background facts (`proof_actions`)."""
     core: Literal["gru", "lstm"] | None = None

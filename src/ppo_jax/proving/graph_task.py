@@ -9,6 +9,8 @@ from flax import linen as nn
 from ppo_jax.config.schema import NetworkConfig
 from ppo_jax.proving.datasets import Dataset
 from ppo_jax.proving.networks import ProofActions, ProofSuccessors, background_facts
+from ppo_jax.proving.priors.prior import Prior
+from ppo_jax.proving.priors.projection import initial_embeddings
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["DEFAULT_NETWORK", "NETWORKS", "GraphTask"]
@@ -22,6 +24,7 @@ class GraphTask:
 
     names_constants = True  # whether a policy sees by default which constants it deals with
     confidences: tuple[float, ...] | None = None  # of the rules, where a policy begins with them
+    prior: Prior | None = None  # embeddings that know the data set
     takes_memory = False  # a search asks for one state at many places, not along one episode
 
     def __init__(self, env: Any) -> None:
@@ -64,6 +67,11 @@ class GraphTask:
         named = self.names_constants if config.constants is None else config.constants
         if not named and config.fact_layers:
             raise PPOJaxError("network.fact_layers describes constants, which network.constants = false leaves out")
+        initial = None
+        if config.initial_embeddings == "prior":
+            if self.prior is None:
+                raise PPOJaxError("network.initial_embeddings = 'prior' needs a prior, and this task has none")
+            initial = initial_embeddings(self.prior, config.embedding_size, constants=named)
         return NETWORKS[name](
             n_predicates=sizes.n_predicates,
             n_terms=sizes.n_terms if named else sizes.n_terms - sizes.n_constants + 1,
@@ -77,6 +85,7 @@ class GraphTask:
             residual_layers=config.residual_layers,
             separate_critic=config.separate_critic,
             confidences=self.confidences,
+            initial=initial,
         )
 
     def check(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from ppo_jax.networks.mlp import ACTIVATIONS, MLP, dense
 from ppo_jax.ops.distributions import Categorical
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 
-__all__ = ["Background", "ProofActions", "ProofSuccessors", "background_facts"]
+__all__ = ["Background", "InitialEmbeddings", "ProofActions", "ProofSuccessors", "background_facts"]
 
 Observation = dict[str, jax.Array]
 # Small, so that a constant never seen in training says nothing, rather than something random.
@@ -68,6 +69,28 @@ def background_facts(kb: KnowledgeBase) -> Background | None:
     )
 
 
+@dataclass(frozen=True)
+class InitialEmbeddings:
+    """What embeddings begin as: rows by id with a mean square of 1, nan for those that are drawn."""
+
+    digest: str  # of the rows; equal digests compare equal, so that trainers do
+    predicates: np.ndarray = field(compare=False)  # [at most n_predicates + 1, embedding_size] float32
+    constants: np.ndarray | None = field(compare=False)  # [n_constants + 1, embedding_size]; None: all are drawn
+
+
+def _beginning(scale: float, rows: np.ndarray | None) -> nn.initializers.Initializer:
+    """Normal draws of standard deviation `scale`, but for the `rows` that are not nan: those, brought to that scale."""
+    draw = nn.initializers.normal(scale)
+    if rows is None:
+        return draw
+
+    def initial(key: jax.Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        drawn = draw(key, shape, dtype)
+        return drawn.at[: len(rows)].set(jnp.where(np.isnan(rows), drawn[: len(rows)], scale * rows))
+
+    return initial
+
+
 class AtomLayer(nn.Module):
     """A linear layer over embedded atoms, each role (first goal, other goals, query) with weights of its own."""
 
@@ -77,11 +100,13 @@ class AtomLayer(nn.Module):
     features: int
     term_scale: float
     n_roles: int
+    initial: InitialEmbeddings | None = None
 
     def setup(self) -> None:
-        size, normal = self.embedding_size, nn.initializers.normal
-        self.predicates = self.param("predicates", normal(1.0), (self.n_predicates + 1, size))
-        self.terms = self.param("terms", normal(self.term_scale), (self.n_terms, size))
+        size, initial = self.embedding_size, self.initial
+        predicates, constants = (initial.predicates, initial.constants) if initial is not None else (None, None)
+        self.predicates = self.param("predicates", _beginning(1.0, predicates), (self.n_predicates + 1, size))
+        self.terms = self.param("terms", _beginning(self.term_scale, constants), (self.n_terms, size))
         self.kernel = self.param("kernel", nn.initializers.orthogonal(2**0.5), (self.n_roles * 3 * size, self.features))
         self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
 
@@ -130,6 +155,7 @@ class StateEncoder(nn.Module):
     residual_layers: int
     term_scale: float
     for_critic: bool
+    initial: InitialEmbeddings | None = None
 
     def setup(self) -> None:
         self.atoms = AtomLayer(
@@ -139,6 +165,7 @@ class StateEncoder(nn.Module):
             self.hidden_sizes[0],
             self.term_scale,
             n_roles=3 if self.for_critic else 2,
+            initial=self.initial,
         )
         self.depth = dense(self.hidden_sizes[0], 1.0, use_bias=False)
         if self.for_critic:
@@ -186,13 +213,15 @@ class _ProofActorCritic(nn.Module):
     fact_layers: int = 0
     confidences: tuple[float, ...] | None = None  # of the rules, in their order
     n_alike: int = 0  # so many constants look the same; `n_terms` then counts them as one
+    initial: InitialEmbeddings | None = None  # what embeddings begin as; None: all are drawn
 
     def setup(self) -> None:
         sizes = (self.n_predicates, self.n_terms, self.n_kinds, self.embedding_size)
         trunk = (self.hidden_sizes, self.activation, self.residual_layers)
-        self.actor = StateEncoder(*sizes, *trunk, ACTOR_TERM_SCALE, for_critic=not self.separate_critic)
+        encoder = partial(StateEncoder, *sizes, *trunk, initial=self.initial)
+        self.actor = encoder(ACTOR_TERM_SCALE, for_critic=not self.separate_critic)
         if self.separate_critic:
-            self.critic = StateEncoder(*sizes, *trunk, CRITIC_TERM_SCALE, for_critic=True)
+            self.critic = encoder(CRITIC_TERM_SCALE, for_critic=True)
         self.critic_head = dense(1, 1.0)
         self.actor_head = dense(self.embedding_size, 0.01)
         self.action = dense(self.embedding_size, 1.0)
@@ -263,7 +292,13 @@ class ProofSuccessors(_ProofActorCritic):
     def setup(self) -> None:
         super().setup()
         self.successor = AtomLayer(
-            self.n_predicates, self.n_terms, self.embedding_size, self.embedding_size, ACTOR_TERM_SCALE, n_roles=2
+            self.n_predicates,
+            self.n_terms,
+            self.embedding_size,
+            self.embedding_size,
+            ACTOR_TERM_SCALE,
+            n_roles=2,
+            initial=self.initial,
         )
 
     def score(self, wanted: jax.Array, observation: Observation) -> jax.Array:

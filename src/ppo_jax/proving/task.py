@@ -227,16 +227,19 @@ def make(config: Config) -> ProofTask | AnswerTask:
     if config.answers:
         data = datasets.load(name, rules=task.rules, columns=task.columns)
         data = replace(data, kb=with_counted_confidence(data.kb))
+        prior = load_prior(task.prior, data) if task.prior else None
         env = answering.make(
             replace(data, kb=surest(data.kb, task.max_rules)),
             max_atoms=task.max_atoms,
             max_successors=task.max_successors or answering.MAX_SUCCESSORS,
             max_depth=task.max_depth or answering.MAX_DEPTH,
+            prior=prior,
             wrong_answer=task.wrong_answer,
+            shaping=task.shaping,
+            gamma=config.ppo.gamma if task.shaping else 1.0,
             prune_visited=task.prune_visited,
             observe_successors=observe_successors,
         )
-        prior = load_prior(task.prior, data) if task.prior else None
         return AnswerTask(env, config.evaluation, data.kb, prior)
     proof_env = proof.make(
         datasets.load(name, rules=task.rules, columns=task.columns),

@@ -91,7 +91,12 @@ def make_plan(config: Config, n_seeds: int, grid: Iterable[str] = ()) -> Plan:
 
 def traced(config: Config) -> dict[str, Any]:
     """The settings of a configuration that may differ within one program."""
-    return {key: value for key, value in config.to_dict()["ppo"].items() if key in TRACED}
+    return {key: value for key, value in config.to_dict()["ppo"].items() if key in _traced_keys(config)}
+
+
+def _traced_keys(config: Config) -> frozenset[str]:
+    # What shapes rewards is part of the environment, and pays back by the same discount.
+    return TRACED - {"gamma"} if config.task.shaping else TRACED
 
 
 def by_program(members: Sequence[Member]) -> list[list[Member]]:
@@ -108,7 +113,7 @@ def shared_part(config: Config) -> Config:
     Of a scheduled setting the shape stays, and of `critic_learning_rate` whether there is one: they are static.
     """
     tables = config.to_dict()
-    settings = {key: value for key, value in tables["ppo"].items() if key not in TRACED}
+    settings = {key: value for key, value in tables["ppo"].items() if key not in _traced_keys(config)}
     for key in SCHEDULED:
         if key in tables["ppo"]:
             schedule = tables["ppo"][key]

@@ -15,10 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppo_jax.proving.answers.shaping import Shaping, make_shaping, probability
 from ppo_jax.proving.datasets import Dataset
 from ppo_jax.proving.environment import MAX_ATOMS, observation, state_hash
 from ppo_jax.proving.index import Index, Sizes, build_index
 from ppo_jax.proving.open_queries import TAIL, asked_sides
+from ppo_jax.proving.priors.prior import Prior
 from ppo_jax.proving.resolution import Successors, is_fact, matching_row, renumber, successors
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
@@ -34,6 +36,7 @@ class AnswerParams(NamedTuple):
     facts: Index
     queries: jax.Array  # [N, 3] int32, training facts of predicates that head a rule
     reflexive: jax.Array  # [P + 1] bool, whether some training fact relates a constant to itself
+    shaping: Shaping | None = None  # where rewards are shaped
 
 
 class AnswerState(NamedTuple):
@@ -51,6 +54,7 @@ class AnswerState(NamedTuple):
     action_mask: jax.Array  # [G + 1] bool; the last, giving up, is open where nothing else is
     complete: jax.Array  # [G] bool, actions that end in an answer
     dropped: jax.Array  # [] int32, successors lost for want of room
+    log_normalizer: Any = ()  # [] float32 of the query's shaping; () without
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class AnswerEnv:
     max_depth: int = MAX_DEPTH
     wrong_answer: float = 0.0  # what an answer costs that no training fact knows
     tail_open: float = 0.5  # how often a training query asks for the tail
+    shaping: float = 0.0  # what a certain answer is worth as soon as it is bound
+    gamma: float = 1.0  # discount of a step, by which shaping is paid back
     prune_visited: bool = True
     observe_successors: bool = False
     default_params: AnswerParams | None = field(default=None, compare=False, repr=False)
@@ -84,7 +90,8 @@ class AnswerEnv:
 
     def reset(self, key: jax.Array, params: AnswerParams) -> tuple[dict[str, jax.Array], AnswerState]:
         """A training fact, one side of it open by a coin."""
-        state = self.start(params, *self._sample(key, params))
+        *asked, log_normalizer = self._sample(key, params)
+        state = self.start(params, *asked)._replace(log_normalizer=log_normalizer)
         return self.observe(state), state
 
     def start(self, params: AnswerParams, query: jax.Array, hidden: jax.Array, salt: jax.Array) -> AnswerState:
@@ -108,9 +115,12 @@ class AnswerEnv:
         first, second = jnp.where(state.query[1:] == 0, answer, state.query[1:])
         known = answered & is_fact(params.facts, self.sizes, state.query[0], first, second)
         reward = jnp.where(right, 1.0, jnp.where(answered & ~known, -self.wrong_answer, 0.0)).astype(jnp.float32)
+        if self.shaping:
+            after = jnp.where(done, 0.0, self.potential(params, state, moved))
+            reward += self.gamma * after - self.potential(params, state, state.resolvent)
 
         # The next resolvent is chosen first, so that successors are derived once a step and not again for a reset.
-        fresh_query, fresh_hidden, fresh_salt = self._sample(key, params)
+        fresh_query, fresh_hidden, fresh_salt, fresh_log_normalizer = self._sample(key, params)
         next_state = self._derive(
             params,
             jnp.where(done, self._root(fresh_query), moved),
@@ -120,6 +130,9 @@ class AnswerEnv:
             jnp.where(done, jnp.zeros_like(state.visited), state.visited),
             jnp.where(done, fresh_salt, state.salt),
         )
+        if self.shaping:
+            log_normalizer = jnp.where(done, fresh_log_normalizer, state.log_normalizer)
+            next_state = next_state._replace(log_normalizer=log_normalizer)
         n_open = jnp.sum(state.action_mask)
         n_found = jnp.sum(state.action_mask[:-1]) + state.dropped
         always = jnp.ones((), bool)
@@ -145,12 +158,25 @@ class AnswerEnv:
         """The state at the successor `moved` [A, 3] of `state`, one step deeper."""
         return self._derive(params, moved, state.query, state.hidden, state.depth + 1, state.visited, state.salt)
 
-    def _sample(self, key: jax.Array, params: AnswerParams) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """A query, the fact that it hides, and a salt."""
+    def potential(self, params: AnswerParams, state: AnswerState, resolvent: jax.Array) -> jax.Array:
+        """What rewards are shaped by [] where the episode of `state` stands at `resolvent` [A, 3].
+
+        `shaping` times the prior's probability of the answer that is bound there; 0 while it is open.
+        """
+        assert params.shaping is not None
+        answer = jnp.max(jnp.where(resolvent[:, 0] == self.answer_predicate, resolvent[:, 1], 0))
+        bound = (answer > 0) & (answer <= self.sizes.n_constants)
+        given = probability(params.shaping, state.query, state.log_normalizer, jnp.where(bound, answer, 0))
+        return jnp.where(bound, self.shaping * given, 0.0)
+
+    def _sample(self, key: jax.Array, params: AnswerParams) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
+        """A query, the fact that it hides, a salt, and the logarithm that makes a prior's scores probabilities."""
         fact_key, side_key, salt_key = jax.random.split(key, 3)
-        hidden = params.queries[jax.random.randint(fact_key, (), 0, params.queries.shape[0])]
+        row = jax.random.randint(fact_key, (), 0, params.queries.shape[0])
+        hidden = params.queries[row]
         side = jax.random.bernoulli(side_key, self.tail_open).astype(jnp.int32)
-        return hidden.at[1 + side].set(0), hidden, jax.random.bits(salt_key, (), jnp.uint32)
+        log_normalizer = params.shaping.log_normalizers[row, side] if params.shaping is not None else ()
+        return hidden.at[1 + side].set(0), hidden, jax.random.bits(salt_key, (), jnp.uint32), log_normalizer
 
     def _root(self, query: jax.Array) -> jax.Array:
         """The resolvent ``p(a, X), answer(X)``, [A, 3]."""
@@ -247,7 +273,12 @@ class AnswerEnv:
 
 
 def make(
-    dataset: Dataset, *, max_atoms: int | None = None, max_successors: int | None = MAX_SUCCESSORS, **options: Any
+    dataset: Dataset,
+    *,
+    max_atoms: int | None = None,
+    max_successors: int | None = MAX_SUCCESSORS,
+    prior: Prior | None = None,
+    **options: Any,
 ) -> AnswerEnv:
     """The environment of answering over a data set.
 
@@ -255,14 +286,18 @@ def make(
         dataset: facts, rules and training queries.
         max_atoms: atoms a resolvent can hold; None: 6, or what the longest rule and two more atoms need.
         max_successors: cap on a state's successors, of which a sample is drawn where there are more; None: none.
+        prior: whose probabilities shape the rewards, where `shaping` says so.
         **options: the remaining fields of `AnswerEnv`.
 
     Raises:
-        PPOJaxError: the data set holds no training query.
+        PPOJaxError: the data set holds no training query, or there is `shaping` and no prior.
     """
     train = dataset.queries["train"]
     if len(train) == 0:
         raise PPOJaxError(f"{dataset.name}: no training queries")
+    shaped = options.get("shaping", 0.0) > 0.0
+    if shaped and prior is None:
+        raise PPOJaxError(f"{dataset.name}: shaping = {options['shaping']:g} needs a prior")
     predicates = {int(query[0]) for split in dataset.queries.values() for query in split}
     predicates |= {rule.head[0] for rule in dataset.kb.rules}
     longest = max((len(rule.body) + len(rule.different) for rule in dataset.kb.rules), default=1)
@@ -270,7 +305,8 @@ def make(
     index, sizes, cut = build_index(dataset.kb, predicates, max_atoms, max_successors, answering=True)
     reflexive = np.zeros(sizes.n_predicates + 1, bool)
     reflexive[dataset.kb.facts[dataset.kb.facts[:, 1] == dataset.kb.facts[:, 2], 0]] = True
-    params = AnswerParams(index, jnp.asarray(train, jnp.int32), jnp.asarray(reflexive))
+    shaping = make_shaping(prior, train) if shaped and prior is not None else None
+    params = AnswerParams(index, jnp.asarray(train, jnp.int32), jnp.asarray(reflexive), shaping)
     sides = asked_sides(dataset)
     return AnswerEnv(
         sizes=sizes,

@@ -18,6 +18,7 @@ from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
+from ppo_jax.proving.priors.prior import Prior
 from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults
 from ppo_jax.proving.rules.scores import Combine, RuleScores
 from ppo_jax.proving.rules.weights import with_learned_confidence
@@ -57,7 +58,7 @@ class AnswerTask(GraphTask):
         env: AnswerEnv,
         evaluation: EvaluationConfig,
         kb: KnowledgeBase | None = None,
-        prior: Scorer | None = None,
+        prior: Prior | None = None,
     ) -> None:
         """`env` gives the data set, `evaluation` the beam width, how flat a policy is made, and how many queries.
 

@@ -38,8 +38,10 @@ __all__ = [
     "Trained",
     "combine",
     "default_settings",
+    "log_normalizers",
     "log_scores",
     "rank_answers",
+    "score",
     "score_all",
     "train",
 ]
@@ -67,6 +69,10 @@ class ComplEx(NamedTuple):
         """Real part of the product with the conjugate, [Q, E] of [Q, 2 D] and [E, 2 D]."""
         return vectors @ entities.T
 
+    def relation_vectors(self) -> Array:
+        """What is learnt of each predicate, [n_predicates + 1, 4 D]: its vectors for both sides."""
+        return np.concatenate([np.asarray(one) for one in self.relations], axis=-1)
+
     @classmethod
     def from_one_relation(cls, entities: Array, relations: Array) -> Self:
         """ComplEx with one relation [n_predicates + 1, 2 D] for both sides: the head is found by its conjugate."""
@@ -88,6 +94,12 @@ class RotatE(NamedTuple):
     def similarity(vectors: Array, entities: Array) -> Array:
         """Minus the sum of the moduli of the differences, [Q, E] of [Q, 2 D] and [E, 2 D]."""
         return -jnp.sqrt(_squared_moduli(vectors[:, None] - entities[None])).sum(axis=-1)
+
+    def relation_vectors(self) -> Array:
+        """What is learnt of each predicate, [n_predicates + 1, 2 D]: the complex numbers of its phases; 0 without."""
+        phases = np.asarray(self.phases)
+        known = phases.any(axis=-1, keepdims=True)
+        return np.concatenate([np.cos(phases), np.sin(phases)], axis=-1) * known
 
 
 class EuclideanRotatE(RotatE):
@@ -207,6 +219,12 @@ def score_all(params: Embeddings, predicate: Array, known: Array, side: Array) -
     return scores.at[:, 0].set(-jnp.inf)
 
 
+def score(params: Embeddings, predicate: Array, known: Array, side: Array, answer: Array) -> Array:
+    """The scores [n] of one answer [n] to each query; `score_all` has those of all."""
+    vectors, answers = params.vectors(predicate, known, side), params.entities[answer]
+    return jax.vmap(lambda vector, answer: params.similarity(vector[None], answer[None])[0, 0])(vectors, answers)
+
+
 @jax.jit
 def _log_scores(params: Embeddings, predicate: Array, known: Array, side: Array) -> Array:
     return jax.nn.log_softmax(score_all(params, predicate, known, side), axis=-1)
@@ -218,10 +236,15 @@ def _chunks(params: Embeddings, n_queries: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, n_queries, size)]
 
 
-def _log_scores_of(params: Embeddings, queries: OpenQueries, size: int) -> np.ndarray:
-    """`_log_scores` of at most `size` queries, padded to that so that one program is enough."""
+@jax.jit
+def _log_normalizers(params: Embeddings, predicate: Array, known: Array, side: Array) -> Array:
+    return jax.nn.logsumexp(score_all(params, predicate, known, side), axis=-1)
+
+
+def _padded(function: Any, params: Embeddings, queries: OpenQueries, size: int) -> np.ndarray:
+    """`function` of at most `size` queries, padded to that so that one program is enough."""
     padded = [np.resize(column, size) for column in (queries.predicate, queries.known, queries.side)]
-    return np.asarray(_log_scores(params, *padded))[: len(queries.known)]
+    return np.asarray(function(params, *padded))[: len(queries.known)]
 
 
 def log_scores(params: Embeddings, queries: OpenQueries) -> np.ndarray:
@@ -229,8 +252,19 @@ def log_scores(params: Embeddings, queries: OpenQueries) -> np.ndarray:
     scores = np.empty((len(queries.known), params.entities.shape[0]), np.float32)
     chunks = _chunks(params, len(queries.known))
     for rows in chunks:
-        scores[rows] = _log_scores_of(params, OpenQueries(*(column[rows] for column in queries)), chunks[0].stop)
+        part = OpenQueries(*(column[rows] for column in queries))
+        scores[rows] = _padded(_log_scores, params, part, chunks[0].stop)
     return scores
+
+
+def log_normalizers(params: Embeddings, queries: OpenQueries) -> np.ndarray:
+    """What scores exceed log-probabilities by, [Q] float32: the log of the sum of the exponentials of all."""
+    asked = np.stack([queries.predicate, queries.known, queries.side], axis=1)
+    _, first, row = np.unique(asked, axis=0, return_index=True, return_inverse=True)
+    distinct = OpenQueries(*(column[first] for column in queries))
+    chunks = _chunks(params, len(first))
+    parts = [OpenQueries(*(column[rows] for column in distinct)) for rows in chunks]
+    return np.concatenate([_padded(_log_normalizers, params, part, chunks[0].stop) for part in parts])[row.reshape(-1)]
 
 
 def rank_answers(
@@ -253,7 +287,7 @@ def rank_answers(
     ranks = []
     for rows in chunks:
         part = OpenQueries(*(column[rows] for column in queries))
-        ranks.append(answer_ranks(_log_scores_of(params, part, chunks[0].stop), part, known)[:2])
+        ranks.append(answer_ranks(_padded(_log_scores, params, part, chunks[0].stop), part, known)[:2])
     better, tied = (np.concatenate(column) for column in zip(*ranks, strict=True))
     hits = {f"hits@{k}": float(expected_hits(better, tied, k).mean()) for k in (1, 3, 10)}
     return {"mrr": float(expected_reciprocal_rank(better, tied).mean()), **hits}
