@@ -18,6 +18,14 @@ from ppo_jax.proving.answers.evaluation import AnswerEvaluator, open_atoms
 from ppo_jax.proving.open_queries import OpenQueries, open_queries
 
 BUDGETS = (10, 30, 100, 300, 1000)
+RECALLS = (0.5, 0.8, 0.9, 0.95, 1.0)
+
+
+def per_proof(efforts: np.ndarray, recall: float) -> float:
+    """Resolvents looked at for each proof found, where every search ends at the budget that proves so large a share."""
+    ordered = np.sort(efforts)
+    found = int(np.ceil(recall * len(ordered)))
+    return float(np.minimum(ordered, ordered[found - 1]).sum() / found)
 
 
 def efforts(
@@ -63,6 +71,9 @@ def main() -> None:
     for name, row in rows.items():
         shares = "".join(f"{(row <= budget).mean():>7.3f}" for budget in BUDGETS)
         print(f"{name:<15}{row[every].mean():>8.1f}{np.median(row[every]):>8.1f}   {'':<20}{shares}")
+    print(f"\n{'looked at for each proof, where this share is proved':<54}" + "".join(f"{r:>8.2f}" for r in RECALLS))
+    for name, row in rows.items():
+        print(f"{name:<54}" + "".join(f"{per_proof(row[every], recall):>8.1f}" for recall in RECALLS))
 
 
 if __name__ == "__main__":
