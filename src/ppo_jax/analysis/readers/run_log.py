@@ -24,7 +24,7 @@ class RunLog:
     """One run, as far as it could be read."""
 
     name: str  # of the folder or file; before that of a member, its sweep
-    kind: str  # the form of the log: "ppo_jax", "sb3" (its text files), "csv", "json", "table", "monitor", "tensorboard"
+    kind: str  # "ppo_jax", "tensorboard", "monitor"; of the text files of another trainer, the trainer
     settings: Mapping[str, Any]  # configuration keys -> values, as far as known; a schedule is a table
     # metric -> [updates] float64, NaN where null; "update" and "env_steps" always. Of evaluations during training
     # "eval/episode_return_mean", "eval/episode_length_mean" and "eval/success_rate".
