@@ -15,6 +15,8 @@ from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible
 from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
 from ppo_jax.analysis.readers.text_logs import find_text_log
 from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
+from ppo_jax.analysis.readers.updates import FORMATS
+from ppo_jax.types import PPOJaxError
 
 __all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_tensorboard"]
 
@@ -34,8 +36,10 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
         if path.name in RUN_FILES:
             return read_run(path.parent)
         return read_tensorboard(path, settings) if path.match(EVENT_FILES) else read_sb3(path, settings)
-    if any((path / name).exists() for name in RUN_FILES) or not path.is_dir():
+    if any((path / name).exists() for name in RUN_FILES):
         return read_run(path)
-    if find_text_log(path):
+    if path.is_dir() and find_text_log(path):
         return read_sb3(path, settings)
-    return read_tensorboard(path, settings) if any(path.rglob(EVENT_FILES)) else read_run(path)
+    if path.is_dir() and any(path.rglob(EVENT_FILES)):
+        return read_tensorboard(path, settings)
+    raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")

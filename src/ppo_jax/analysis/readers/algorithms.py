@@ -11,8 +11,19 @@ __all__ = ["check_is_ppo", "other_algorithm"]
 
 # Names, or their last parts. One of these is enough to be PPO.
 PPO = frozenset(
-    "approx_kl clip_fraction clip_range policy_gradient_loss approxkl clipfrac approximate_kullback-leibler clip_factor "
-    "loss_pol_surr kl mean_kl_loss".split()
+    [
+        "approx_kl",
+        "clip_fraction",
+        "clip_range",
+        "policy_gradient_loss",
+        "approxkl",
+        "clipfrac",
+        "approximate_kullback-leibler",
+        "clip_factor",
+        "loss_pol_surr",
+        "kl",
+        "mean_kl_loss",
+    ]
 )
 # Otherwise the first of these that has a name in each of its parts.
 OTHERS = (

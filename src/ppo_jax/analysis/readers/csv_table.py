@@ -1,11 +1,14 @@
-"""Reads CSV logs: those of Stable-Baselines3, Baselines and RLlib, exports of W&B, and what spreadsheets make of them."""
+"""Reads CSV logs: of Stable-Baselines3, Baselines and RLlib, exports of W&B, and what spreadsheets make of them."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, TextIO
 
+from ppo_jax.analysis.readers.algorithms import other_algorithm
 from ppo_jax.analysis.readers.names import translate_names, wandb_runs
 from ppo_jax.analysis.readers.run_log import RunLog, legible
 from ppo_jax.analysis.readers.updates import Updates
@@ -35,10 +38,11 @@ def read_csv(file: TextIO, header: int, place: object, name: str, given: Mapping
         next(file)
     text = next(file)
     table = _Table(place, _delimiter(text) or ",")
-    table.begin(next(_split([text], table.delimiter)))
+    rows = _split(chain([text], file), table.delimiter)
+    table.begin(next(rows))
     number = header + 1
     try:
-        for number, cells in enumerate(_split(file, table.delimiter), start=header + 2):
+        for number, cells in enumerate(rows, start=header + 2):
             table.add(number, cells)
     except csv.Error as error:
         raise PPOJaxError(f"{place}:{number + 1}: not CSV: {error}") from None
@@ -48,16 +52,27 @@ def read_csv(file: TextIO, header: int, place: object, name: str, given: Mapping
 
 def _delimiter(header: str) -> str | None:
     """What separates the cells of a header: that which finds the most names known; None where it finds none."""
-    known = {sep: len(translate_names(tuple(next(_split([header], sep), ()))).ours) for sep in DELIMITERS}
-    best = max(DELIMITERS, key=lambda sep: known[sep])
+    cells = {delimiter: tuple(next(_split([header], delimiter), ())) for delimiter in DELIMITERS}
+    known = {
+        delimiter: len(translate_names(names).ours) or other_algorithm(names) is not None
+        for delimiter, names in cells.items()
+        if delimiter != " "
+        or len(names) <= 1
+        or len(translate_names(names).ours) > 1  # one may be a word of a sentence
+    }
+    best = max(known, key=lambda delimiter: known[delimiter])
     return best if known[best] else None
 
 
 def _split(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
-    """The cells of each line; blanks may also align the columns."""
+    """The cells of each line; where blanks align the columns, several of them are one."""
     if delimiter != " ":
-        return csv.reader(lines, delimiter=delimiter)
-    return (cells if "" in (cells := line.strip("\n").split(" ")) else line.split() for line in lines)
+        yield from csv.reader(lines, delimiter=delimiter)
+        return
+    aligned = None
+    for line in lines:
+        aligned = line.startswith(" ") or "  " in line.strip() if aligned is None else aligned
+        yield line.split() if aligned else line.rstrip("\n").split(" ")
 
 
 class _Table:
@@ -115,28 +130,25 @@ class _Table:
             )
 
     def _read(self, number: int, cells: list[str], note: str = "") -> None:
-        width, line = len(cells), {}
-        for place, our in self._ours:
-            text = cells[place] if place < width else ""
-            if not text:
-                continue
-            try:
-                line[our] = float(text)
-            except ValueError:
-                if text.strip() in self._header and len(translate_names(tuple(cells)).ours) > 1:
-                    self.begin(cells)
-                    self.updates.note("the header again", number)
-                    return
-                if self.delimiter != ",":
-                    self._read_comma(line, our, text)
+        try:
+            line = {our: float(cells[place]) for place, our in self._ours if cells[place]}
+        except IndexError:
+            line = self._read_text(cells)
+        except ValueError:
+            if len(translate_names(tuple(cells)).ours) > 1:
+                self.begin(cells)
+                self.updates.note("the header again", number)
+                return
+            line = self._read_text(cells)
         if note:
             self.updates.note(note, number)
         self.updates.add(line)
 
-    @staticmethod
-    def _read_comma(line: dict[str, float], our: str, text: str) -> None:
-        """A number with a decimal comma, as spreadsheets write it in many languages."""
-        try:
-            line[our] = float(text.replace(",", "."))
-        except ValueError:
-            return
+    def _read_text(self, cells: list[str]) -> dict[str, float]:
+        """A line that is short, or has text where a number should be; its numbers may have a decimal comma."""
+        line = {}
+        for place, our in self._ours:
+            text = cells[place] if place < len(cells) else ""
+            with contextlib.suppress(ValueError):
+                line[our] = float(text if self.delimiter == "," else text.replace(",", "."))
+        return line

@@ -21,9 +21,7 @@ def is_monitor(line: str) -> bool:
     return {"r", "l"} <= set(line.strip().replace('"', "").split(","))
 
 
-def read_monitor(
-    files: Sequence[Iterable[str]], place: object, name: str, given: Mapping[str, Any]
-) -> RunLog:
+def read_monitor(files: Sequence[Iterable[str]], place: object, name: str, given: Mapping[str, Any]) -> RunLog:
     """Read the episodes of a run from the files of its environments; of losses they say nothing.
 
     Raises:
@@ -47,8 +45,8 @@ def read_monitor(
             "episode_length_mean": np.array([group[:, 1].mean() for group in groups]),
         },
         notes=(
-            f"monitor.csv: returns and lengths of {len(episodes)} episodes and nothing of PPO, so only rules on returns "
-            f"are judged; {rows}, not an update",
+            f"monitor.csv: returns and lengths of {len(episodes)} episodes and nothing of PPO, so only rules on "
+            f"returns are judged; {rows}, not an update",
         ),
         trainer="sb3",
     )

@@ -17,6 +17,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
     "sb3": {
         "time/total_timesteps": "env_steps",
         "time/iterations": "iterations_total",
+        "time/fps": "fps",
         "rollout/ep_rew_mean": "episode_return_mean",
         "rollout/ep_len_mean": "episode_length_mean",
         "rollout/success_rate": "success_rate",
@@ -109,8 +110,21 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = {
 }
 STEPS = ("global_step", "num_timesteps", "Step", "step", "_step")  # where a trainer's own count is not in the log
 EVERY_UPDATE = frozenset(  # ours that are written once an update, and only then
-    "approx_kl clip_fraction clip_range explained_variance entropy -entropy value_loss half_value_loss policy_loss "
-    "learning_rate action_std epochs_begun_total updates_total".split()
+    [
+        "approx_kl",
+        "clip_fraction",
+        "clip_range",
+        "explained_variance",
+        "entropy",
+        "-entropy",
+        "value_loss",
+        "half_value_loss",
+        "policy_loss",
+        "learning_rate",
+        "action_std",
+        "epochs_begun_total",
+        "updates_total",
+    ]
 )
 PER_EPISODE = frozenset({"eval/episode_return_mean", "eval/episode_length_mean", "eval/success_rate"})
 

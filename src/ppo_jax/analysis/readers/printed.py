@@ -1,4 +1,4 @@
-"""Reads the tables that Stable-Baselines3 and Baselines print: log.txt, a console, a notebook, a page they are pasted in."""
+"""Reads the tables that Stable-Baselines3 and Baselines print: log.txt, a console, a notebook, a pasted page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["is_notebook", "is_row", "read_notebook", "read_printed"]
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours and cursor of a terminal
 RULE = re.compile(r"[-=+|: >]*-{5,}[-=+|: ]*$")  # the line around a table, also quoted
-ROW = re.compile(r"\|\s*([\w%][^|]*?)\s*\|\s*([^|]*?)\s*\|?$")  # | name | value |, at the end of a line
+ROW = re.compile(r"\|\s*([A-Za-z_%][^|]*?)\s*\|\s*([^|]*?)\s*\|?$")  # | name | value |, at the end of a line
 
 
 def is_row(line: str) -> bool:

@@ -25,9 +25,9 @@ def open_text(path: Path) -> TextIO:
     """
     try:
         if str(path) == "-":
-            raw: io.BufferedIOBase = io.BytesIO(sys.stdin.buffer.read())
+            raw: io.BytesIO | io.BufferedReader = io.BytesIO(sys.stdin.buffer.read())
         else:
-            raw = open(path, "rb")
+            raw = open(path, "rb")  # noqa: SIM115 (closed with the text that wraps it)
         head = raw.read(HEAD)
         raw.seek(0)
     except OSError as error:

@@ -60,7 +60,6 @@ def read_text_log(path: str | Path, settings: Mapping[str, Any] | None = None) -
             return read_json(file, path, name, given)
         if is_monitor(next((line for line in lines if not line.startswith("#")), "")):
             return read_monitor([file], path, name, given)
-        header = find_header(lines)
-        if header is not None and not any(map(is_row, lines[:header])):
-            return read_csv(file, header, path, name, given)
-        return read_printed(file, path, name, given)
+        if any(map(is_row, lines)) or (header := find_header(lines)) is None:
+            return read_printed(file, path, name, given)
+        return read_csv(file, header, path, name, given)

@@ -22,15 +22,16 @@ FORMATS = (
     "RLlib's progress.csv and result.json, monitor.csv, TensorBoard files, and run folders of ppo_jax"
 )
 ONE_EPISODE = ("cleanrl", "baselines")  # trainers whose returns are of one episode; others log a mean of the latest
+ROLLOUT = frozenset({"iterations_total", "episode_return_mean", "fps"})  # SB3 writes one of them after each rollout
 NORMAL_ENTROPY = 0.5 * np.log(2.0 * np.pi * np.e)  # of a standard normal, nat: what a fresh policy has per action
 
 
 class Updates:
     """Takes the lines of a log one by one and makes the `RunLog` of them.
 
-    Trainers and their callbacks write lines with different columns. What is written once an update, such as losses,
-    begins a row; lines of the same time step, and those between two updates, join the later one. Nothing is lost but
-    what comes before the first update of a trainer that counts its returns anew in each line.
+    Trainers and their callbacks write lines with different columns. A row is an update: it has what is written once an
+    update, such as losses, and for Stable-Baselines3 the line of a rollout, before which a callback may have written
+    the losses. All other lines join the row that they come before, or that of their own time step.
 
     Args:
         place: the file or folder, for errors.
@@ -65,24 +66,32 @@ class Updates:
 
     def add(self, line: dict[str, float]) -> None:
         """Take the next line, in our names; NaN is a number that was not finite, not one that is missing."""
+        if not line:
+            return
         once = line.keys() & EVERY_UPDATE
         whole = any(line[name] == line[name] for name in once)
         if once and not whole:  # exporters write NaN where there is nothing
             line = {name: value for name, value in line.items() if name not in once}
         step = line.get("env_steps")
+        if step is not None and step != step:
+            line, step = {name: value for name, value in line.items() if name != "env_steps"}, None
         if step is not None:
             self._count(line, step, whole)
         row = self._row
-        if row.whole and (step is None or step != row.values.get("env_steps") or (whole and once & row.values.keys())):
+        again = row.whole and whole and not once.isdisjoint(row.values)
+        if again or (row.ended(self.trainer) and (step is None or step != row.values.get("env_steps"))):
             self._keep(self._before)
             self._before, row = row, _Row()
             self._row = row
         row.join(line, self.trainer in ONE_EPISODE)
-        row.whole = row.whole or whole
+        if whole:
+            row.whole, row.losses_at = True, step
+        if not ROLLOUT.isdisjoint(line):
+            row.rollout_at = step
 
     def _count(self, line: dict[str, float], step: float, whole: bool) -> None:
         iteration = line.get("iterations_total", line.get("updates_total"))
-        ends = (self.trainer == "sb3" and "episode_return_mean" in line) or (self.trainer == "cleanrl" and whole)
+        ends = (self.trainer == "sb3" and not ROLLOUT.isdisjoint(line)) or (self.trainer == "cleanrl" and whole)
         if iteration is not None or ends:
             self._steps.append(step)
             self._iterations.append(float("nan") if iteration is None else iteration)
@@ -90,12 +99,16 @@ class Updates:
     def _keep(self, row: _Row | None) -> None:
         if row is None:
             return
+        columns = self._columns
         for name, value in row.values.items():
-            column = self._columns.setdefault(name, array("d"))
-            if len(column) < self._n_rows:
-                column.extend([np.nan] * (self._n_rows - len(column)))
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = array("d", [np.nan]) * self._n_rows
             column.append(value)
         self._n_rows += 1
+        if len(row.values) < len(columns):
+            for name in columns.keys() - row.values.keys():
+                columns[name].append(np.nan)
 
     def run_log(self, name: str, kind: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> RunLog:
         """The log that the lines make.
@@ -120,11 +133,7 @@ class Updates:
             why = f"its columns are {legible(seen)[:80]}" if seen else "nothing in it is known"
             why = "below its header is nothing" if self.trainer and not self._row.values else why
             raise PPOJaxError(f"{self.place}: no line with train/* columns or the like of PPO: {why}; {FORMATS}")
-        columns = {key: np.frombuffer(array("d", column)) for key, column in self._columns.items()}
-        columns = {
-            key: np.pad(column, (0, self._n_rows - len(column)), constant_values=np.nan)
-            for key, column in columns.items()
-        }
+        columns = {key: np.array(column) for key, column in self._columns.items()}
         self._columns = {}
         columns.setdefault("env_steps", np.full(self._n_rows, np.nan))
         if len(policies := policies_in(self._names)) > 1:
@@ -157,7 +166,14 @@ class _Row:
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self.whole = False  # whether it has what is written once an update
+        self.losses_at: float | None = None  # the time step of that
+        self.rollout_at: float | None = -1.0  # and of the latest line of a rollout, which may be one before it
         self._counts: dict[str, int] = {}
+
+    def ended(self, trainer: str) -> bool:
+        """Whether what comes at a later step belongs to the next update."""
+        after = self.losses_at is None or self.rollout_at is None or self.rollout_at >= self.losses_at
+        return self.whole and (trainer != "sb3" or after)
 
     def join(self, line: Mapping[str, float], episodes: bool) -> None:
         """Take what another line has: the mean of what is measured apart each time, of the rest the latest."""
