@@ -12,7 +12,7 @@ from typing import Any
 
 from ppo_jax.analysis.readers.run_folder import RUN_FILES, read_run
 from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible
-from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
+from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, MOST_LISTED, read_tensorboard
 from ppo_jax.analysis.readers.text_logs import find_text_log
 from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
 from ppo_jax.analysis.readers.updates import FORMATS
@@ -42,4 +42,8 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
         return read_sb3(path, settings)
     if path.is_dir() and any(path.rglob(EVENT_FILES)):
         return read_tensorboard(path, settings)
+    below = sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
+    if logs := [str(folder) for folder in below if find_text_log(folder)]:
+        listed = ", ".join(logs[:MOST_LISTED]) + (f" and {len(logs) - MOST_LISTED} more" if logs[MOST_LISTED:] else "")
+        raise PPOJaxError(legible(f"{path}: {len(logs)} runs there; give the path of one: {listed}"))
     raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")

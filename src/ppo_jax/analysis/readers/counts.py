@@ -26,7 +26,7 @@ def rollout_size(steps: np.ndarray, iterations: np.ndarray) -> int | None:
         sizes = (steps / iterations)[:1]
     size = float(np.median(sizes))
     constant = np.isclose(sizes, size, rtol=1e-6).mean() >= MOST
-    return int(size) if constant and size >= 1 and size == int(size) else None
+    return int(size) if constant and 1 <= size < np.inf and size == int(size) else None
 
 
 def _iterations_between(iterations: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ class _Table:
         except IndexError:
             line = self._read_text(cells)
         except ValueError:
-            if len(translate_names(tuple(cells)).ours) > 1:
+            if _may_be_name(cells) and len(translate_names(tuple(cells)).ours) > 1:
                 self.begin(cells)
                 self.updates.note("the header again", number)
                 return
@@ -152,3 +152,8 @@ class _Table:
             with contextlib.suppress(ValueError):
                 line[our] = float(text if self.delimiter == "," else text.replace(",", "."))
         return line
+
+
+def _may_be_name(cells: list[str]) -> bool:
+    first = next((cell.strip(' "') for cell in cells if cell.strip(' "')), "")
+    return first[:1].isalpha() and first.lower() not in ("nan", "inf", "none", "null")

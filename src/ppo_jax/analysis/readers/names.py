@@ -130,7 +130,7 @@ PER_EPISODE = frozenset({"eval/episode_return_mean", "eval/episode_length_mean",
 
 _WANDB_RUN = re.compile(r"^(.*) - (?=[^ ])")  # "my run - train/approx_kl" in a chart's export
 _BASELINES_GROUP = re.compile(r"^(?:loss|misc|input_info)/+")
-_RLLIB_POLICY = re.compile(r"^(?:info/learner|info|learners)/(?!__)([^/]+)/(?:learner_stats/)?([^/]+)$")
+_RLLIB_POLICY = re.compile(r"^(?:ray/tune/)?(?:info/learner|info|learners)/(?!__)([^/]+)/(?:learner_stats/)?([^/]+)$")
 
 
 class Names(NamedTuple):
@@ -167,7 +167,7 @@ def plain_name(name: str, trainer: str = "") -> str:
     if trainer == "baselines":
         return _BASELINES_GROUP.sub("", name)
     if trainer == "rllib":
-        return _RLLIB_POLICY.sub(r"learner/\2", name)
+        return _RLLIB_POLICY.sub(r"learner/\2", name).removeprefix("ray/tune/")
     return name
 
 

@@ -17,7 +17,7 @@ from ppo_jax.analysis.readers.updates import Updates
 from ppo_jax.config.toml import parse_assignment
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["EVENT_FILES", "read_tensorboard"]
+__all__ = ["EVENT_FILES", "MOST_LISTED", "read_tensorboard"]
 
 EVENT_FILES = "*tfevents*"
 MOST_LISTED = 12  # runs named where there are several

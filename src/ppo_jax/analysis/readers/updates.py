@@ -110,6 +110,7 @@ class Updates:
             for name in columns.keys() - row.values.keys():
                 columns[name].append(np.nan)
 
+    @np.errstate(all="ignore")  # a run that blew up, or a count that is none
     def run_log(self, name: str, kind: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> RunLog:
         """The log that the lines make.
 
