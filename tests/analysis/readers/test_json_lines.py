@@ -83,7 +83,13 @@ def test_rllibs_result_json(tmp_path):
         "vf_loss": 9.0,
     }
     config = {"lr": 5e-5, "gamma": 0.99, "lambda": 0.95, "clip_param": 0.3, "num_sgd_iter": 30, "grad_clip": None}
-    config |= {"sgd_minibatch_size": 128, "entropy_coeff": 0.0, "vf_loss_coeff": 1.0, "env_config": {"a": 1}}
+    config |= {
+        "sgd_minibatch_size": 128,
+        "entropy_coeff": 0.0,
+        "vf_loss_coeff": 1.0,
+        "env": "CartPole-v1",
+        "env_config": {"a": 1},
+    }
     lines = [
         {
             "training_iteration": i,
@@ -101,7 +107,7 @@ def test_rllibs_result_json(tmp_path):
     log = read(tmp_path / "PPO_0")
     assert (log.name, log.trainer, log.kind, log.n_updates) == ("PPO_0", "rllib", "rllib", 12)
     known = {"learning_rate": 5e-5, "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.3, "n_epochs": 30}
-    known |= {"batch_size": 128, "ent_coef": 0.0, "vf_coef": 1.0, "rollout_size": 4000}
+    known |= {"batch_size": 128, "ent_coef": 0.0, "vf_coef": 1.0, "rollout_size": 4000, "env_id": "CartPole-v1"}
     assert log.settings == known
     np.testing.assert_allclose(log.columns["episode_return_mean"], [np.nan, *(3.0 * np.arange(2, 13))])
     np.testing.assert_allclose(log.columns["eval/episode_return_mean"], 5.0 * np.arange(1, 13))

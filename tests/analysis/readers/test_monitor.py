@@ -51,7 +51,8 @@ def test_many_episodes_are_put_together(tmp_path):
     ],
 )
 def test_forms_of_monitor_files(tmp_path, text):
-    log = read(write(tmp_path / "0.monitor.csv", text))
+    log = read(write(tmp_path / "my_monitor.csv", text))
+    assert log.name == "my_monitor"
     assert log.n_updates == 30
     np.testing.assert_allclose(log.columns["episode_length_mean"], 20.0)
 

@@ -68,6 +68,9 @@ def test_the_settings_that_cleanrl_writes_beside_its_numbers(tmp_path):
         "update_epochs": 40,
         "gamma": "0.9",
         "norm_adv": True,
+        "env_id": "CartPole-v1",
+        "clip_coef": 0.3,
+        "clip_vloss": True,
     }
     given |= {"target_kl": None, "ent_coef": "a|b", "learning_rate": 1.0, "exp_name": "x"}
     text = "|param|value|\n|-|-|\n" + "\n".join(f"|{key}|{value}|" for key, value in given.items())
@@ -81,6 +84,7 @@ def test_the_settings_that_cleanrl_writes_beside_its_numbers(tmp_path):
     write_events(tmp_path, {"losses/approx_kl": [(512, 0.01), (1024, 0.01)]})
     log = read_tensorboard(tmp_path, {"n_envs": 8})
     known = {"n_envs": 8, "n_steps": 128, "n_epochs": 40, "gamma": 0.9, "normalize_advantage": True, "target_kl": None}
+    known |= {"env_id": "CartPole-v1", "clip_range": 0.3, "clip_range_vf": 0.3}
     assert log.settings == known | {"batch_size": 128}
     assert "too-many-epochs" in ids(log)
 

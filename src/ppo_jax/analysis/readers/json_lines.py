@@ -17,6 +17,7 @@ __all__ = ["read_json"]
 
 # Keys of RLlib's configuration -> our settings.
 RLLIB_SETTINGS = {
+    "env": "env_id",
     "lr": "learning_rate",
     "gamma": "gamma",
     "lambda": "gae_lambda",

@@ -32,7 +32,16 @@ CLEANRL_SETTINGS = {
     "norm_adv": "normalize_advantage",
     **{
         key: key
-        for key in ("total_timesteps", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "target_kl")
+        for key in (
+            "env_id",
+            "total_timesteps",
+            "gamma",
+            "gae_lambda",
+            "ent_coef",
+            "vf_coef",
+            "max_grad_norm",
+            "target_kl",
+        )
     },
 }
 
@@ -168,6 +177,8 @@ def _cleanrl_settings(table: str) -> dict[str, Any]:
             _, value = parse_assignment(f"{key} = {given[theirs].replace('True', 'true').replace('False', 'false')}")
             with contextlib.suppress(PPOJaxError):
                 settings |= check_settings({key: value})
+    if given.get("clip_vloss") in ("True", "False"):  # values are clipped as ratios are
+        settings["clip_range_vf"] = settings.get("clip_range") if given["clip_vloss"] == "True" else None
     rollout, minibatches = settings.get("n_envs", 0) * settings.get("n_steps", 0), given.get("num_minibatches", "")
     if rollout and minibatches.isdigit() and int(minibatches):
         settings["batch_size"] = rollout // int(minibatches)

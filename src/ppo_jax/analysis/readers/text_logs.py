@@ -46,7 +46,7 @@ def read_text_log(path: str | Path, settings: Mapping[str, Any] | None = None) -
         with ExitStack() as stack:
             files = [stack.enter_context(open_text(file)) for file in sorted(path.glob(MONITORS))]
             return read_monitor(files, path, path.resolve().name, given)
-    generic = path.name in LOGS or path.name.endswith("monitor.csv")
+    generic = path.name in (*LOGS, "monitor.csv") or path.name.endswith(".monitor.csv")
     name = path.resolve().parent.name if generic else "standard input" if str(path) == "-" else path.stem
     with open_text(path) as file:
         head = file.read(HEAD)
