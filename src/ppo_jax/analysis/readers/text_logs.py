@@ -22,6 +22,7 @@ __all__ = ["find_text_log", "read_text_log"]
 LOGS = ("result.json", "progress.csv", "progress.json", "log.txt")  # in a folder, the fullest first
 MONITORS = "*monitor.csv"  # one for each environment
 HEAD = 1 << 16  # characters by which the form is told
+PREAMBLE = 200  # lines that may come before the header of a table
 JSON = re.compile(r"\s*(?:\[\s*)?\{\s*[\"}]")
 
 
@@ -60,6 +61,6 @@ def read_text_log(path: str | Path, settings: Mapping[str, Any] | None = None) -
             return read_json(file, path, name, given)
         if is_monitor(next((line for line in lines if not line.startswith("#")), "")):
             return read_monitor([file], path, name, given)
-        if any(map(is_row, lines)) or (header := find_header(lines)) is None:
+        if any(map(is_row, lines)) or (header := find_header(lines[:PREAMBLE])) is None:
             return read_printed(file, path, name, given)
         return read_csv(file, header, path, name, given)
