@@ -34,11 +34,12 @@ class Diagnose:
     """Say what is wrong with a run, why, and what to change. Exits with 1 where a finding is an error."""
 
     run_folder: Positional[Annotated[Path | None, arg(name="run", metavar="RUN", help_behavior_hint="")]] = None
-    """Folder of the run; or give --sb3 or --tensorboard."""
+    """Folder of the run, or the log of another trainer: a CSV or JSON file, printed tables, TensorBoard files, their
+    folder; - for a pipe."""
     sb3: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """progress.csv of Stable-Baselines3's CSV logger, in place of RUN."""
+    """Text file of another trainer, such as Stable-Baselines3's progress.csv, in place of RUN."""
     tensorboard: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
-    """TensorBoard files with the tags of Stable-Baselines3, CleanRL or ppo_jax, in place of RUN."""
+    """Event file or folder of one run, with the tags of another trainer or ppo_jax, in place of RUN."""
     assignments: Assignments = ()
     """Settings that the log lacks, such as n_steps=2048 n_envs=1 batch_size=64 gamma=0.99."""
     others: Annotated[tuple[Path, ...], arg(metavar="RUN …", help_behavior_hint="")] = ()
@@ -55,7 +56,7 @@ class Diagnose:
         if self.fix and self.fix.exists():
             raise PPOJaxError(f"{self.fix}: exists; choose a new file for --fix")
         log = self._log()
-        diagnosis = diagnose.diagnose(log, [readers.read_run(folder) for folder in self.others])
+        diagnosis = diagnose.diagnose(log, [readers.read(path) for path in self.others])
         if self.fix:
             write_atomically(self.fix, diagnose.fix(log, diagnosis))
         if self.json:
@@ -75,7 +76,9 @@ class Diagnose:
             raise PPOJaxError("diagnose: give one of RUN, --sb3 FILE and --tensorboard FOLDER")
         settings = readers.check_settings(dict(map(parse_assignment, flat(self.assignments))))
         if self.run_folder:
-            log = readers.read_run(self.run_folder)
+            log = readers.read(self.run_folder, settings)
+            if log.kind != "ppo_jax":
+                return log
             if known := [key for key in settings if key in log.settings]:
                 raise PPOJaxError(
                     f"diagnose: --set {known[0]}: the run's config.toml says it; --set is for what a log lacks"
@@ -148,7 +151,7 @@ class Compare:
     """Put runs side by side: metrics first → last, configurations, and what the seeds allow to say."""
 
     runs: Runs
-    """Run folders, a progress.csv or folders of TensorBoard files; seeds of one configuration are put together."""
+    """Run folders and logs of other trainers; seeds of one configuration are put together."""
     json: Switch = False
     """Print JSON."""
 
@@ -170,7 +173,7 @@ class Report:
     """Write report.html, one file that needs no network, and report.md with its figures."""
 
     runs: Runs
-    """Run folders, a progress.csv or folders of TensorBoard files; the first is what the others are compared with."""
+    """Run folders and logs of other trainers; the first is what the others are compared with."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: that of the first run)")] = None
     """Where the report is written."""
     limits: Limits = ()

@@ -10,6 +10,7 @@ import pytest
 from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.readers import read, read_tensorboard
 from ppo_jax.types import PPOJaxError
+from tests.cli.console import call, fail
 
 
 def ids(log) -> set[str]:
@@ -67,6 +68,9 @@ def test_the_settings_that_cleanrl_writes_beside_its_numbers(tmp_path):
         "update_epochs": 40,
         "gamma": "0.9",
         "norm_adv": True,
+        "env_id": "CartPole-v1",
+        "clip_coef": 0.3,
+        "clip_vloss": True,
     }
     given |= {"target_kl": None, "ent_coef": "a|b", "learning_rate": 1.0, "exp_name": "x"}
     text = "|param|value|\n|-|-|\n" + "\n".join(f"|{key}|{value}|" for key, value in given.items())
@@ -80,6 +84,7 @@ def test_the_settings_that_cleanrl_writes_beside_its_numbers(tmp_path):
     write_events(tmp_path, {"losses/approx_kl": [(512, 0.01), (1024, 0.01)]})
     log = read_tensorboard(tmp_path, {"n_envs": 8})
     known = {"n_envs": 8, "n_steps": 128, "n_epochs": 40, "gamma": 0.9, "normalize_advantage": True, "target_kl": None}
+    known |= {"env_id": "CartPole-v1", "clip_range": 0.3, "clip_range_vf": 0.3}
     assert log.settings == known | {"batch_size": 128}
     assert "too-many-epochs" in ids(log)
 
@@ -110,3 +115,87 @@ def test_tensorboard_of_something_else(tmp_path):
     write_events(tmp_path, {"accuracy": [(1, 0.1)]})
     with pytest.raises(PPOJaxError, match="no tag of"):
         read_tensorboard(tmp_path)
+
+
+def run_of(n: int, first: int = 1, value: float = 0.01) -> dict[str, list[tuple[int, float]]]:
+    """What SB3's PPO writes of n updates."""
+    steps = [2048 * i for i in range(first, first + n)]
+    tags = ("rollout/ep_rew_mean", "train/approx_kl", "train/entropy_loss", "train/explained_variance")
+    return {tag: [(step, value) for step in steps] for tag in tags}
+
+
+OFF_POLICY = {tag: [(100, 1.0), (200, 2.0)] for tag in ("train/actor_loss", "train/critic_loss", "train/ent_coef")}
+
+
+def test_several_runs_in_a_folder_are_listed_and_one_is_read_by_its_path(tmp_path):
+    for i in (1, 2, 3):
+        write_events(tmp_path / f"PPO_{i}", run_of(5, value=i))
+    write_events(tmp_path / "SAC_1", OFF_POLICY)
+    error = fail("diagnose", tmp_path)
+    assert error == fail("diagnose", "--tensorboard", tmp_path)
+    assert "4 runs there; give the path of one" in error
+    assert all(f"{tmp_path / name}" in error for name in ("PPO_1 (PPO)", "PPO_3 (PPO)", "SAC_1 (SAC"))
+    log = read(tmp_path / "PPO_2")
+    assert (log.name, log.n_updates, log.trainer) == ("PPO_2", 5, "sb3")
+    np.testing.assert_allclose(log.columns["approx_kl"], 2.0)
+    assert "not PPO but SAC" in fail("diagnose", tmp_path / "SAC_1")
+
+
+def test_many_runs_are_not_all_listed(tmp_path):
+    for i in range(20):
+        write_events(tmp_path / f"PPO_{i}", run_of(1))
+    with pytest.raises(PPOJaxError, match=r"20 runs there.* and 8 more$"):
+        read(tmp_path)
+
+
+def test_two_runs_in_one_folder_are_told_apart_and_an_event_file_is_read_by_itself(tmp_path):
+    for value in (1.0, 2.0):
+        write_events(tmp_path, run_of(10, value=value))
+    files = sorted(tmp_path.iterdir(), key=lambda file: file.name)
+    with pytest.raises(PPOJaxError, match="2 runs there") as error:
+        read(tmp_path)
+    assert all(str(file) in str(error.value) for file in files)
+    values = {float(read(file).columns["approx_kl"].mean()) for file in files}
+    assert values == {1.0, 2.0}
+    log = read_tensorboard(files[0])
+    assert log.name == tmp_path.name
+    assert call("diagnose", "--tensorboard", files[1]).code in (0, 1)
+
+
+def test_files_of_one_run_that_went_on_are_one_run(tmp_path):
+    write_events(tmp_path, run_of(10, value=1.0))
+    write_events(tmp_path, run_of(10, first=9, value=2.0))  # from a checkpoint after eight updates
+    log = read(tmp_path)
+    assert log.n_updates == 18
+    np.testing.assert_allclose(log.columns["approx_kl"], [1.0] * 8 + [2.0] * 10)
+    assert "2 event files of one run that went on; read as one" in log.notes
+    assert any("from step 18432 on" in note for note in log.notes)
+
+
+def test_folders_beside_a_run_that_hold_nothing_of_ppo(tmp_path):
+    write_events(tmp_path / "PPO_1", run_of(6))
+    write_events(tmp_path / "PPO_1" / "hparams", {"accuracy": [(1, 0.5)]})
+    assert read(tmp_path).n_updates == 6
+
+
+def test_evaluations_in_tensorboard(tmp_path):
+    series = run_of(6)
+    for tag in [tag for tag in series if tag.startswith("train/")]:  # each waits for the line of the callback
+        series[tag] = [(step + 952, value) for step, value in series[tag]]
+    write_events(tmp_path, series | {"eval/mean_reward": series["train/approx_kl"]})
+    log = read(tmp_path)
+    assert log.n_updates == 6
+    for name in ("approx_kl", "eval/episode_return_mean", "episode_return_mean"):
+        assert np.isfinite(log.columns[name][:-1]).all(), name  # no rollout comes after the last update
+    assert log.settings["rollout_size"] == 2048
+
+
+def test_tags_of_sb2(tmp_path):
+    series = {"loss/approximate_kullback-leibler": [(128 * i, 0.01) for i in range(1, 9)]}
+    series |= {"loss/value_function_loss": [(128 * i, 2.0) for i in range(1, 9)]}
+    series |= {"episode_reward": [(128 * i - 7, 3.0) for i in range(1, 9)]}
+    write_events(tmp_path / "PPO2_1", series)
+    log = read(tmp_path)
+    assert (log.trainer, log.n_updates) == ("baselines", 8)
+    np.testing.assert_allclose(log.columns["value_loss"], 4.0)
+    np.testing.assert_allclose(log.columns["episode_return_mean"], 3.0)

@@ -1,28 +1,49 @@
-"""Readers of logs: run folders of ppo_jax, and the logs of Stable-Baselines3 and CleanRL.
+"""Readers of logs: run folders of ppo_jax, and what Stable-Baselines, CleanRL, RLlib and W&B leave.
 
-A crashed or truncated run is read as far as it goes; what was missing is said in `RunLog.notes`.
+A crashed or truncated run is read as far as it goes; what was missing is said in `RunLog.notes`. The readers of other
+trainers' files yield lines in our names (`names`), which `updates` puts together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ppo_jax.analysis.readers.run_folder import read_run
+from ppo_jax.analysis.readers.run_folder import RUN_FILES, read_run
 from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible
-from ppo_jax.analysis.readers.sb3 import read_sb3
-from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
+from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, MOST_LISTED, read_tensorboard
+from ppo_jax.analysis.readers.text_logs import find_text_log
+from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
+from ppo_jax.analysis.readers.updates import FORMATS
+from ppo_jax.types import PPOJaxError
 
 __all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_tensorboard"]
 
 
-def read(path: str | Path) -> RunLog:
-    """Read what lies at `path`: a run folder of ppo_jax, a progress.csv or its folder, a folder of TensorBoard files.
+def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
+    """Read what lies at `path`: a run folder of ppo_jax, a log of another trainer or its folder, ``-`` for a pipe.
+
+    Args:
+        path: the file or folder.
+        settings: configuration keys that another trainer's log lacks.
 
     Raises:
-        PPOJaxError: it is none of these.
+        PPOJaxError: it is none of these, holds several runs, or is the log of an algorithm other than PPO.
     """
     path = Path(path)
-    if path.suffix == ".csv" or (path / "progress.csv").exists():
-        return read_sb3(path)
-    ours = any((path / name).exists() for name in ("metrics.jsonl", "summary.json", "config.toml"))
-    return read_tensorboard(path) if not ours and path.is_dir() and any(path.rglob(EVENT_FILES)) else read_run(path)
+    if path.is_file() or str(path) == "-":
+        if path.name in RUN_FILES:
+            return read_run(path.parent)
+        return read_tensorboard(path, settings) if path.match(EVENT_FILES) else read_sb3(path, settings)
+    if any((path / name).exists() for name in RUN_FILES):
+        return read_run(path)
+    if path.is_dir() and find_text_log(path):
+        return read_sb3(path, settings)
+    if path.is_dir() and any(path.rglob(EVENT_FILES)):
+        return read_tensorboard(path, settings)
+    below = sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
+    if logs := [str(folder) for folder in below if find_text_log(folder)]:
+        listed = ", ".join(logs[:MOST_LISTED]) + (f" and {len(logs) - MOST_LISTED} more" if logs[MOST_LISTED:] else "")
+        raise PPOJaxError(legible(f"{path}: {len(logs)} runs there; give the path of one: {listed}"))
+    raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")

@@ -12,7 +12,9 @@ from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible, ma
 from ppo_jax.config import SECTIONS, from_dict
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["read_run"]
+__all__ = ["RUN_FILES", "read_run"]
+
+RUN_FILES = ("metrics.jsonl", "summary.json", "config.toml")  # that a run folder has, as a rule
 
 
 def read_run(folder: str | Path) -> RunLog:
