@@ -13,6 +13,7 @@ import pytest
 import ppo_jax
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets
+from ppo_jax.proving.rules import mining
 from tests.cli.console import Result, call, fail, read_summary, succeed, write_data
 
 
@@ -192,6 +193,31 @@ def test_a_run_without_rules_mines_some_into_its_folder(workplace, tmp_path):
     assert load_config(tmp_path / "run" / "config.toml").task.rules == str(tmp_path / "run" / "rules.txt")
     (one,) = json.loads(succeed("ask", tmp_path / "run", "in(z, X)", "--json"))
     assert "s" in [answer["answer"] for answer in one["answers"]]
+
+
+def test_mining_before_a_run_goes_on_where_it_was_interrupted(workplace, tmp_path, monkeypatch):
+    data = write_data(tmp_path / "bare")
+    (data / "rules.txt").unlink()
+    command = ("train", workplace / "places.toml", "--quiet", "--set", "mode=answer", "max_depth=3", "max_atoms=6")
+    command += (f"dataset={data}", "total_timesteps=32", "untrained_networks=0", "beam_width=4", "--run-dir")
+    count = mining._count_bodies
+
+    def interrupt(*arguments):
+        monkeypatch.setattr(mining, "_count_bodies", count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mining, "_count_bodies", interrupt)
+    run = tmp_path / "run"
+    result = call(*command, run)
+    assert result.code == 130
+    assert result.err.endswith(f"interrupted; the same command goes on, with --run-dir {run}\n")
+    assert [file.name for file in run.iterdir()] == ["rules-1.txt.unfinished"]
+    result = call(*command, run)
+    assert result.code == 0, result
+    assert "going on from" in result.err
+    assert not list(run.glob("*.unfinished*"))
+    mined = mining.mine(datasets.load(data, require_rules=False).kb, mining.Limits(max_rules_per_head=150))
+    assert (run / "rules.txt").read_text().count("\n") == len(mined.rules)
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(workplace, tmp_path):
