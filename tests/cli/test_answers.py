@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,11 @@ def run(trained) -> Path:
 
 def test_the_table_names_every_baseline_and_what_was_asked(trained):
     out = trained[1].out
-    for row in ("trained (best)", "combined", "uniform policy", "untrained (×2)", "rules"):
+    for row in ("trained (best)", "combined", "uniform policy", "shortest proof", "untrained (×2)", "rules"):
         assert any(line.startswith(row) for line in out.splitlines()), row
     assert "all 2 queries, each with head and tail open" in " ".join(out.split())
+    searched = "shortest proof: answers, filtered, fewest steps, 1,000 resolvents a query, expected rank of ties; "
+    assert searched + "all 2 queries; 0 of 4 searches given up" in " ".join(out.split())
     assert "The policy alone:" in out
     assert "Combined:" in out
     assert max(map(len, out.splitlines())) <= 80
@@ -44,8 +47,11 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
 def test_the_results_of_a_run(run):
     summary = read_summary(run)
     assert set(summary["test"]) == {"answers", "combined"}
-    assert set(summary["baselines"]) == {"uniform_policy", "untrained (×2)", "rules"}
+    assert set(summary["baselines"]) == {"uniform_policy", "untrained (×2)", "shortest_proof", "rules"}
     assert {one["answers"]["n_queries"] for one in summary["baselines"].values()} == {2}
+    searched = summary["baselines"]["shortest_proof"]["answers"]
+    assert (searched["searches"], searched["given_up"]) == (4, 0)
+    assert searched["mrr"] > 0.5 and searched["looked_at"] > 1
     assert summary["test"]["combined"]["weights"].keys() == {"proofs", "rules"}
     assert load_config(run / "config.toml").task.mode == "answer"
 
@@ -161,12 +167,31 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert [row["answer"] for row in rows] == ["n", "c", "s", "z"]
     assert "candidates" not in rows[0]
     latex = succeed("scores", run, "--format", "latex")
-    assert latex.count(r"\\") == 1 + 6
+    assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$2)" in latex
     succeed("scores", run, "--out", tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
     assert "only runs over a knowledge graph write one" in fail("scores", cartpole)
     assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
+
+
+def test_scores_as_parquet_are_those_of_the_csv(run, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "scores.parquet"
+    assert f"wrote {file}: 4 lines" in succeed("scores", run, "--format", "parquet", "--out", file)
+    rows = parquet.read_table(file).to_pylist()
+    assert [{name: str(value) for name, value in row.items()} for row in rows] == list(
+        csv.DictReader(io.StringIO(succeed("scores", run)))
+    )
+    assert isinstance(rows[0]["rank"], float) and isinstance(rows[0]["better"], int)
+    missing = tmp_path / "no" / "scores.parquet"
+    assert f"{missing}: cannot be written" in fail("scores", run, "--format", "parquet", "--out", missing)
+
+
+def test_parquet_without_its_library_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = fail("scores", run, "--format", "parquet", "--out", tmp_path / "scores.parquet")
+    assert "parquet needs the library pyarrow: pip install 'ppo-jax[parquet]'" in message
 
 
 def test_a_run_of_before_answers_goes_on_verifying(places):

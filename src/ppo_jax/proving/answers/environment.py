@@ -21,10 +21,11 @@ from ppo_jax.proving.index import Index, Sizes, build_index
 from ppo_jax.proving.resolution import Successors, is_fact, matching_row, renumber, successors
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
-__all__ = ["AnswerEnv", "AnswerParams", "AnswerState", "make"]
+__all__ = ["SALT", "AnswerEnv", "AnswerParams", "AnswerState", "make"]
 
 MAX_DEPTH = 5  # by default: a rule, a rule for what it asks, and three facts
 MAX_SUCCESSORS = 256  # by default; of more facts that match, so many are drawn
+SALT = 1  # of all searches: they draw the same facts
 
 
 class AnswerParams(NamedTuple):
@@ -91,7 +92,7 @@ class AnswerEnv:
         `hidden` [3] is a fact that may not be used, zeros for none.
         """
         zero, visited = jnp.zeros((), jnp.int32), jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
-        return self._derive(params, self._root(query), query, hidden, zero, visited, salt)
+        return self._derive(params, self.root(query), query, hidden, zero, visited, salt)
 
     def step(self, key: jax.Array, state: AnswerState, action: jax.Array, params: AnswerParams) -> EnvStep:
         """Move to a successor; a finished episode is followed by a fresh query."""
@@ -111,7 +112,7 @@ class AnswerEnv:
         fresh_query, fresh_hidden, fresh_salt = self._sample(key, params)
         next_state = self._derive(
             params,
-            jnp.where(done, self._root(fresh_query), moved),
+            jnp.where(done, self.root(fresh_query), moved),
             jnp.where(done, fresh_query, state.query),
             jnp.where(done, fresh_hidden, state.hidden),
             jnp.where(done, 0, depth),
@@ -143,6 +144,11 @@ class AnswerEnv:
         """The state at the successor `moved` [A, 3] of `state`, one step deeper."""
         return self._derive(params, moved, state.query, state.hidden, state.depth + 1, state.visited, state.salt)
 
+    def at(self, params: AnswerParams, resolvent: jax.Array, query: jax.Array, depth: jax.Array) -> AnswerState:
+        """The state at a resolvent [A, 3] in a depth, whatever way led there; nothing is hidden."""
+        nothing, visited = jnp.zeros(3, jnp.int32), jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
+        return self._derive(params, resolvent, query, nothing, depth, visited, jnp.uint32(SALT))
+
     def _sample(self, key: jax.Array, params: AnswerParams) -> tuple[jax.Array, jax.Array, jax.Array]:
         """A query, the fact that it hides, and a salt."""
         fact_key, side_key, salt_key = jax.random.split(key, 3)
@@ -150,7 +156,7 @@ class AnswerEnv:
         side = jax.random.bernoulli(side_key).astype(jnp.int32)
         return hidden.at[1 + side].set(0), hidden, jax.random.bits(salt_key, (), jnp.uint32)
 
-    def _root(self, query: jax.Array) -> jax.Array:
+    def root(self, query: jax.Array) -> jax.Array:
         """The resolvent ``p(a, X), answer(X)``, [A, 3]."""
         variable = self.sizes.n_constants + 1
         goal = jnp.where(query == 0, variable, query)
