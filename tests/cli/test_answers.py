@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import ppo_jax
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets
+from ppo_jax.proving.rules import mining
 from tests.cli.console import Result, call, fail, read_summary, succeed, write_data
 
 
@@ -32,9 +34,11 @@ def run(trained) -> Path:
 
 def test_the_table_names_every_baseline_and_what_was_asked(trained):
     out = trained[1].out
-    for row in ("trained (best)", "combined", "uniform policy", "untrained (×2)", "rules"):
+    for row in ("trained (best)", "combined", "uniform policy", "shortest proof", "untrained (×2)", "rules"):
         assert any(line.startswith(row) for line in out.splitlines()), row
     assert "all 2 queries, each with head and tail open" in " ".join(out.split())
+    searched = "shortest proof: answers, filtered, fewest steps, 1,000 resolvents a query, expected rank of ties; "
+    assert searched + "all 2 queries; 0 of 4 searches given up" in " ".join(out.split())
     assert "The policy alone:" in out
     assert "Combined:" in out
     assert max(map(len, out.splitlines())) <= 80
@@ -43,8 +47,11 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
 def test_the_results_of_a_run(run):
     summary = read_summary(run)
     assert set(summary["test"]) == {"answers", "combined"}
-    assert set(summary["baselines"]) == {"uniform_policy", "untrained (×2)", "rules"}
+    assert set(summary["baselines"]) == {"uniform_policy", "untrained (×2)", "shortest_proof", "rules"}
     assert {one["answers"]["n_queries"] for one in summary["baselines"].values()} == {2}
+    searched = summary["baselines"]["shortest_proof"]["answers"]
+    assert (searched["searches"], searched["given_up"]) == (4, 0)
+    assert searched["mrr"] > 0.5 and searched["looked_at"] > 1
     assert summary["test"]["combined"]["weights"].keys() == {"proofs", "rules"}
     assert load_config(run / "config.toml").task.mode == "answer"
 
@@ -190,12 +197,31 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert [row["answer"] for row in rows] == ["n", "c", "s", "z"]
     assert not {"answers", "candidates", "rank_without"} & rows[0].keys()
     latex = succeed("scores", run, "--format", "latex")
-    assert latex.count(r"\\") == 1 + 6
+    assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$2)" in latex
     succeed("scores", run, "--out", tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
     assert "only runs over a knowledge graph write one" in fail("scores", cartpole)
     assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
+
+
+def test_scores_as_parquet_are_those_of_the_csv(run, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "scores.parquet"
+    assert f"wrote {file}: 4 lines" in succeed("scores", run, "--format", "parquet", "--out", file)
+    rows = parquet.read_table(file).to_pylist()
+    assert [{name: str(value) for name, value in row.items()} for row in rows] == list(
+        csv.DictReader(io.StringIO(succeed("scores", run)))
+    )
+    assert isinstance(rows[0]["rank"], float) and isinstance(rows[0]["better"], int)
+    missing = tmp_path / "no" / "scores.parquet"
+    assert f"{missing}: cannot be written" in fail("scores", run, "--format", "parquet", "--out", missing)
+
+
+def test_parquet_without_its_library_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = fail("scores", run, "--format", "parquet", "--out", tmp_path / "scores.parquet")
+    assert "parquet needs the library pyarrow: pip install 'ppo-jax[parquet]'" in message
 
 
 def test_a_run_of_before_answers_goes_on_verifying(places):
@@ -222,6 +248,31 @@ def test_a_run_without_rules_mines_some_into_its_folder(workplace, tmp_path):
     assert load_config(tmp_path / "run" / "config.toml").task.rules == str(tmp_path / "run" / "rules.txt")
     (one,) = json.loads(succeed("ask", tmp_path / "run", "in(z, X)", "--json"))
     assert "s" in [answer["answer"] for answer in one["answers"]]
+
+
+def test_mining_before_a_run_goes_on_where_it_was_interrupted(workplace, tmp_path, monkeypatch):
+    data = write_data(tmp_path / "bare")
+    (data / "rules.txt").unlink()
+    command = ("train", workplace / "places.toml", "--quiet", "--set", "mode=answer", "max_depth=3", "max_atoms=6")
+    command += (f"dataset={data}", "total_timesteps=32", "untrained_networks=0", "beam_width=4", "--run-dir")
+    count = mining._count_bodies
+
+    def interrupt(*arguments):
+        monkeypatch.setattr(mining, "_count_bodies", count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mining, "_count_bodies", interrupt)
+    run = tmp_path / "run"
+    result = call(*command, run)
+    assert result.code == 130
+    assert result.err.endswith(f"interrupted; the same command goes on, with --run-dir {run}\n")
+    assert [file.name for file in run.iterdir()] == ["rules-1.txt.unfinished"]
+    result = call(*command, run)
+    assert result.code == 0, result
+    assert "going on from" in result.err
+    assert not list(run.glob("*.unfinished*"))
+    mined = mining.mine(datasets.load(data, require_rules=False).kb, mining.Limits(max_rules_per_head=150))
+    assert (run / "rules.txt").read_text().count("\n") == len(mined.rules)
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(workplace, tmp_path):

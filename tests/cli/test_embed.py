@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
 from ppo_jax.proving import datasets
 from ppo_jax.proving.priors import embeddings
-from ppo_jax.proving.priors.prior import load_prior
+from ppo_jax.proving.priors.prior import load_prior, save_prior
 from tests.cli.console import call, fail, succeed
 
 SHORT = ("--dim", "4", "--epochs", "4")
@@ -31,7 +32,9 @@ def test_embeddings_are_trained_shown_and_written(workplace, tmp_path):
     assert embeddings.rank_answers(prior.params, dataset, "valid") == pytest.approx(found["splits"]["valid"])
 
 
-def test_an_interruption_keeps_the_best_so_far(workplace, tmp_path, monkeypatch):
+@pytest.fixture
+def interrupted_once(monkeypatch):
+    """The first ranking is interrupted."""
     ranked = embeddings.rank_answers
 
     def interrupt(*arguments, **options):
@@ -40,11 +43,46 @@ def test_an_interruption_keeps_the_best_so_far(workplace, tmp_path, monkeypatch)
 
     calls = iter([interrupt])
     monkeypatch.setattr(embeddings, "rank_answers", lambda *args, **options: next(calls, ranked)(*args, **options))
+
+
+def test_an_interruption_keeps_the_best_so_far(workplace, tmp_path, interrupted_once):
     file = tmp_path / "prior.npz"
     result = call("embed", workplace / "data", *SHORT, "--model", "rotate", "--output", file, "--json")
     assert (result.code, json.loads(result.out)["stopped"]) == (130, "interrupted")
-    assert "interrupted" in result.err
+    assert result.err == f"interrupted; the same command goes on from {file}.unfinished\n"
     load_prior(file, datasets.load(workplace / "data"))
+
+
+@pytest.mark.parametrize("model", ["complex", "rotate"])
+def test_the_same_command_goes_on_and_ends_the_same(workplace, tmp_path, model, request):
+    dataset = datasets.load(workplace / "data")
+    settings = replace(embeddings.default_settings(dataset, model), dim=4, epochs=6, eval_every=2)
+    whole = embeddings.train(dataset, settings)
+    request.getfixturevalue("interrupted_once")
+    command = ("embed", workplace / "data", "--dim", "4", "--epochs", "6", "--model", model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embeddings, "default_settings", lambda dataset, model: settings)
+        first = call(*command, "--output", tmp_path / "prior.npz")
+        assert first.code == 130, first
+        again = call(*command, "--output", tmp_path / "prior.npz")
+        other = call(*command, "--output", tmp_path / "whole.npz")
+    assert again.code == 0, again
+    assert f"going on from {tmp_path / 'prior.npz.unfinished'}\n" in again.err
+    epochs = [line.split(":")[0] for line in (first.err + again.err).splitlines() if line.startswith("epoch")]
+    assert epochs == ["epoch 2", "epoch 4", "epoch 6"]
+    save_prior(tmp_path / "library.npz", whole.params, dataset)
+    for name in ("whole", "library"):
+        assert (tmp_path / "prior.npz").read_bytes() == (tmp_path / f"{name}.npz").read_bytes()
+    assert not list(tmp_path.glob("*.unfinished")) and other.code == 0
+
+
+def test_a_state_of_other_settings_is_set_aside(workplace, tmp_path, interrupted_once):
+    command = ("embed", workplace / "data", *SHORT, "--output", tmp_path / "prior.npz")
+    assert call(*command).code == 130
+    result = call(*command, "--seed", "1")
+    assert result.code == 0
+    assert "prior.npz.unfinished is of other data, settings or versions: set aside" in result.err
+    assert (tmp_path / "prior.npz.unfinished.old").is_file()
 
 
 def test_mistakes_are_said_before_anything_is_trained(workplace, tmp_path):

@@ -13,10 +13,12 @@ import pytest
 from ppo_jax.ops.distributions import Categorical
 from ppo_jax.proving import datasets
 from ppo_jax.proving.answers import environment as answering
+from ppo_jax.proving.answers import shortest_proofs
 from ppo_jax.proving.answers.environment import AnswerEnv, AnswerParams
 from ppo_jax.proving.answers.search import Answers, search
 from ppo_jax.proving.index import Sizes, build_index
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
+from ppo_jax.proving.open_queries import TAIL, OpenQueries, known_answers, open_queries
 from tests.proving import reference
 from tests.proving.logic_programs import N_CONSTANTS, N_PREDICATES, N_RULES, as_program, random_kb
 from tests.proving.reference import Atom, Program, Resolvent
@@ -109,6 +111,43 @@ class Twin:
 
         follow(root_of(query), 1.0, 0, frozenset())
         return found
+
+    def steps(self, query: Atom) -> dict[int, int]:
+        """The steps of the shortest derivation of each answer, of all that there are."""
+        found: dict[int, int] = {}
+
+        def follow(resolvent: Resolvent, depth: int, visited: frozenset[Resolvent]) -> None:
+            visited = visited | {resolvent}
+            for action in self.open(resolvent, query, NOTHING, depth, visited):
+                if len(action.resolvent) == 1:
+                    answer = answer_of(action.resolvent)
+                    found[answer] = min(found.get(answer, self.max_depth), depth + 1)
+                else:
+                    follow(action.resolvent, depth + 1, visited)
+
+        follow(root_of(query), 0, frozenset())
+        return found
+
+    def breadth_first(self, query: Atom, budget: int, until: int = 0) -> tuple[dict[int, int], int, bool]:
+        """Steps by answer, resolvents looked at and whether the budget ran out, level by level."""
+        found: dict[int, int] = {}
+        level, seen, looked_at = {root_of(query)}, {root_of(query)}, 0
+        for depth in range(self.max_depth):
+            if looked_at + len(level) > budget:
+                return found, looked_at, True
+            looked_at += len(level)
+            after = set()
+            for resolvent in level:
+                for action in self.open(resolvent, query, NOTHING, depth, frozenset({resolvent})):
+                    if len(action.resolvent) == 1:
+                        found.setdefault(answer_of(action.resolvent), depth + 1)
+                    else:
+                        after.add(action.resolvent)
+            level = after - seen
+            seen |= level
+            if until in found:
+                break
+        return found, looked_at, False
 
 
 def least_model(kb: KnowledgeBase, hidden: Atom) -> set[Atom]:
@@ -270,6 +309,52 @@ def test_the_trail_of_an_answer_leads_back_to_the_query() -> None:
                 n_found += 1
         np.testing.assert_allclose(total[:, 1:], found.probability[:, 1:], atol=1e-5)
     assert n_found > 20
+
+
+def as_steps(found: shortest_proofs.Found, i: int) -> tuple[dict[int, int], int, bool]:
+    steps = {int(c): int(found.steps[i, c]) for c in np.flatnonzero(found.steps[i])}
+    return steps, int(found.looked_at[i]), bool(found.given_up[i])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_shortest_proofs_are_those_of_a_search_in_plain_python(seed: int) -> None:
+    kb = random_kb(seed, n_facts=9)
+    (env, params), twin = environment(kb, 4), Twin(kb, 4)
+    queries = sorted({query for query, _ in questions(kb, seed)})
+    asked = np.array(queries, np.int32)
+    found = shortest_proofs.search(env, params, asked, 10**6)
+    small = shortest_proofs.search(env, params, asked, 12)
+    until = np.array([max(twin.steps(query), default=1) for query in queries])
+    early = shortest_proofs.search(env, params, asked, 10**6, until)
+    for i, query in enumerate(queries):
+        assert as_steps(found, i)[0] == twin.steps(query)
+        assert as_steps(found, i) == twin.breadth_first(query, 10**6)
+        assert as_steps(small, i) == twin.breadth_first(query, 12)
+        assert as_steps(early, i) == twin.breadth_first(query, 10**6, until[i])
+
+
+def test_answers_are_ranked_by_their_shortest_proofs() -> None:
+    """An answer is found in two steps (a rule, a fact), another in three, and a third only beyond the budget."""
+    files = {
+        "train.txt": "near(a,b). near(b,c). near(c,d). in(a,x). in(b,y). in(d,z).",
+        "valid.txt": "in(d,y).",
+        "test.txt": "at(a,x). at(a,y). at(a,z).",
+        "rules.txt": "at(X,Y) :- in(X,Y).\nat(X,Y) :- near(X,Z), at(Z,Y).\n",
+    }
+    dataset = datasets.from_files("steps", files)
+    env = answering.make(dataset, max_depth=9)
+    queries, known = open_queries(dataset, "test"), known_answers(dataset, "test")
+    queries = OpenQueries(*(x[queries.side == TAIL] for x in queries))
+    ranked, given_up = shortest_proofs.rank(env, env.default_params, queries, known, 1_000)
+    assert given_up == 0
+    assert ranked.score.tolist() == [1 / 2, 1 / 4, 1 / 8]
+    assert ranked.better.tolist() == [0, 0, 0] and ranked.tied.tolist() == [0, 0, 0]  # the known ones are filtered
+    assert ranked.looked_at[0] < ranked.looked_at[1] < ranked.looked_at[2]
+    budget = int(ranked.looked_at[1])
+    fewer, given_up = shortest_proofs.rank(env, env.default_params, queries, known, budget)
+    assert given_up == 1
+    assert fewer.score.tolist() == [1 / 2, 1 / 4, 0.0]
+    assert fewer.tied[2] == fewer.candidates[2] - 1 - fewer.better[2] > 0
 
 
 def test_an_episode_ends_with_an_answer_and_pays_for_the_hidden_one_alone() -> None:

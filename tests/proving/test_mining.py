@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ppo_jax.cli import main
-from ppo_jax.proving import datasets
+from ppo_jax.proving import datasets, unfinished
 from ppo_jax.proving.knowledge_base import KnowledgeBase, parse
+from ppo_jax.proving.rules import mining
 from ppo_jax.proving.rules.bodies import relation_matrices
 from ppo_jax.proving.rules.confidence import count_rule
 from ppo_jax.proving.rules.files import format_rules
-from ppo_jax.proving.rules.mining import Limits, mine
+from ppo_jax.proving.rules.mining import Limits, mine, state_of
 from ppo_jax.types import PPOJaxError
 
 EVERYTHING = Limits(min_support=1, min_confidence=0.0, max_rules_per_head=10**6)
@@ -115,6 +118,61 @@ def test_progress_can_end_it() -> None:
         mine(graph(0), progress=stop)
 
 
+class Stop:
+    """Progress that ends a mining when it is called for the n-th time."""
+
+    def __init__(self, n: int, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self.left, self.error = n, error
+        self.seen: list[tuple[str, int]] = []
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.seen.append((stage, done))
+        self.left -= 1
+        if self.left == 0:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_mining_goes_on_where_it_stopped(tmp_path: Path, monkeypatch, error) -> None:
+    """Ctrl-C keeps all that is done, a kill what was kept last: at any place, again and again."""
+    monkeypatch.setattr(unfinished, "EVERY", 0.0)
+    kb, limits = graph(4, n_facts=120), Limits(facts_per_head=10, neighbours=5, max_products=20, min_support=1)
+    every = Stop(0)
+    whole = mine(kb, limits, every)
+    said: list[str] = []
+    seen = []
+    while True:
+        assert len(seen) <= len(every.seen)
+        kept = state_of(tmp_path / "rules.txt", kb, limits, said.append)
+        progress = Stop(2, error)
+        try:
+            mined = mine(kb, limits, progress, kept)
+        except error:
+            seen.append(progress.seen[0])
+            continue
+        break
+    assert mined == whole
+    assert seen == every.seen[: len(seen)] and len(seen) > 5  # a part each time, none twice
+    assert set(said) == {f"going on from {tmp_path / 'rules.txt.unfinished'}"}
+    kept.remove()
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_was_mined_of_something_else_is_set_aside(tmp_path: Path) -> None:
+    output, limits = tmp_path / "rules.txt", Limits(max_length=2)
+    for change, (kb, now) in {"settings": (graph(0), Limits(max_length=1)), "data": (graph(1), limits)}.items():
+        with pytest.raises(KeyboardInterrupt):
+            mine(graph(0), limits, Stop(4), state_of(output, graph(0), limits, print))
+        said: list[str] = []
+        assert mine(kb, now, unfinished=state_of(output, kb, now, said.append)) == mine(kb, now), change
+        (line,) = said
+        assert "is of other data, settings or versions: set aside as rules.txt.unfinished.old, beginning anew" in line
+        assert [file.name for file in tmp_path.iterdir()] == ["rules.txt.unfinished.old"]
+    (tmp_path / "rules.txt.unfinished").write_bytes(b"PK half a file")
+    assert not state_of(output, kb, limits, said.append).found()
+    assert "cannot be read: set aside" in said[-1]
+
+
 def test_valid_and_test_change_nothing() -> None:
     kb = graph(6)
     files = {
@@ -147,6 +205,33 @@ def test_odd_names_are_quoted() -> None:
     mined = mine(kb, Limits(min_support=1))
     text = format_rules([one.rule for one in mined.rules], kb)
     assert "'is a'(Y,X_) -> 'is a'(X_,Y)" in text
+
+
+def test_the_same_command_goes_on_after_a_signal(tmp_path: Path, monkeypatch, capsys) -> None:
+    def command(name: str) -> int:
+        return main(["rules", "mine", "countries_s3", "--max-length", "2", "--output", str(tmp_path / name)])
+
+    assert command("whole.txt") == 0
+    rules, calls = mining._Features.rules, itertools.count(1)
+
+    def interrupt(features: mining._Features, head: int) -> object:
+        found = rules(features, head)
+        if next(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(mining._Features, "rules", interrupt)
+    capsys.readouterr()
+    assert command("rules.txt") == 143
+    state = tmp_path / "rules.txt.unfinished"
+    assert capsys.readouterr().err == f"interrupted; the same command goes on from {state}\n"
+    assert state.is_file() and not (tmp_path / "rules.txt").exists()
+    assert command("rules.txt") == 0
+    assert f"going on from {state}\n" in capsys.readouterr().err
+    heads = np.unique(datasets.load("countries_s3").kb.facts[:, 0])
+    assert next(calls) - 1 == len(heads) + 1  # the one that was interrupted was done again
+    assert (tmp_path / "rules.txt").read_bytes() == (tmp_path / "whole.txt").read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["rules.txt", "whole.txt"]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,17 +39,24 @@ def write_scores(folder: Path, form: str, out: Path | None) -> int:
     if form == "parquet":
         if out is None:
             raise PPOJaxError("scores: parquet needs a file: --out scores.parquet")
-        try:
-            import pandas  # type: ignore[import-untyped]
-        except ImportError:
-            raise PPOJaxError("scores: parquet needs pandas and pyarrow: pip install pandas pyarrow") from None
-        pandas.DataFrame(rows).to_parquet(out)
-        return len(rows)
+        return _write_parquet(rows, out)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return _write(text.getvalue(), out)
+
+
+def _write_parquet(rows: Sequence[Mapping[str, Any]], out: Path) -> int:
+    try:
+        from pyarrow import Table, parquet
+    except ImportError:
+        raise PPOJaxError("scores: parquet needs the library pyarrow: pip install 'ppo-jax[parquet]'") from None
+    try:
+        parquet.write_table(Table.from_pylist(list(rows)), out)
+    except OSError as error:
+        raise PPOJaxError(f"{out}: cannot be written: {error.strerror or error}") from None
+    return len(rows)
 
 
 def _write(text: str, out: Path | None) -> int:

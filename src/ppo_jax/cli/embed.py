@@ -10,6 +10,7 @@ from tyro.conf import arg
 
 from ppo_jax.cli.arguments import DataName, Switch
 from ppo_jax.cli.console import output, say
+from ppo_jax.cli.errors import goes_on_again
 from ppo_jax.cli.experiments import use_caches
 from ppo_jax.cli.tables.embed import show_embeddings
 from ppo_jax.types import PPOJaxError
@@ -21,7 +22,7 @@ __all__ = ["Embed"]
 class Embed:
     """Train embeddings on the facts of a data set: a prior over the answers of its queries.
 
-    The best parameters on the valid queries are kept, also after Ctrl-C.
+    The best parameters on the valid queries are kept, also after Ctrl-C; the same command then goes on.
     """
 
     name: DataName
@@ -58,15 +59,18 @@ class Embed:
         dataset = datasets.load(self.name, self.rules, require_rules=False)
         settings = embeddings.default_settings(dataset, self.model)
         settings = replace(settings, dim=self.dim or settings.dim, epochs=self.epochs or settings.epochs)
-        with Signals() as signals:
+        unfinished = embeddings.state_of(path, dataset, settings, self.seed, say)
+        with goes_on_again(unfinished), Signals() as signals:
 
             def report(progress: embeddings.Progress) -> bool:
                 if not self.json:
                     say(_line(progress))
                 return bool(signals.received)
 
-            trained = embeddings.train(dataset, settings, self.seed, report)
+            trained = embeddings.train(dataset, settings, self.seed, report, unfinished)
         prior.save_prior(path, trained.params, dataset)
+        if trained.stopped != "interrupted":
+            unfinished.remove()
         splits = {"valid": embeddings.rank_answers(trained.params, dataset, "valid")}
         if self.test and len(dataset.queries["test"]):
             splits["test"] = embeddings.rank_answers(trained.params, dataset, "test")
@@ -86,7 +90,8 @@ class Embed:
             "splits": splits,
         }
         output(found, self.json, show_embeddings)
-        signals.check()  # the exit code tells that it was interrupted
+        with goes_on_again(unfinished):
+            signals.check()  # the exit code tells that it was interrupted
         return 0
 
 

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ppo_jax.cli.console import say
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["explain", "how_to_go_on"]
+if TYPE_CHECKING:
+    from ppo_jax.proving.unfinished import Unfinished
+
+__all__ = ["explain", "goes_on_again", "how_to_go_on"]
 
 
 def explain(error: BaseException) -> int:
@@ -40,9 +44,22 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         from ppo_jax.devices import processes
+        from ppo_jax.proving.unfinished import left_in
 
         if processes.leads():
-            error.args = (f"; go on with: ppo-jax resume {folder}",)
+            again = f"the same command goes on, with --run-dir {folder}"
+            error.args = (f"; {again if left_in(folder) else f'go on with: ppo-jax resume {folder}'}",)
+        raise
+
+
+@contextmanager
+def goes_on_again(unfinished: Unfinished | None) -> Iterator[None]:
+    """Say on Ctrl-C or SIGTERM that the same command goes on, where something is kept for that."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if unfinished and unfinished.path.is_file():
+            error.args = (f"; the same command goes on from {unfinished.path}",)
         raise
 
 

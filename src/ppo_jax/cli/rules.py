@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,10 @@ from typing import Annotated
 from tyro.conf import arg
 
 from ppo_jax.cli.arguments import DataName, Switch
-from ppo_jax.cli.console import output
+from ppo_jax.cli.console import output, say
+from ppo_jax.cli.errors import goes_on_again
 from ppo_jax.cli.tables.rules import show_mined
+from ppo_jax.files import write_atomically
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Mine"]
@@ -19,7 +20,10 @@ __all__ = ["Mine"]
 
 @dataclass(frozen=True)
 class Mine:
-    """Mine rules from the training facts of a data set; valid and test are not looked at."""
+    """Mine rules from the training facts of a data set; valid and test are not looked at.
+
+    With --output the same command goes on where it was interrupted.
+    """
 
     name: DataName
     """A folder with train.txt, or the name of a built-in data set."""
@@ -46,6 +50,8 @@ class Mine:
         from ppo_jax.proving import datasets
         from ppo_jax.proving.rules import mining
         from ppo_jax.proving.rules.files import format_rules
+        from ppo_jax.runs.loggers import show_stage
+        from ppo_jax.runs.signals import sigterm_interrupts
 
         limits = mining.Limits(
             max_length=self.max_length,
@@ -59,20 +65,12 @@ class Mine:
         if self.out is not None and self.out.exists():
             raise PPOJaxError(f"{self.out} is there already; name another file or remove it")
         kb = datasets.load(self.name, require_rules=False).kb
-        mined = mining.mine(kb, limits, _progress)
-        if self.out is not None:
-            rules = (one.rule for one in mined.rules)
-            try:
-                self.out.write_text(format_rules(rules, kb))
-            except OSError as error:
-                raise PPOJaxError(f"cannot write the rules to {self.out}: {error.strerror}") from error
+        unfinished = None if self.out is None else mining.state_of(self.out, kb, limits, say)
+        with sigterm_interrupts(), goes_on_again(unfinished):
+            mined = mining.mine(kb, limits, show_stage, unfinished)
+        if self.out is not None and unfinished is not None:
+            write_atomically(self.out, format_rules((one.rule for one in mined.rules), kb))
+            unfinished.remove()
         found = mining.describe(mined, kb)
         output({**found, "file": None if self.out is None else str(self.out)}, self.json, show_mined)
         return 0
-
-
-def _progress(stage: str, done: int, total: int) -> None:
-    """One line that is written over while somebody watches."""
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r{stage}: {done} of {total}    ", end=end, file=sys.stderr, flush=True)

@@ -106,7 +106,9 @@ class AnswerResults(Results):
         return rows
 
     def verdict(self, test: Json, baselines: Json) -> str:
-        """Which baselines the policy alone and its combination do not beat."""
+        """Which baselines the policy alone and its combination do not beat; of one asked less, how many queries."""
+        asked = test[ANSWERS].get("n_queries")
+        baselines = {_with_sample(name, one.get(ANSWERS, {}), asked): one for name, one in baselines.items()}
         alone = super().verdict(test, baselines)
         if COMBINED not in test:
             return alone
@@ -123,14 +125,15 @@ class AnswerResults(Results):
         return Table(("", "MRR", "Hits@1", "Hits@3", "Hits@10", "found", "steps\na query"), tuple(cells))
 
     def notes(self, rows: Mapping[str, Json]) -> list[str]:
-        """The protocol, and of how many queries."""
+        """The protocol, and of how many queries; what a search without learning looked at."""
         summary = next(iter(rows.values())).get(ANSWERS, {})
         unexplored = summary.get("unexplored_mass")
         left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
         sides = summary.get("open", "head and tail")
         return [
             f"{summary['protocol']}; {_of_queries(summary)}, each with {sides} open, among "
-            f"{summary['candidates']:,.0f} candidates{left}"
+            f"{summary['candidates']:,.0f} candidates{left}",
+            *(_searched(name, one[ANSWERS]) for name, one in rows.items() if "given_up" in one.get(ANSWERS, {})),
         ]
 
     def data_note(self, data: Json) -> str | None:
@@ -162,6 +165,21 @@ def given_up(data: Json) -> str:
     """Of how many queries it is not known whether they can be proved; empty where it is known of all."""
     count = data["searches_given_up"]
     return f"; of {count} it is not known, the search was given up" if count else ""
+
+
+def _with_sample(name: str, summary: Json, asked: int | None) -> str:
+    """The name of a baseline that was asked as many queries as the policy, otherwise also how many."""
+    n_queries = summary.get("n_queries")
+    return name if n_queries in (asked, None) else f"{name} on {n_queries:,} queries"
+
+
+def _searched(name: str, summary: Json) -> str:
+    """What a breadth-first search was asked, and how often it was given up."""
+    given_up, searches = summary["given_up"], summary["searches"]
+    return (
+        f"{name}: {summary['protocol']}; {_of_queries(summary)}; {given_up:,} of {searches:,} searches given up, "
+        "what they did not find counts as not derived"
+    )
 
 
 def _of_queries(summary: Json) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ppo_jax.config import Config
 from ppo_jax.config.schema import EvaluationConfig
+from ppo_jax.files import write_atomically
 from ppo_jax.proving import datasets, ranking
 from ppo_jax.proving import environment as proof
 from ppo_jax.proving.answers import environment as answering
@@ -27,7 +28,7 @@ from ppo_jax.proving.priors.prior import load_prior
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
 from ppo_jax.proving.rules.confidence import surest, with_counted_confidence
 from ppo_jax.proving.rules.files import format_rules
-from ppo_jax.proving.rules.mining import Limits, mine
+from ppo_jax.proving.rules.mining import Limits, Progress, mine, state_of
 from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.proving.task_id import PREFIX, names_data_set
 from ppo_jax.results import Judged, Played
@@ -258,10 +259,13 @@ def make(config: Config) -> ProofTask | AnswerTask:
     return ProofTask(proof_env, config.evaluation)
 
 
-def with_mined_rules(config: Config, folder: Path, say: Callable[[str], None]) -> Config:
+def with_mined_rules(
+    config: Config, folder: Path, say: Callable[[str], None], progress: Progress | None = None
+) -> Config:
     """The configuration of a run in `folder`, with rules mined where its data set has none.
 
-    They are written to ``rules.txt`` in the folder, and only training facts are looked at.
+    They are written to ``rules.txt`` in the folder, and only training facts are looked at. What an interrupted mining
+    left there is not done again.
     """
     if not (is_named(config) and config.answers and config.task.dataset and config.task.rules == "rules.txt"):
         return config
@@ -274,16 +278,20 @@ def with_mined_rules(config: Config, folder: Path, say: Callable[[str], None]) -
             f"data set {data.name!r} has no rules; before several processes train together, mine some: "
             "`ppo-jax rules mine FOLDER --output FOLDER/rules.txt`"
         )
-    file = folder / "rules.txt"
-    for _ in range(MINING_ROUNDS):
-        mined = mine(data.kb, Limits(max_rules_per_head=MINED_PER_HEAD))
+    file, limits, kept = folder / "rules.txt", Limits(max_rules_per_head=MINED_PER_HEAD), []
+    for number in range(1, MINING_ROUNDS + 1):
+        kept.append(state_of(folder / f"rules-{number}.txt", data.kb, limits, say))
+        mined = mine(data.kb, limits, progress, kept[-1])
         if not mined.rules:
+            kept[-1].remove()
             raise PPOJaxError(f"data set {data.name!r} has no rules, and none could be mined: no rule is right twice")
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(format_rules((one.rule for one in mined.rules), data.kb))
+        write_atomically(file, format_rules((one.rule for one in mined.rules), data.kb))
         with_rules = load(str(file))
         # Without a valid.txt, what is drawn for it depends on the rules: none may rest on such a fact.
         if set(map(tuple, with_rules.queries["valid"])) <= set(map(tuple, data.queries["valid"])):
+            for unfinished in kept:
+                unfinished.remove()
             say(f"{data.name}: no rules; mined {len(mined.rules):,} from the training facts, in {file}")
             return config.override({"rules": str(file.absolute())})
         data = with_rules

@@ -1,14 +1,13 @@
-"""Files of a run, written whole or not at all, and JSON data."""
+"""Files of a run and JSON data."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
-from ppo_jax.types import PPOJaxError
+from ppo_jax.files import write_atomically
 
 __all__ = ["read_summary", "to_json", "write_atomically"]
 
@@ -24,20 +23,6 @@ def to_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file in one move: readers, a crash or a full disk see the old content or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise PPOJaxError(f"{path}: cannot be written: {error.strerror}; what was there is unchanged") from None
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

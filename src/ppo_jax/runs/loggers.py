@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from ppo_jax.runs.files import to_json
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["JSONLines", "Progress", "TensorBoard", "WandB", "Writer", "check_extras"]
+__all__ = ["JSONLines", "Progress", "TensorBoard", "WandB", "Writer", "check_extras", "show_stage"]
 
 
 KNOWN = {"valid", *(metric.name for metric in METRICS)}  # others are metrics of the user's own
@@ -93,6 +94,13 @@ class WandB:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def show_stage(stage: str, done: int, total: int) -> None:
+    """How far a step before the training is: one line that is written over, while somebody watches."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{stage}: {done} of {total}    ", end=end, file=sys.stderr, flush=True)
 
 
 class Progress:

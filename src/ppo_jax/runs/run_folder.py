@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from ppo_jax.config import Config, from_dict, load_config
+from ppo_jax.proving.unfinished import left_in
 from ppo_jax.runs import files
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.types import PPOJaxError
@@ -47,7 +48,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     if holds_run(folder):
         if not overwrite:
             raise PPOJaxError(f"{folder}: already holds a run; choose another --run-dir, or --overwrite to replace it")
-    elif folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+    elif folder.exists() and not (folder.is_dir() and (next(folder.iterdir(), None) is None or left_in(folder))):
         raise PPOJaxError(f"{folder}: is in use by something else than a run; choose another --run-dir")
 
 

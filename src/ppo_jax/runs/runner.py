@@ -91,7 +91,8 @@ def train(
     run_folder.check_folder(folder, overwrite)
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
     config = mesh.resolve(config).with_absolute_dataset()
-    config = prepare(config, folder, warn)
+    with signals.sigterm_interrupts():
+        config = prepare(config, folder, warn, loggers.show_stage if progress else None)
     experiment = build(config)
     experiment.task.check()
     for text in (*config.warnings, *experiment.task.warnings):

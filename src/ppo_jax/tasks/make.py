@@ -24,18 +24,24 @@ __all__ = ["adapt", "imported", "make_network", "make_task", "prepare"]
 REQUIRED = ("action_space", "can_truncate", "default_params", "reset", "step")  # of an Environment
 
 
-def prepare(config: Config, folder: Path, say: Callable[[str], None]) -> Config:
+def prepare(
+    config: Config,
+    folder: Path,
+    say: Callable[[str], None],
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Config:
     """What a new run needs beyond its configuration is made in `folder`; returns the configuration with it.
 
     Args:
         config: of the run.
         folder: that of the run; created where something is made.
         say: receives a line about what was made.
+        progress: receives what is being done, how far it is and of how much.
 
     Raises:
         PPOJaxError: it cannot be made.
     """
-    return proof_task.with_mined_rules(config, folder, say)
+    return proof_task.with_mined_rules(config, folder, say, progress)
 
 
 def make_task(config: Config, env: Any = None) -> Task:

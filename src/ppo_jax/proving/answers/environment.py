@@ -24,10 +24,11 @@ from ppo_jax.proving.priors.prior import Prior
 from ppo_jax.proving.resolution import Successors, is_fact, matching_row, renumber, successors
 from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
-__all__ = ["AnswerEnv", "AnswerParams", "AnswerState", "make"]
+__all__ = ["SALT", "AnswerEnv", "AnswerParams", "AnswerState", "make"]
 
 MAX_DEPTH = 5  # by default: a rule, a rule for what it asks, and three facts
 MAX_SUCCESSORS = 256  # by default; of more facts that match, so many are drawn
+SALT = 1  # of all searches: they draw the same facts
 
 
 class AnswerParams(NamedTuple):
@@ -100,7 +101,7 @@ class AnswerEnv:
         `hidden` [3] is a fact that may not be used, zeros for none.
         """
         zero, visited = jnp.zeros((), jnp.int32), jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
-        return self._derive(params, self._root(query), query, hidden, zero, visited, salt)
+        return self._derive(params, self.root(query), query, hidden, zero, visited, salt)
 
     def step(self, key: jax.Array, state: AnswerState, action: jax.Array, params: AnswerParams) -> EnvStep:
         """Move to a successor; a finished episode is followed by a fresh query."""
@@ -123,7 +124,7 @@ class AnswerEnv:
         fresh_query, fresh_hidden, fresh_salt, fresh_log_normalizer = self._sample(key, params)
         next_state = self._derive(
             params,
-            jnp.where(done, self._root(fresh_query), moved),
+            jnp.where(done, self.root(fresh_query), moved),
             jnp.where(done, fresh_query, state.query),
             jnp.where(done, fresh_hidden, state.hidden),
             jnp.where(done, 0, depth),
@@ -169,6 +170,11 @@ class AnswerEnv:
         given = probability(params.shaping, state.query, state.log_normalizer, jnp.where(bound, answer, 0))
         return jnp.where(bound, self.shaping * given, 0.0)
 
+    def at(self, params: AnswerParams, resolvent: jax.Array, query: jax.Array, depth: jax.Array) -> AnswerState:
+        """The state at a resolvent [A, 3] in a depth, whatever way led there; nothing is hidden."""
+        nothing, visited = jnp.zeros(3, jnp.int32), jnp.zeros((self.max_depth + 1, 2), jnp.uint32)
+        return self._derive(params, resolvent, query, nothing, depth, visited, jnp.uint32(SALT))
+
     def _sample(self, key: jax.Array, params: AnswerParams) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
         """A query, the fact that it hides, a salt, and the logarithm that makes a prior's scores probabilities."""
         fact_key, side_key, salt_key = jax.random.split(key, 3)
@@ -178,7 +184,7 @@ class AnswerEnv:
         log_normalizer = params.shaping.log_normalizers[row, side] if params.shaping is not None else ()
         return hidden.at[1 + side].set(0), hidden, jax.random.bits(salt_key, (), jnp.uint32), log_normalizer
 
-    def _root(self, query: jax.Array) -> jax.Array:
+    def root(self, query: jax.Array) -> jax.Array:
         """The resolvent ``p(a, X), answer(X)``, [A, 3]."""
         variable = self.sizes.n_constants + 1
         goal = jnp.where(query == 0, variable, query)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax.proving.answers.environment import AnswerEnv, AnswerParams, AnswerState
+from ppo_jax.proving.answers.environment import SALT, AnswerEnv, AnswerParams, AnswerState
 from ppo_jax.proving.derivations import Policy
 
 __all__ = ["Answers", "Trail", "search"]
@@ -126,7 +126,7 @@ def search(
         trails = (best(proofs, logs, states)[1], onward) if keep_trail else None
         return (after, followed, total, unexplored, looked_at), trails
 
-    start = jax.vmap(env.start, in_axes=(None, 0, 0, None))(params, queries, hidden, jnp.uint32(1))
+    start = jax.vmap(env.start, in_axes=(None, 0, 0, None))(params, queries, hidden, jnp.uint32(SALT))
     zero, total = jnp.zeros(n), jnp.zeros((n, env.sizes.n_constants + 1))
     carry = (start, jnp.zeros((n, 1)), total, zero, jnp.zeros(n, jnp.int32))
     # The first step is apart: a query has one root.

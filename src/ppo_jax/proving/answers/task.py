@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppo_jax.config.schema import EvaluationConfig
-from ppo_jax.proving.answers import listing
+from ppo_jax.proving.answers import listing, shortest_proofs
 from ppo_jax.proving.answers.combination import Combined, Source, choose_weights, logs_of, rank_with_and_without
 from ppo_jax.proving.answers.environment import AnswerEnv
 from ppo_jax.proving.answers.evaluation import AnswerEvaluator, Ranked, Scorer, open_atoms, rank_by, summarize
@@ -33,6 +33,8 @@ UNTRAINED = 3  # networks, at most: rankings differ little between them
 COMBINE: tuple[Combine, ...] = ("noisy_or", "max")
 LEARNED = "learned weights, depth 1"
 MANY_RULES = 1000  # beyond, rules say the same over and over: their weights are also learned together
+BUDGET = 1_000  # resolvents that the search for a shortest proof may look at, for one query
+RESOLVENTS = 500_000  # that all these searches together may; of more queries a sample is searched
 
 
 class Rules(NamedTuple):
@@ -136,8 +138,8 @@ class AnswerTask(GraphTask):
     def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
         """What no policy that learns reaches on test.
 
-        Untrained networks, the uniform policy, rules by their confidence, and where there is one the prior alone and
-        combined with the rules.
+        Untrained networks, the uniform policy, the shortest proof, rules by their confidence, and where there is one
+        the prior alone and combined with the rules.
         """
         n = min(self._evaluation.untrained_networks, UNTRAINED)
         networks = [untrained(UNTRAINED_SEED + i) for i in range(max(n, 1))]
@@ -151,6 +153,7 @@ class AnswerTask(GraphTask):
                 if key != "mrr_interval"
             }
             baselines[f"untrained (×{n})"] = {ANSWERS: mean | {"mrr_each": [one["mrr"] for one in each]}}
+        baselines["shortest_proof"] = {ANSWERS: self._judge_shortest_proofs()}
         baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "test", f"rules, {self._rules.name}")}
         if self.prior is not None:
             baselines["prior"] = {ANSWERS: self._judge_by(self.prior, "test", "prior")}
@@ -266,6 +269,21 @@ class AnswerTask(GraphTask):
             expected = [self.queries(split) for split in splits]
             self._ways[name] = Rules(name, RuleScores(kb, int(depth), combine=combine, expected=expected))
         return self._ways[name]
+
+    def _judge_shortest_proofs(self) -> dict[str, Any]:
+        """Breadth-first search on test, on as many of the queries as may be searched."""
+        test = self.dataset.queries["test"]
+        n = min(self._evaluation.n_queries_of("test") or len(test), RESOLVENTS // (2 * BUDGET))
+        queries = open_queries(self.dataset, "test", n)
+        known = known_answers(self.dataset, "test")
+        ranked, given_up = shortest_proofs.rank(self.env, self.env_params, queries, known, BUDGET)
+        protocol = f"answers, filtered, fewest steps, {BUDGET:,} resolvents a query, expected rank of ties"
+        return summarize(ranked, queries, len(test)) | {
+            "unexplored_mass": None,
+            "searches": len(queries.known),
+            "given_up": given_up,
+            "protocol": protocol,
+        }
 
     def _combined(self, sources: dict[str, Source]) -> Combined:
         """The weighted sum of sources; their weights are chosen on valid."""

@@ -11,10 +11,12 @@ knowledge base alone; valid queries choose when to stop.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -25,6 +27,7 @@ import optax
 from ppo_jax.proving.datasets import Dataset
 from ppo_jax.proving.open_queries import HEAD, TAIL, OpenQueries, answer_ranks, known_answers, open_queries
 from ppo_jax.proving.ranking import expected_hits, expected_reciprocal_rank
+from ppo_jax.proving.unfinished import Unfinished, digest
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "rank_answers",
     "score",
     "score_all",
+    "state_of",
     "train",
 ]
 
@@ -312,8 +316,21 @@ class Trained(NamedTuple):
     stopped: str  # "epochs", "plateau" or "interrupted"
 
 
+def state_of(output: Path, dataset: Dataset, settings: Settings, seed: int, say: Callable[[str], None]) -> Unfinished:
+    """What is kept of the training of embeddings that are to be written to `output`; `say` is told what becomes of it.
+
+    Valid queries choose the epoch, so it depends on them too.
+    """
+    facts = digest(dataset.kb, dataset.queries["valid"])
+    return Unfinished(output, {"facts": facts, "seed": seed, **asdict(settings)}, say)
+
+
 def train(
-    dataset: Dataset, settings: Settings, seed: int = 0, report: Callable[[Progress], object] | None = None
+    dataset: Dataset,
+    settings: Settings,
+    seed: int = 0,
+    report: Callable[[Progress], object] | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Trained:
     """Train embeddings on the facts of a data set until the valid queries rank no better.
 
@@ -322,20 +339,28 @@ def train(
         settings: as `default_settings` has them for the size of the data set.
         seed: of the first parameters, the order of the facts and the negatives.
         report: called after each ranking; training stops where it returns something true.
+        unfinished: where the state is kept, as of `state_of`, and a training that was interrupted goes on; the caller
+            removes it once the embeddings are written.
 
     Raises:
         PPOJaxError: there are no facts, no valid queries, or the loss is not finite.
     """
     if not len(dataset.kb.facts) or not len(dataset.queries["valid"]):
         raise PPOJaxError(f"data set {dataset.name!r} needs training facts and valid queries to train embeddings")
-    start = time.perf_counter()
     queries = _training_queries(dataset)
     answers = _known_to_facts(dataset, queries) if settings.model == "rotate" else None
     settings = replace(settings, batch_size=min(settings.batch_size, len(queries.answer)))
     state = _first_state(dataset, settings, seed)
-    best, history, stopped = state.params, [], "epochs"
-    best_mrr, best_epoch, epoch = -1.0, 0, 0
-    while epoch < settings.epochs:
+    best, history = state.params, list[Progress]()
+    if unfinished and (found := unfinished.found()):
+        state, best, history = _from_arrays(found, state)
+    best_mrr, best_epoch, epoch, seconds = -1.0, 0, 0, 0.0
+    if history:
+        epoch, _, _, best_epoch, best_mrr, seconds = history[-1]
+    start = time.perf_counter() - seconds
+    patience = settings.patience * settings.eval_every
+    interrupted = False
+    while epoch < settings.epochs and epoch - best_epoch < patience and not interrupted:
         n_epochs = min(settings.eval_every, settings.epochs - epoch)
         state, loss = _train_epochs(state, queries, answers, settings, n_epochs)
         epoch += n_epochs
@@ -347,13 +372,26 @@ def train(
             best = jax.tree.map(np.array, state.params)
         progress = Progress(epoch, float(loss), valid, best_epoch, best_mrr, time.perf_counter() - start)
         history.append(progress)
-        if report is not None and report(progress):
-            stopped = "interrupted"
-            break
-        if epoch - best_epoch >= settings.patience * settings.eval_every:
-            stopped = "plateau"
-            break
+        interrupted = bool(report and report(progress))
+        if unfinished and (interrupted or unfinished.due):
+            unfinished.keep(_to_arrays(state, best, history))
+    stopped = "interrupted" if interrupted else "plateau" if epoch - best_epoch >= patience else "epochs"
     return Trained(best, tuple(history), stopped)
+
+
+def _to_arrays(state: _State, best: Embeddings, history: Sequence[Progress]) -> dict[str, np.ndarray]:
+    """A training under way, by names."""
+    leaves = jax.tree.leaves((state._replace(key=jax.random.key_data(state.key)), best))
+    numbered = {f"leaf {i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    return numbered | {"history": np.array(json.dumps(history))}
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], like: _State) -> tuple[_State, Embeddings, list[Progress]]:
+    """What `_to_arrays` gave, of a training that begins at `like`."""
+    leaves = [jnp.asarray(arrays[f"leaf {i}"]) for i in range(len(arrays) - 1)]
+    state, best = jax.tree.unflatten(jax.tree.structure((like, like.params)), leaves)
+    history = [Progress(*row) for row in json.loads(str(arrays["history"]))]
+    return state._replace(key=jax.random.wrap_key_data(state.key)), jax.tree.map(np.array, best), history
 
 
 def _training_queries(dataset: Dataset) -> _Queries:

@@ -15,8 +15,9 @@ sample of them is looked at, drawn with the seed; `Mined.sampled` says how many 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path as FilePath
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,15 +26,17 @@ from scipy import sparse
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
 from ppo_jax.proving.rules.bodies import Path, Relations, ranges, relation_matrices, walk
 from ppo_jax.proving.rules.confidence import RuleCount
+from ppo_jax.proving.unfinished import Stages, Unfinished, digest
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Limits", "Mined", "MinedRule", "Progress", "Sampled", "describe", "mine"]
+__all__ = ["Limits", "Mined", "MinedRule", "Progress", "Sampled", "describe", "mine", "state_of"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how far it is and of how much; an exception that it raises ends the mining."""
 
 MAX_LENGTH = 3
 CANDIDATE_PATHS = 2**21  # places of a path looked up together
+BODIES_TOGETHER = 64  # counted from one look at the clock to the next
 
 
 @dataclass(frozen=True)
@@ -89,54 +92,71 @@ class Mined(NamedTuple):
         return replace(kb, rules=tuple(mined.rule for mined in self.rules))
 
 
-def mine(kb: KnowledgeBase, limits: Limits | None = None, progress: Progress | None = None) -> Mined:
+def state_of(output: FilePath, kb: KnowledgeBase, limits: Limits, say: Callable[[str], None]) -> Unfinished:
+    """What is kept of the mining of rules that are to be written to `output`; `say` is told what becomes of it."""
+    return Unfinished(output, {"facts": digest(kb), **asdict(limits)}, say)
+
+
+def mine(
+    kb: KnowledgeBase,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
+) -> Mined:
     """Mine rules from the facts of a knowledge base; its rules are not looked at, nor is any query.
 
-    The same facts, limits and seed give the same rules.
+    The same facts, limits and seed give the same rules, also where an interrupted mining goes on.
+
+    Args:
+        kb: its facts and names.
+        limits: what is looked for.
+        progress: called again and again; an exception that it raises ends the mining.
+        unfinished: where what is done is kept, as of `state_of`; the caller removes it once the rules are written.
     """
-    limits, progress = limits or Limits(), progress or (lambda stage, done, total: None)
+    limits = limits or Limits()
+    stages = Stages(progress or (lambda stage, done, total: None), unfinished)
     facts = kb.facts[kb.facts[:, 1] != kb.facts[:, 2]]
     graph = _Graph(facts, len(kb.predicates), len(kb.constants), limits)
     relations = relation_matrices(kb, facts)
-    heads = [int(head) for head in np.unique(facts[:, 0])]
+    heads, n_facts = np.unique(facts[:, 0], return_counts=True)
 
+    table, sampled_constants = stages.run("paths", len(heads), 4, lambda i: graph.candidates(int(heads[i])))
     wanted: dict[tuple[int, ...], list[int]] = {}  # body -> heads
-    for done, head in enumerate(heads):
-        progress("paths", done, len(heads))
-        for body in graph.candidates(head):
-            wanted.setdefault(body, []).append(head)
-    found: dict[int, list[tuple[RuleCount, tuple[int, ...]]]] = {head: [] for head in heads}
-    sampled_bodies = 0
-    for done, body in enumerate(sorted(wanted)):
-        if done % 64 == 0:
-            progress("counts", done, len(wanted))
-        counts, sampled = _count_body(body, wanted[body], relations, limits)
-        sampled_bodies += sampled
-        for head, count in counts:
-            if _good(count, limits):
-                found[head].append((count, body))
+    for head, *steps in table.astype(int).tolist():
+        wanted.setdefault(tuple(step for step in steps if step), []).append(head)
+    bodies = sorted(wanted)
+
+    def count(i: int) -> tuple[np.ndarray, np.ndarray]:
+        return _count_bodies(bodies, i, wanted, relations, limits)
+
+    table, sampled_bodies = stages.run("counts", len(bodies), 4, count, BODIES_TOGETHER)
+    found: dict[int, list[tuple[RuleCount, tuple[int, ...]]]] = {int(head): [] for head in heads}
+    for head, body, hits, pairs in table.tolist():
+        found[int(head)].append((RuleCount(hits, pairs), bodies[int(body)]))
     loops = {int(predicate) for predicate in np.unique(kb.facts[kb.facts[:, 1] == kb.facts[:, 2], 0])}
-    rules: list[list[MinedRule]] = []
-    for head in heads:
-        best = sorted(found[head], key=lambda one: (*_order(one[0], limits), len(one[1]), one[1]))
-        rules.append(
-            [MinedRule(_path_rule(head, body, loops), count) for count, body in best[: limits.max_rules_per_head]]
-        )
+    rules: dict[int, list[MinedRule]] = {}
+    for predicate, counted in found.items():
+        best = sorted(counted, key=lambda one: (*_order(one[0], limits), len(one[1]), one[1]))
+        best = best[: limits.max_rules_per_head]
+        rules[predicate] = [MinedRule(_path_rule(predicate, steps, loops), count) for count, steps in best]
     n_candidates = sum(map(len, wanted.values()))
     if limits.constants:
         features = _Features(kb.facts, relations.size, limits)
-        for done, head in enumerate(heads):
-            progress("constants", done, len(heads))
-            mined, counted = features.rules(head)
-            n_candidates += counted
-            rules[done] += mined
-    every = [mined for of_head in rules for mined in of_head]
+        table, counted_constants = stages.run("constants", len(heads), 8, lambda i: features.rules(int(heads[i])))
+        n_candidates += int(counted_constants.sum())
+        for *atoms, hits, pairs in table.tolist():
+            head, left, right, body, first, second = map(int, atoms)
+            rule = Rule("", (head, left, right), ((body, first, second),), "")
+            rules[head].append(MinedRule(rule, RuleCount(hits, pairs)))
+    every = [mined for of_head in rules.values() for mined in of_head]
     if len(every) > limits.max_rules:
         kept = sorted(range(len(every)), key=lambda i: (*_order(every[i].counted, limits), i))[: limits.max_rules]
         every = [every[i] for i in sorted(kept)]
     named = tuple(_named(mined, number, limits) for number, mined in enumerate(every, start=1))
-    progress("counts", len(wanted), len(wanted))
-    return Mined(named, n_candidates, Sampled(graph.sampled_heads, len(graph.sampled_constants), sampled_bodies))
+    stages.progress("counts", len(bodies), len(bodies))
+    sampled_heads = int((n_facts > limits.facts_per_head).sum())
+    sampled = Sampled(sampled_heads, len(np.unique(sampled_constants)), int(sampled_bodies.sum()))
+    return Mined(named, n_candidates, sampled)
 
 
 def describe(mined: Mined, kb: KnowledgeBase) -> dict[str, Any]:
@@ -171,7 +191,6 @@ class _Graph:
         self.limits, self.facts = limits, facts
         self.n_labels, self.n_predicates = 2 * n_predicates, n_predicates
         self.size = n_constants + 1
-        self.sampled_heads, self.sampled_constants = 0, set[int]()
         predicate, left, right = facts.astype(np.int64).T
         label = np.concatenate([predicate - 1, predicate - 1 + n_predicates])
         source, target = np.concatenate([left, right]), np.concatenate([right, left])
@@ -181,8 +200,12 @@ class _Graph:
         self._pairs = source[order] * self.size + target[order]  # sorted
         self._sampled_edges: dict[int, np.ndarray] = {}
 
-    def candidates(self, head: int) -> list[tuple[int, ...]]:
-        """The bodies, labels of their steps, that lead from argument to argument of at least `min_support` facts.
+    def candidates(self, head: int) -> tuple[np.ndarray, np.ndarray]:
+        """The bodies that lead from argument to argument of at least `min_support` facts.
+
+        Returns:
+            Rows of the head and the steps of a body, 0 beyond its end, [M, 4]; and the constants of which a sample of
+            the edges was looked at for the first time, [R].
 
         Of facts that were sampled, the same share of `min_support` is asked for. No more than 4 × `max_rules_per_head`
         of a length are counted, those of the most facts.
@@ -191,19 +214,20 @@ class _Graph:
         facts = self.facts[self.facts[:, 0] == head, 1:].astype(np.int64)
         least = limits.min_support
         if len(facts) > limits.facts_per_head:
-            self.sampled_heads += 1
             rng = np.random.default_rng([limits.seed, head])
             least = max(1, round(least * limits.facts_per_head / len(facts)))
             facts = facts[np.sort(rng.permutation(len(facts))[: limits.facts_per_head])]
-        bodies: list[tuple[int, ...]] = []
+        n_sampled = len(self._sampled_edges)
+        rows: list[tuple[int, ...]] = []
         for length in range(1, limits.max_length + 1):
             codes = np.concatenate([np.zeros(0, np.int64), *self._codes(facts, length)])
             code, support = np.unique(codes, return_counts=True)
             if length == 1:
                 support[code == head - 1] = 0  # the fact itself
             order = np.lexsort((code, -support))[: 4 * limits.max_rules_per_head]
-            bodies += [self._labels(int(code[i]), length) for i in order if support[i] >= least]
-        return bodies
+            bodies = [self._labels(int(code[i]), length) for i in order if support[i] >= least]
+            rows += [(head, *body, *(0,) * (MAX_LENGTH - length)) for body in bodies]
+        return _table(rows, 1 + MAX_LENGTH), np.array(list(self._sampled_edges)[n_sampled:], float)
 
     def _labels(self, code: int, length: int) -> tuple[int, ...]:
         """Steps as numbers ±p, negative against the facts of p."""
@@ -270,7 +294,6 @@ class _Graph:
         if end - begin <= self.limits.neighbours:
             return np.arange(begin, end)
         if constant not in self._sampled_edges:
-            self.sampled_constants.add(constant)
             chosen = np.random.default_rng([self.limits.seed, 0, constant]).permutation(end - begin)
             self._sampled_edges[constant] = begin + np.sort(chosen[: self.limits.neighbours])
         return self._sampled_edges[constant]
@@ -294,8 +317,11 @@ class _Features:
         self.keys, self.pairs = keys[often], self.pairs[often]
         self.has_feature = has[:, often].T.tocsr()  # [features, constants]
 
-    def rules(self, head: int) -> tuple[list[MinedRule], int]:
-        """The rules with a constant in an atom of `head`, and how many were counted."""
+    def rules(self, head: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rules with a constant in an atom of `head`: its atom, that of the body, hits and pairs, [M, 8].
+
+        And how many were counted, [1].
+        """
         limits = self.limits
         found: list[tuple[Any, ...]] = []
         counted = 0
@@ -319,13 +345,29 @@ class _Features:
             order = np.lexsort((constant[keep], key[keep], -hits[keep], -confidence[keep]))
             best = [column[keep][order[: limits.max_rules_per_head]] for column in columns]
             found += [(-c, -h, place, int(k), int(x), p) for c, h, p, k, x in zip(*best, strict=True)]
-        mined = []
+        rows = []
         for _, hits, place, key, constant, pairs in sorted(found)[: limits.max_rules_per_head]:
             head_atom = (head, -1, constant) if place == 0 else (head, constant, -1)
             (predicate, at), other = divmod(key // self.size, 2), key % self.size or -2
             body = (predicate, -1, other) if at == 0 else (predicate, other, -1)
-            mined.append(MinedRule(Rule("", head_atom, (body,), ""), RuleCount(-float(hits), float(pairs))))
-        return mined, counted
+            rows.append((*head_atom, *body, -float(hits), float(pairs)))
+        return _table(rows, 8), np.array([counted], float)
+
+
+def _count_bodies(
+    bodies: Sequence[tuple[int, ...]],
+    begin: int,
+    wanted: Mapping[tuple[int, ...], list[int]],
+    relations: Relations,
+    limits: Limits,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a head, the number of a body, its hits and pairs, [M, 4]; and how many bodies were sampled, [1]."""
+    rows, n_sampled = [], 0
+    for number in range(begin, min(begin + BODIES_TOGETHER, len(bodies))):
+        counts, sampled = _count_body(bodies[number], wanted[bodies[number]], relations, limits)
+        n_sampled += sampled
+        rows += [(head, number, *count) for head, count in counts if _good(count, limits)]
+    return _table(rows, 4), np.array([n_sampled], float)
 
 
 def _count_body(
@@ -386,6 +428,10 @@ def _path_rule(head: int, body: tuple[int, ...], loops: set[int]) -> Rule:
 def _named(mined: MinedRule, number: int, limits: Limits) -> MinedRule:
     confidence = _confidence(mined.counted, limits)
     return mined._replace(rule=replace(mined.rule, name=f"m{number}", source=f"mined:{number}", confidence=confidence))
+
+
+def _table(rows: Sequence[Sequence[float]], width: int) -> np.ndarray:
+    return np.array(rows, float).reshape(-1, width)
 
 
 def _where(keep: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
