@@ -129,6 +129,16 @@ def test_overrides_act_together_and_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("first", "second"),
+    [("gamma=0.9", "gamma=0.9"), ("gamma=0.9", "ppo.gamma=0.8"), ("learning_rate.init=1", "learning_rate=2")],
+)
+def test_a_key_given_twice_is_a_mistake_under_any_name(first, second):
+    key, before = second.partition("=")[0], first.partition("=")[0]
+    with pytest.raises(PPOJaxError, match=f"--set {key}: .* is given twice, before as {before}"):
+        from_dict(CARTPOLE).override([first, second])
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("[ppo]\nn_env = 3", r"\[ppo\]: unknown key 'n_env'; did you mean n_envs"),

@@ -46,6 +46,24 @@ def test_a_plan_crosses_seeds_and_values():
     assert type(plan).from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
+def test_settings_that_print_alike_have_folders_of_their_own():
+    rates = ["gamma=0.9999991,0.9999992,1.0,0.1", "learning_rate=1e6,0.1,0.30000000000000004,0.3"]
+    members = make_plan(QUICK, 1, rates).members
+    assert len({member.name for member in members}) == 16
+    names = [member.name for member in make_plan(QUICK, 1, rates[:1]).members]
+    assert names == ["gamma=0.9999991-s0", "gamma=0.9999992-s0", "gamma=1-s0", "gamma=0.1-s0"]
+    words = make_plan(QUICK, 1, ['rules="a b",a_b,A_b,"a/b"']).members
+    assert [member.name for member in words] == ["rules=a_b-s0", "rules=a_b~2-s0", "rules=A_b~3-s0", "rules=a_b~4-s0"]
+    assert [member.config.task.rules for member in words] == ["a b", "a_b", "A_b", "a/b"]
+    long = make_plan(QUICK, 2, [f"rules={'x' * 300},{'x' * 301}"]).members
+    assert [member.name for member in long] == ["setting-0-s0", "setting-0-s1", "setting-1-s0", "setting-1-s1"]
+
+
+def test_a_part_of_a_schedule_may_follow_the_whole():
+    (member,) = make_plan(QUICK, 1, ["learning_rate=0.1", "learning_rate.final=0"]).members
+    assert (member.config.ppo.learning_rate.init, member.config.ppo.learning_rate.final) == (0.1, 0.0)
+
+
 def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
     plan = make_plan(QUICK, 2, ["gamma=0.9,0.99", "hidden_sizes=[8],[8,8]", "learning_rate.final=0,1e-5"])
     assert [len(members) for members in by_program(plan.members)] == [8, 8]
@@ -62,6 +80,9 @@ def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
         (2, ["gamma=0.9,2.0"], "--grid: ppo.gamma: Expected"),
         (2, ["gamma=0.9,0.9"], "--grid gamma=0.9,0.9: given twice"),
         (2, ["gamma=0.9", "gamma=0.8"], "--grid gamma=0.8: given twice"),
+        (2, ["gamma=0.9,0.8", "ppo.gamma=0.7,0.6"], "--grid ppo.gamma: gamma is given twice, before as gamma"),
+        (2, ["learning_rate.final=0,1e-4", "learning_rate=0.1"], "learning_rate is given twice, before as"),
+        (2, ["reward_type=4", "reward=verify"], "--grid reward: reward is given twice, before as reward_type"),
         (2, ["seed=1,2"], "--seeds says how many"),
         (2, ["batch_size=16,17"], "does not divide the rollout"),
         (0, [], "--seeds 0: a sweep needs at least one seed"),

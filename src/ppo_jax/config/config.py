@@ -122,15 +122,22 @@ class Config:
             place: begins every error.
 
         Raises:
-            PPOJaxError: unknown key (names the nearest), or a value of the wrong type or range.
+            PPOJaxError: unknown key (names the nearest), a value of the wrong type or range, or a key that is given
+                twice, be it under two names; a part of a schedule may follow the whole.
         """
         pairs = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
         tables = self.to_dict()
+        given: dict[str, str] = {}  # key without its section, by today's name -> as it was written
         for key, new in pairs:
             section, dot, rest = key.partition(".")
             name, *inner = (rest if dot and section in SECTIONS else key).split(".")
+            renamed = rename_retired({name: new}, place) if not inner else {}
+            for current in renamed or {".".join((name, *inner)): new}:
+                if before := [key for one, key in given.items() if one == current or one.startswith(f"{current}.")]:
+                    raise PPOJaxError(f"{place} {key}: {current} is given twice, before as {before[0]}")
+                given[current] = key
             if not inner:
-                for current, value in rename_retired({name: new}, place).items():
+                for current, value in renamed.items():
                     tables[_section_of(current, f"{place} {key}")][current] = value
                 continue
             table = tables[_section_of(name, f"{place} {key}")]

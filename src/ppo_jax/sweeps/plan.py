@@ -14,6 +14,7 @@ from ppo_jax.types import PPOJaxError
 
 __all__ = ["Member", "Plan", "by_program", "make_plan", "shared_part", "traced"]
 
+LONGEST_NAME = 200  # bytes of what a folder's name says of a setting; file systems allow 255 in all
 TRACED = frozenset(Hyperparams._fields) - {"total_timesteps"}  # keys of [ppo] that may differ within one program
 
 
@@ -42,13 +43,17 @@ class Plan:
     @cached_property
     def members(self) -> list[Member]:
         """Every seed of every setting."""
+        words = [[f"{key}={word}" for word in _words(values)] for key, values in self.grid.items()]
+        names = ["-".join(parts) for parts in product(*words)]
+        if any(len(name.encode()) > LONGEST_NAME for name in names):
+            names = [f"setting-{i}" for i in range(len(names))]
         return [
             Member(
-                "-".join([*(f"{key}={_word(value)}" for key, value in setting.items()), f"s{seed}"]),
+                f"{name}-s{seed}" if name else f"s{seed}",
                 self.config.override(setting | {"seed": seed}, place="--grid"),
                 setting,
             )
-            for setting in self.settings
+            for name, setting in zip(names, self.settings, strict=True)
             for seed in self.seeds
         ]
 
@@ -119,7 +124,20 @@ def shared_part(config: Config) -> Config:
     return from_dict(tables)
 
 
+def _words(values: Sequence[Any]) -> list[str]:
+    """Values of a key as parts of folders' names, no two alike, not even where case does not count."""
+    words: list[str] = []
+    for value in values:
+        word = _word(value)
+        again = sum(word.lower() == other.lower().partition("~")[0] for other in words)
+        words.append(f"{word}~{again + 1}" if again else word)
+    return words
+
+
 def _word(value: Any) -> str:
-    """A value as part of a folder's name."""
-    text = f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+    """A value as part of a folder's name; a float as shortly as it can be read back to the same."""
+    if isinstance(value, float):
+        text = f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    else:
+        text = "none" if value is None else str(value)
     return "".join(c if c.isalnum() or c in "+-._@" else "_" for c in text)
