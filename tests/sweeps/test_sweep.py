@@ -338,6 +338,80 @@ def test_a_sweep_that_is_none(tmp_path, capsys):
     assert "--chunk 0: at least one member" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "damaged, message",
+    [
+        (b"", "is damaged: Input data was truncated"),
+        (b'{"config": {', "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b"[]", "is damaged: Expected `object`, got `array`"),
+        ({"seeds": []}, "is damaged: Expected `array` of length >= 1 - at `$.seeds`"),
+        ({"programs": None}, "is damaged: Expected `array`, got `null` - at `$.programs`"),
+        ({"programs": []}, "is damaged: its programs have other members"),
+        ({"members": [{"name": "../../run", "seed": 0, "setting": {}}]}, "is damaged: Expected `str` matching"),
+        ({"config": {"ppo": {"gamma": 7}}}, "sweep.json: ppo.gamma: Expected"),
+        ({"grid": {"gama": [0.9]}}, "sweep.json: --grid gama: unknown key 'gama'; did you mean gamma"),
+    ],
+    ids=lambda x: x[:4].hex() if isinstance(x, bytes) else "".join(x) if isinstance(x, dict) else "",
+)
+def test_a_damaged_sweep_is_called_so(swept, tmp_path, damaged, message, capsys):
+    record = (swept / "sweep.json").read_text()
+    content = damaged if isinstance(damaged, bytes) else json.dumps(json.loads(record) | damaged).encode()
+    (tmp_path / "sweep.json").write_bytes(content)
+    assert main(["resume", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert (tmp_path / "sweep.json").read_bytes() == content
+
+
+def test_a_sweep_json_that_cannot_be_read_is_not_a_missing_one(tmp_path):
+    (tmp_path / "sweep.json").mkdir()
+    with pytest.raises(PPOJaxError, match=r"sweep.json: cannot be read: Is a directory"):
+        sweep.read_plan(tmp_path)
+    with pytest.raises(PPOJaxError, match=r"no sweep there \(no sweep.json\)"):
+        sweep.read_plan(tmp_path / "nowhere")
+
+
+def test_infinity_survives_the_file(tmp_path):
+    plan = make_plan(QUICK.override({"max_grad_norm": float("inf")}), 1, ["clip_range_vf=inf,0.2"])
+    assert type(plan).from_dict(json.loads(json.dumps(files.to_json(plan.to_dict())))) == plan
+
+
+@pytest.mark.parametrize("name", ["../../run", "..", ".", "", "/etc", "s0/../s0"])
+def test_nothing_outside_of_a_sweep_is_taken_out(swept, tmp_path, name, capsys):
+    assert main(["sweep", "extract", str(swept), name, "--out", str(tmp_path / "out")]) == 2
+    assert f"no member {name!r}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_has_one_writer(tmp_path, monkeypatch):
+    """Held by the system: another process, or another open file of this one, is refused until it is let go."""
+    with (
+        sweep._one_writer(tmp_path),
+        pytest.raises(PPOJaxError, match="another process is training this sweep"),
+    ):
+        run(tmp_path, seeds=1, grid=())
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(sweep, "_claim", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path, seeds=1, grid=())
+    with sweep._one_writer(tmp_path):
+        pass
+
+
+def test_lines_that_two_writers_left_are_kept_once(tmp_path):
+    config = QUICK.override({"checkpoint_interval": 1})
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runner, "test", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path / "sweep", config, seeds=1, grid=())
+    names = [tmp_path / "sweep" / "members" / "s0" / name for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl")]
+    before = [path.read_text().splitlines() for path in names]
+    for path, rows in zip(names, before, strict=True):
+        path.write_text("".join(f"{row}\n" for row in [*rows[:2], *rows[1:], *rows]))
+    run(tmp_path / "sweep", config, seeds=1, grid=())
+    assert [path.read_text().splitlines() for path in names] == before
+
+
 @pytest.mark.slow
 def test_sixteen_seeds_learn_the_same_side_by_side_as_alone(tmp_path):
     config = load_config(REPOSITORY / "experiments" / "cartpole.toml", {"total_timesteps": 100_000})

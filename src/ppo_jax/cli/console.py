@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from ppo_jax.config.toml import shortest
+
 __all__ = [
     "as_argument",
     "count",
@@ -86,4 +88,4 @@ def as_argument(value: Any) -> str:
         return "'{" + ", ".join(f"{key} = {as_argument(one)}" for key, one in value.items()) + "}'"
     if isinstance(value, bool):
         return str(value).lower()
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "none" if value is None else shortest(value) if isinstance(value, float) else str(value)

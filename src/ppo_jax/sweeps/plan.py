@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +10,10 @@ from itertools import product
 from typing import Any
 
 from ppo_jax.config import SCHEDULED, Config, Hyperparams, from_dict
-from ppo_jax.config.toml import parse_values
+from ppo_jax.config.toml import parse_values, shortest
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Member", "Plan", "by_program", "make_plan", "shared_part", "traced"]
+__all__ = ["Member", "Plan", "by_program", "make_plan", "shared_part", "traced", "without_infinity"]
 
 LONGEST_NAME = 200  # bytes of what a folder's name says of a setting; file systems allow 255 in all
 TRACED = frozenset(Hyperparams._fields) - {"total_timesteps"}  # keys of [ppo] that may differ within one program
@@ -59,12 +60,22 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
-        return {"config": self.config.to_dict(), "seeds": list(self.seeds), "grid": self.grid}
+        return {
+            "config": without_infinity(self.config.to_dict()),
+            "seeds": list(self.seeds),
+            "grid": without_infinity(self.grid),
+        }
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> Plan:
-        """The plan that `to_dict` wrote."""
-        return Plan(from_dict(data["config"], place="sweep.json"), tuple(data["seeds"]), data["grid"])
+    def from_dict(data: dict[str, Any], place: str = "sweep.json") -> Plan:
+        """The plan that `to_dict` wrote; `place` begins every error."""
+        config = from_dict(_with_infinity(data["config"]), place=place)
+        plan = Plan(config, tuple(data["seeds"]), _with_infinity(data["grid"]))
+        try:
+            _ = plan.members  # every setting is checked
+        except PPOJaxError as error:
+            raise PPOJaxError(f"{place}: {error}") from None
+        return plan
 
 
 def make_plan(config: Config, n_seeds: int, grid: Iterable[str] = ()) -> Plan:
@@ -124,6 +135,23 @@ def shared_part(config: Config) -> Config:
     return from_dict(tables)
 
 
+def without_infinity(value: Any) -> Any:
+    """Infinity, which JSON lacks, becomes ``"inf"``."""
+    if isinstance(value, dict):
+        return {key: without_infinity(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_infinity(one) for one in value]
+    return "inf" if value == math.inf else value
+
+
+def _with_infinity(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_infinity(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_infinity(one) for one in value]
+    return math.inf if value == "inf" else value
+
+
 def _words(values: Sequence[Any]) -> list[str]:
     """Values of a key as parts of folders' names, no two alike, not even where case does not count."""
     words: list[str] = []
@@ -135,9 +163,6 @@ def _words(values: Sequence[Any]) -> list[str]:
 
 
 def _word(value: Any) -> str:
-    """A value as part of a folder's name; a float as shortly as it can be read back to the same."""
-    if isinstance(value, float):
-        text = f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    else:
-        text = "none" if value is None else str(value)
+    """A value as part of a folder's name."""
+    text = shortest(value) if isinstance(value, float) else "none" if value is None else str(value)
     return "".join(c if c.isalnum() or c in "+-._@" else "_" for c in text)

@@ -10,9 +10,10 @@ from pathlib import Path
 from ppo_jax.analysis.readers.run_folder import read_run
 from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible
 from ppo_jax.analysis.readers.sb3 import read_sb3
+from ppo_jax.analysis.readers.sweep_file import read_sweep
 from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
 
-__all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_tensorboard"]
+__all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_sweep", "read_tensorboard"]
 
 
 def read(path: str | Path) -> RunLog:
