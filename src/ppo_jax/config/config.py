@@ -27,6 +27,7 @@ __all__ = [
     "SEARCH",
     "SECTIONS",
     "Config",
+    "check_once",
     "from_dict",
     "load_config",
 ]
@@ -125,19 +126,14 @@ class Config:
             PPOJaxError: unknown key (names the nearest), a value of the wrong type or range, or a key that is given
                 twice, be it under two names; a part of a schedule may follow the whole.
         """
-        pairs = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
+        given = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
+        pairs = list(given)
+        check_once(pairs, place)
         tables = self.to_dict()
-        given: dict[str, str] = {}  # key without its section, by today's name -> as it was written
         for key, new in pairs:
-            section, dot, rest = key.partition(".")
-            name, *inner = (rest if dot and section in SECTIONS else key).split(".")
-            renamed = rename_retired({name: new}, place) if not inner else {}
-            for current in renamed or {".".join((name, *inner)): new}:
-                if before := [key for one, key in given.items() if one == current or one.startswith(f"{current}.")]:
-                    raise PPOJaxError(f"{place} {key}: {current} is given twice, before as {before[0]}")
-                given[current] = key
+            name, *inner = _without_section(key).split(".")
             if not inner:
-                for current, value in renamed.items():
+                for current, value in rename_retired({name: new}, place).items():
                     tables[_section_of(current, f"{place} {key}")][current] = value
                 continue
             table = tables[_section_of(name, f"{place} {key}")]
@@ -219,6 +215,22 @@ def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:
         converted = {name: convert(value, types[name], f"{place}: {section}.{name}") for name, value in values.items()}
         sections[section] = SECTIONS[section](**converted)
     return Config(**sections)
+
+
+def check_once(pairs: Iterable[tuple[str, Any]], place: str) -> None:
+    """Make sure that of keys and values each key is given once, under whatever name; `place` begins the error."""
+    given: dict[str, str] = {}  # key by today's name and without its section -> as it was written
+    for key, value in pairs:
+        bare = _without_section(key)
+        for current in [bare] if "." in bare else rename_retired({bare: value}, place):
+            if before := [other for one, other in given.items() if one == current or one.startswith(f"{current}.")]:
+                raise PPOJaxError(f"{place} {key}: {current} is given twice, before as {before[0]}")
+            given[current] = key
+
+
+def _without_section(key: str) -> str:
+    section, dot, rest = key.partition(".")
+    return rest if dot and section in SECTIONS else key
 
 
 def _section_of(name: str, place: str) -> str:
