@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ppo_jax.config.toml import shortest
+from ppo_jax.runs.files import to_json
 
 __all__ = [
     "as_argument",
@@ -45,8 +46,8 @@ def output(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON that others can parse: no NaN."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    """Print JSON that others can parse: what is not a finite number is null."""
+    print(json.dumps(to_json(value), indent=2, allow_nan=False))
 
 
 def make_console() -> Console:
