@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 SEARCH = "search"  # a table of an experiment that `ppo-jax tune` reads
+MOST_UPDATES = 2**31 - 1  # an int32 counts them
 LONGEST_DEFAULT_SEQUENCE = 16  # steps: gradients through a recurrent core reach no further back unless asked to
 
 
@@ -56,6 +57,11 @@ class Config:
             raise PPOJaxError(
                 f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
+            )
+        if (updates := -(-ppo.total_timesteps // rollout)) > MOST_UPDATES:
+            raise PPOJaxError(
+                f"ppo.total_timesteps = {ppo.total_timesteps} is {updates:,} updates, at most {MOST_UPDATES:,} can be "
+                "counted; raise n_envs or n_steps"
             )
         _check_sequences(ppo, self.sequence_length)
         for name in SCHEDULED:
@@ -94,7 +100,7 @@ class Config:
         values = {name: getattr(ppo, name) for name in names}
         values["batch_size"] = _batch_size(ppo)
         values["sequence_length"] = self.sequence_length
-        return Settings(**values, n_updates=math.ceil(ppo.total_timesteps / rollout))
+        return Settings(**values, n_updates=-(-ppo.total_timesteps // rollout))
 
     @property
     def hyperparams(self) -> Hyperparams:

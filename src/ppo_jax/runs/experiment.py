@@ -132,7 +132,8 @@ def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:
     """Copy out of a training state what a policy needs (a copy: the state's buffers are donated)."""
     normalizers = state.normalizers
     scale = jnp.sqrt(normalizers.reward.var + 1e-8) if trainer.settings.normalize_rewards else jnp.ones(())
-    return _copy(PolicyParams(state.learner.params, normalizers.observation, normalizers.value, scale))
+    observation, value = normalization.rounded((normalizers.observation, normalizers.value))
+    return _copy(PolicyParams(state.learner.params, observation, value, scale))
 
 
 @jax.jit

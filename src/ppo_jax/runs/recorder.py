@@ -20,7 +20,7 @@ __all__ = ["GUARDED", "Best", "Follower", "NotFinite", "Recorder", "Standing", "
 
 # What a chunk adds to the summary.
 PROGRESS = ("env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second", "updates_skipped", "final")
-FORMAT = 2  # of the checkpoints to resume from; 2: the state of training has the fields of `TrainState`
+FORMAT = 3  # of the checkpoints to resume from; 3: running statistics with twice the digits
 # Must be finite; a parameter is not finite only after a gradient that was not.
 GUARDED = ("policy_loss", "value_loss", "grad_norm")
 
