@@ -27,7 +27,7 @@ from ppo_jax.config.suggestions import nearest
 from ppo_jax.devices import cpu, mesh
 from ppo_jax.runs import files, loggers, loop, run_folder, runner
 from ppo_jax.runs.experiment import Experiment
-from ppo_jax.runs.recorder import NotFinite, Recorder, Standing, restore
+from ppo_jax.runs.recorder import Hopeless, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
 from ppo_jax.sweeps.plan import Member, Plan, by_program, shared_part, traced, without_infinity
 from ppo_jax.sweeps.side_by_side import Shared, chunk_width, pick, run_members, share
@@ -382,10 +382,10 @@ class _SharedProgram:
 
 
 def _record(recorder: Recorder, rows: dict[str, np.ndarray], n: int, seconds: float) -> bool:
-    """Write a member's metrics; false where it cannot go on because a loss is not finite."""
+    """Write a member's metrics; false where it cannot go on, for a loss that is not finite say."""
     try:
         recorder.record(rows, n, seconds)
-    except NotFinite as error:
+    except Hopeless as error:
         recorder.summary |= {"status": "failed", "error": str(error)}
         return False
     return True
