@@ -101,3 +101,21 @@ def test_a_state_without_a_valid_action_ends_the_run_and_is_counted(tmp_path, se
     (row,) = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert 0.1 < row["no_valid_action"] < 0.9
     assert (row["no_valid_action"] * 32) % 1 == 0.0
+
+
+@pytest.mark.parametrize(
+    ("hook", "line"),
+    [
+        (lambda trainer, state: state, r"hook: must return \(trainer, state\), got TrainState"),
+        (lambda trainer, state: (trainer, state.rollout), "hook: trainer and state must stay built as they were"),
+        (
+            lambda trainer, state: (trainer, state._replace(step=jnp.zeros(2, jnp.int32))),
+            r"hook: \[1\].step must stay \[\] int32, got \[2\] int32",
+        ),
+        (lambda trainer, state: 1 / 0, r"hook raised ZeroDivisionError: division by zero \(test_faults.py:\d+\)"),
+    ],
+)
+def test_what_a_hook_does_wrong_is_one_line(tmp_path, hook, line):
+    with pytest.raises(PPOJaxError, match=line):
+        runner.train(PLAIN, tmp_path / "run", progress=False, hook=hook)
+    assert read_summary(tmp_path / "run")["status"] == "failed"

@@ -80,6 +80,9 @@ def _check_distribution(distribution: Any, space: ActionSpace, n: int) -> None:
             if array is not None and jnp.shape(array) != (n, size):
                 raise PPOJaxError(f"network: {name} must be [n, {size}] for {actions}, got {_describe(array, n)}")
         return
+    logits = getattr(distribution, "logits", None)
+    if logits is not None and not isinstance(space, Box) and jnp.shape(logits) != (n, size):
+        raise PPOJaxError(f"network: logits must be [n, {size}] for {actions}, got {_describe(logits, n)}")
     action = _call("sample", distribution.sample, jax.random.key(0))
     if jnp.shape(action) != ((n, size) if isinstance(space, Box) else (n,)):
         wanted = f"[n, {size}]" if isinstance(space, Box) else "[n]"
