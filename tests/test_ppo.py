@@ -17,7 +17,7 @@ from ppo_jax.devices import collectives as device_collectives
 from ppo_jax.ops import schedules
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.metrics import rollout_metrics
-from ppo_jax.ops.normalization import Moments, standardize
+from ppo_jax.ops.normalization import initial_moments, standardize
 from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.types import EnvStep
@@ -444,7 +444,7 @@ def test_a_critic_in_other_units_explains_as_much() -> None:
     trainer, hp = toys.build(toys.ObservedReward(scale=50.0), learning_rate=0.0, normalize_values=True)
     state = ppo.init(trainer, KEY, hp)
     transitions = ppo.rollout(trainer, state)[1]
-    moments = Moments(jnp.asarray(0.0), jnp.asarray(2500.0), jnp.asarray(1e4))
+    moments = initial_moments()._replace(var=jnp.asarray(2500.0), seen=jnp.asarray(1e4))
     half = transitions._replace(value=transitions.reward / 2 / 50.0)
     state = state._replace(normalizers=state.normalizers._replace(value=moments))
     metrics = ppo.make_batch(trainer, state, half)[2]
@@ -457,7 +457,7 @@ def test_what_follows_a_cut_in_normalised_units(bootstrap: bool) -> None:
     settings = {"n_steps": 5, "gamma": 0.5, "normalize_values": True, "bootstrap_truncation": bootstrap}
     trainer, hp = toys.build(toys.EndlessReward(), **settings, batch_size=20)
     state = ppo.init(trainer, KEY, hp)
-    moments = Moments(jnp.asarray(7.0), jnp.asarray(4.0), jnp.asarray(1e6))
+    moments = initial_moments()._replace(mean=jnp.asarray(7.0), var=jnp.asarray(4.0), seen=jnp.asarray(1e6))
     state = state._replace(normalizers=state.normalizers._replace(value=moments))
     state, transitions = ppo.rollout(trainer, state)
     batch = ppo.make_batch(trainer, state, transitions)[1]
@@ -467,13 +467,21 @@ def test_what_follows_a_cut_in_normalised_units(bootstrap: bool) -> None:
 
 
 def test_one_rollout_and_its_epochs_see_one_normalisation(walk: Any, walked: Any) -> None:
-    """Nothing is known before the first update, so it must be that of a run without normalisation, to the bit."""
+    """Nothing is known before the first update: what is seen in it is raw to the bit, in rollout and epochs alike.
+
+    Its parameters are those of a run without normalisation but for how two programs are fused.
+    """
     trainer, hp = walk
     normalizing = toys.build(toys.Walk(), normalize_observations=True, **WALK)[0]
     update = jax.jit(ppo.update)
     expected, _ = update(trainer, ppo.init(trainer, KEY, hp))
     state, _ = update(normalizing, ppo.init(normalizing, KEY, hp))
-    equal(state.learner.params, expected.learner.params)
+    close(state.learner.params, expected.learner.params, 1e-7)
+    fresh = ppo.init(normalizing, KEY, hp)
+    _, transitions = jax.jit(ppo.rollout)(normalizing, fresh)
+    batch = jax.jit(ppo.make_batch)(normalizing, fresh, transitions)[1]
+    plain_batch = jax.jit(ppo.make_batch)(trainer, ppo.init(trainer, KEY, hp), walked[2])[1]
+    equal((transitions.observation, batch.observation), (walked[2].observation, plain_batch.observation))
     raw = np.asarray(walked[2].observation)
     close(state.normalizers.observation.mean, raw.mean((0, 1)))
     close(state.normalizers.observation.var, raw.var((0, 1)), 1e-5)

@@ -118,6 +118,14 @@ class EndlessReward(Probe):
 
 
 @dataclass(frozen=True)
+class NeverEnds(Probe):
+    """Reward 1 for ever, and no end of any kind."""
+
+    def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
+        return state.observation, 1.0, False, False
+
+
+@dataclass(frozen=True)
 class TargetReward(ObservedReward):
     """A continuous action is to be half the observation, x: reward -(a - x/2)². The best mean is x/2."""
 

@@ -130,9 +130,9 @@ class Rollout(NamedTuple):
 class Normalizers(NamedTuple):
     """Running statistics, which evaluation leaves as they are."""
 
-    observation: PyTree  # Moments for each leaf of an observation; () where not normalised
-    reward: Any  # Moments of the discounted sums of rewards []
-    value: Any  # Moments of the returns []
+    observation: PyTree  # RunningMoments for each leaf of an observation; () where not normalised
+    reward: Any  # RunningMoments of the discounted sums of rewards []
+    value: Any  # RunningMoments of the returns []
 
 
 class TrainState(NamedTuple):

@@ -128,6 +128,23 @@ def test_overrides_act_together_and_in_order(tmp_path):
     assert load_config(path, ["env_id=none", "dataset=somewhere"]).task == TaskConfig(dataset="somewhere")
 
 
+def test_long_runs_are_counted_exactly():
+    config = from_dict(CARTPOLE).override({"total_timesteps": 2**40 + 1, "n_envs": 64, "n_steps": 128})
+    assert config.settings.n_updates == 2**40 // (64 * 128) + 1
+    with pytest.raises(PPOJaxError, match="is 4,294,967,296 updates, at most 2,147,483,647 can be counted"):
+        from_dict(CARTPOLE).override({"total_timesteps": 2**32, "n_envs": 1, "n_steps": 1, "batch_size": 1})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("gamma=0.9", "gamma=0.9"), ("gamma=0.9", "ppo.gamma=0.8"), ("learning_rate.init=1", "learning_rate=2")],
+)
+def test_a_key_given_twice_is_a_mistake_under_any_name(first, second):
+    key, before = second.partition("=")[0], first.partition("=")[0]
+    with pytest.raises(PPOJaxError, match=f"--set {key}: .* is given twice, before as {before}"):
+        from_dict(CARTPOLE).override([first, second])
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -162,6 +162,8 @@ class Own:
 def test_a_distribution_of_ones_own_is_judged_by_its_samples():
     line = "network: sampled actions must be [n] for Discrete(2), got [n, 1]"
     assert said(Wrong(lambda y, v: (Own(y, wide=True), v))) == line
+    seven = Wrong(lambda y, v: (Own(jnp.tile(y, (1, 4))[:, :7]), v))
+    assert said(seven) == "network: logits must be [n, 2] for Discrete(2), got [n, 7]"
     assert said(Wrong(lambda y, v: (Own(y), v))) == "network: max_entropy of the distribution must be [n], got []"
 
 

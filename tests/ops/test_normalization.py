@@ -32,6 +32,58 @@ def test_small_variance_far_from_zero_survives() -> None:
     np.testing.assert_allclose(moments.var, np.concatenate(batches).astype(np.float64).var(), rtol=1e-3)
 
 
+def oracle(mean: float, var: float, seen: float, batches: np.ndarray) -> tuple[float, float, float]:
+    """Moments after `batches` [k, n], in float64."""
+    sums = np.array([mean * seen, (var + mean**2) * seen], np.float64)
+    x = batches.astype(np.float64)
+    first, second = (sums[0] + x.sum()) / (seen + x.size), (sums[1] + (x**2).sum()) / (seen + x.size)
+    return first, second - first**2, seen + x.size
+
+
+def merge(moments: normalization.RunningMoments, batches: np.ndarray, how: str) -> normalization.RunningMoments:
+    """All batches [k, n], compiled as in a run or step by step."""
+    if how == "compiled":
+        step = lambda now, batch: (normalization.update_moments(now, batch), None)  # noqa: E731
+        return jax.jit(lambda now: jax.lax.scan(step, now, batches)[0])(moments)
+    for batch in batches:
+        moments = normalization.update_moments(moments, jnp.asarray(batch))
+    return moments
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.5, 100.0])
+def test_moments_still_move_after_two_billion_samples(mean: float) -> None:
+    seen = 2.0**31
+    start = normalization.initial_moments()._replace(mean=jnp.float32(mean), seen=jnp.float32(seen))
+    batches = (mean + 1.0 + RNG.normal(0.0, 2.0, (20_000, 33))).astype(np.float32)
+    want = oracle(mean, 1.0, seen, batches)
+    found = merge(start, batches, "compiled")
+    exact = [np.float64(a) + np.float64(b) for a, b in zip(found, found.rest, strict=False)]
+    assert exact[2] == want[2]  # float32 alone has steps of 256 here
+    assert exact[0] - mean == pytest.approx(want[0] - mean, rel=1e-4)
+    assert exact[1] - 1.0 == pytest.approx(want[1] - 1.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("how", ["compiled", "step by step"])
+def test_a_large_offset_costs_no_digits(how: str) -> None:
+    """Observations of 10^6 ± 1, which float32 knows to 1/16, drift by a fraction of that in each batch."""
+    drift = np.linspace(0.0, 1.0, 200)[:, None]
+    batches = (1e6 + drift + RNG.uniform(-1.0, 1.0, (200, 64))).astype(np.float32)
+    want_mean, want_var, _ = oracle(0.0, 1.0, 0.0, batches - np.float32(1e6))
+    found = merge(normalization.initial_moments(), batches, how)
+    mean = np.float64(found.mean) - 1e6 + np.float64(found.rest.mean)
+    assert mean == pytest.approx(want_mean, abs=1e-4)
+    assert found.var == pytest.approx(want_var, rel=1e-4)
+    scaled = normalization.normalize_observation(normalization.rounded(found), jnp.asarray(batches))
+    expected = (batches.astype(np.float64) - 1e6 - want_mean) / np.sqrt(want_var)
+    np.testing.assert_allclose(scaled, expected, atol=1 / 16 / np.sqrt(want_var))
+
+
+def test_a_tiny_spread_is_seen_from_the_first_batch_on() -> None:
+    batch = (RNG.normal(0.0, 1e-3, 64)).astype(np.float32)
+    found = normalization.update_moments(normalization.initial_moments(), jnp.asarray(batch))
+    assert found.var == pytest.approx(batch.astype(np.float64).var(), rel=1e-5)
+
+
 def test_observations_have_mean_zero_and_variance_one() -> None:
     observation = {"a": RNG.normal(7.0, 2.0, (10, 4, 3)).astype(np.float32), "b": np.ones((10, 4), np.float32)}
     moments = normalization.observation_moments(jax.tree.map(lambda x: x[0], observation))

@@ -94,3 +94,34 @@ def test_the_critic_follows_the_learning_rate_unless_it_has_its_own() -> None:
     assert scheduled["critic_learning_rate"] == scheduled["learning_rate"] == 0.5
     own = replaced._replace(critic_learning_rate=schedules.constant(0.25))
     assert schedules.scheduled(own, jnp.zeros((), jnp.int32), 128)["critic_learning_rate"] == 0.25
+
+
+def oracle(of: Schedule, step: int, n_updates: int) -> float:
+    """The formulas of `schedules.value` in float64."""
+    progress, share = step / n_updates, 1 / n_updates
+    u = min(max((progress - of.start) / (of.end - of.start), 0.0), 1.0)
+    levels = {
+        "constant": of.init,
+        "linear": of.final + (of.init - of.final) * (1 - u),
+        "cosine": of.final + (of.init - of.final) * (1 + math.cos(math.pi * u)) / 2,
+        "exponential": of.init * (of.final / of.init) ** u,
+    }
+    return levels[of.shape] * (min((progress + share) / of.warmup, 1.0) if of.warmup else 1.0)
+
+
+@pytest.mark.parametrize("shape", SCHEDULE_SHAPES)
+@pytest.mark.parametrize("window", [{}, {"start": 0.25, "end": 0.75, "warmup": 0.125}], ids=["", "window"])
+@pytest.mark.parametrize("n_updates", [10**8, 2**31 - 1])
+def test_schedules_of_a_hundred_million_updates_and_more(shape: str, window: dict[str, float], n_updates: int) -> None:
+    """3.2e10 environment steps and more, which no int32 holds: within a ten-millionth or so of training of float64."""
+    of, rollout_size = schedule(shape, **window), 320
+    hyperparams = Config(task=TaskConfig(env_id="CartPole-v1")).hyperparams._replace(
+        learning_rate=of, total_timesteps=float(n_updates * rollout_size)
+    )
+    shares = (0, 1e-6, 0.1, 0.25, 0.250001, 0.5, 0.749999, 0.9, 1)
+    steps = sorted({min(int(share * n_updates) + more, n_updates - 1) for share in shares for more in (0, 1, 2)})
+    function = jax.jit(jax.vmap(lambda step: schedules.scheduled(hyperparams, step, rollout_size)["learning_rate"]))
+    found = function(jnp.asarray(steps, jnp.int32))
+    want = [oracle(of, step, n_updates) for step in steps]
+    np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-6 * INIT)
+    assert found.min() >= 0.0

@@ -46,6 +46,24 @@ def test_a_plan_crosses_seeds_and_values():
     assert type(plan).from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
+def test_settings_that_print_alike_have_folders_of_their_own():
+    rates = ["gamma=0.9999991,0.9999992,1.0,0.1", "learning_rate=1e6,0.1,0.30000000000000004,0.3"]
+    members = make_plan(QUICK, 1, rates).members
+    assert len({member.name for member in members}) == 16
+    names = [member.name for member in make_plan(QUICK, 1, rates[:1]).members]
+    assert names == ["gamma=0.9999991-s0", "gamma=0.9999992-s0", "gamma=1-s0", "gamma=0.1-s0"]
+    words = make_plan(QUICK, 1, ['rules="a b",a_b,A_b,"a/b"']).members
+    assert [member.name for member in words] == ["rules=a_b-s0", "rules=a_b~2-s0", "rules=A_b~3-s0", "rules=a_b~4-s0"]
+    assert [member.config.task.rules for member in words] == ["a b", "a_b", "A_b", "a/b"]
+    long = make_plan(QUICK, 2, [f"rules={'x' * 300},{'x' * 301}"]).members
+    assert [member.name for member in long] == ["setting-0-s0", "setting-0-s1", "setting-1-s0", "setting-1-s1"]
+
+
+def test_a_part_of_a_schedule_may_follow_the_whole():
+    (member,) = make_plan(QUICK, 1, ["learning_rate=0.1", "learning_rate.final=0"]).members
+    assert (member.config.ppo.learning_rate.init, member.config.ppo.learning_rate.final) == (0.1, 0.0)
+
+
 def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
     plan = make_plan(QUICK, 2, ["gamma=0.9,0.99", "hidden_sizes=[8],[8,8]", "learning_rate.final=0,1e-5"])
     assert [len(members) for members in by_program(plan.members)] == [8, 8]
@@ -62,6 +80,9 @@ def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
         (2, ["gamma=0.9,2.0"], "--grid: ppo.gamma: Expected"),
         (2, ["gamma=0.9,0.9"], "--grid gamma=0.9,0.9: given twice"),
         (2, ["gamma=0.9", "gamma=0.8"], "--grid gamma=0.8: given twice"),
+        (2, ["gamma=0.9,0.8", "ppo.gamma=0.7,0.6"], "--grid ppo.gamma: gamma is given twice, before as gamma"),
+        (2, ["learning_rate.final=0,1e-4", "learning_rate=0.1"], "learning_rate is given twice, before as"),
+        (2, ["reward_type=4", "reward=verify"], "--grid reward: reward is given twice, before as reward_type"),
         (2, ["seed=1,2"], "--seeds says how many"),
         (2, ["batch_size=16,17"], "does not divide the rollout"),
         (0, [], "--seeds 0: a sweep needs at least one seed"),
@@ -315,6 +336,80 @@ def test_a_sweep_that_is_none(tmp_path, capsys):
     assert "is in use by something else" in capsys.readouterr().err
     assert main(["sweep", str(tmp_path / "toy.toml"), "--chunk", "0", "--run-dir", str(tmp_path / "s")]) == 2
     assert "--chunk 0: at least one member" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damaged, message",
+    [
+        (b"", "is damaged: Input data was truncated"),
+        (b'{"config": {', "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b"[]", "is damaged: Expected `object`, got `array`"),
+        ({"seeds": []}, "is damaged: Expected `array` of length >= 1 - at `$.seeds`"),
+        ({"programs": None}, "is damaged: Expected `array`, got `null` - at `$.programs`"),
+        ({"programs": []}, "is damaged: its programs have other members"),
+        ({"members": [{"name": "../../run", "seed": 0, "setting": {}}]}, "is damaged: Expected `str` matching"),
+        ({"config": {"ppo": {"gamma": 7}}}, "sweep.json: ppo.gamma: Expected"),
+        ({"grid": {"gama": [0.9]}}, "sweep.json: --grid gama: unknown key 'gama'; did you mean gamma"),
+    ],
+    ids=lambda x: x[:4].hex() if isinstance(x, bytes) else "".join(x) if isinstance(x, dict) else "",
+)
+def test_a_damaged_sweep_is_called_so(swept, tmp_path, damaged, message, capsys):
+    record = (swept / "sweep.json").read_text()
+    content = damaged if isinstance(damaged, bytes) else json.dumps(json.loads(record) | damaged).encode()
+    (tmp_path / "sweep.json").write_bytes(content)
+    assert main(["resume", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert (tmp_path / "sweep.json").read_bytes() == content
+
+
+def test_a_sweep_json_that_cannot_be_read_is_not_a_missing_one(tmp_path):
+    (tmp_path / "sweep.json").mkdir()
+    with pytest.raises(PPOJaxError, match=r"sweep.json: cannot be read: Is a directory"):
+        sweep.read_plan(tmp_path)
+    with pytest.raises(PPOJaxError, match=r"no sweep there \(no sweep.json\)"):
+        sweep.read_plan(tmp_path / "nowhere")
+
+
+def test_infinity_survives_the_file(tmp_path):
+    plan = make_plan(QUICK.override({"max_grad_norm": float("inf")}), 1, ["clip_range_vf=inf,0.2"])
+    assert type(plan).from_dict(json.loads(json.dumps(files.to_json(plan.to_dict())))) == plan
+
+
+@pytest.mark.parametrize("name", ["../../run", "..", ".", "", "/etc", "s0/../s0"])
+def test_nothing_outside_of_a_sweep_is_taken_out(swept, tmp_path, name, capsys):
+    assert main(["sweep", "extract", str(swept), name, "--out", str(tmp_path / "out")]) == 2
+    assert f"no member {name!r}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_has_one_writer(tmp_path, monkeypatch):
+    """Held by the system: another process, or another open file of this one, is refused until it is let go."""
+    with (
+        sweep._one_writer(tmp_path),
+        pytest.raises(PPOJaxError, match="another process is training this sweep"),
+    ):
+        run(tmp_path, seeds=1, grid=())
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(sweep, "_claim", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path, seeds=1, grid=())
+    with sweep._one_writer(tmp_path):
+        pass
+
+
+def test_lines_that_two_writers_left_are_kept_once(tmp_path):
+    config = QUICK.override({"checkpoint_interval": 1})
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runner, "test", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path / "sweep", config, seeds=1, grid=())
+    names = [tmp_path / "sweep" / "members" / "s0" / name for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl")]
+    before = [path.read_text().splitlines() for path in names]
+    for path, rows in zip(names, before, strict=True):
+        path.write_text("".join(f"{row}\n" for row in [*rows[:2], *rows[1:], *rows]))
+    run(tmp_path / "sweep", config, seeds=1, grid=())
+    assert [path.read_text().splitlines() for path in names] == before
 
 
 @pytest.mark.slow

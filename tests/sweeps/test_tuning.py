@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ppo_jax.cli import main
-from ppo_jax.config import load_config
-from ppo_jax.runs import runner
+from ppo_jax.config import Config, TaskConfig, load_config
+from ppo_jax.runs import files, runner
 from ppo_jax.sweeps import side_by_side, tuning
 from ppo_jax.sweeps.tuning import Choice, Range
 from ppo_jax.types import PPOJaxError
@@ -54,6 +54,15 @@ def test_the_search_space_stands_in_the_experiment(experiment):
         ("gamma = 0.9", "expected { low, high, log } or { choices }"),
         ("gamma = { choices = [] }", "choices is empty"),
         ("n_steps = { choices = [8, 7] }", "does not divide the rollout"),
+        ("gamma = { low = 0.1, high = inf }", "both finite"),
+        ("gamma = { low = nan, high = 0.9 }", "both finite"),
+        ("gamma = { low = 0.1, high = 0.9, log = 1 }", "expected { low, high, log } or { choices }"),
+        ("gamma = { low = 0.1, high = 0.9, choices = [0.5] }", "expected { low, high, log } or { choices }"),
+        ("gamma = { choices = [0.5, 0.5] }", "a choice is given twice"),
+        (
+            "gamma = { choices = [0.5] }\nppo.gamma = { choices = [0.6] }",
+            "ppo.gamma: gamma is given twice, before as gamma",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(tmp_path, search, message, capsys):
@@ -111,6 +120,118 @@ def test_a_diverging_setting_is_no_result(experiment):
         config, {"learning_rate": Choice((1e30,))}, n_trials=1, n_seeds=1, storage=None, study_name="diverges"
     )
     assert tuning.conclude(study)["best"] is None
+
+
+def test_a_trial_that_raises_fails_alone_and_says_why(experiment, tmp_path, capsys):
+    experiment.write_text(QUICK.to_toml() + "[search]\nn_envs = { choices = [4, 8] }\nn_steps = { choices = [8, 4] }\n")
+    assert load_config(experiment).ppo.batch_size == 16  # of 4 * 4 at least: no combination fails by its shapes
+    build = side_by_side.build
+
+    def fails_for_eight(config):
+        if config.ppo.n_envs == 8:
+            raise ValueError("no room for eight\nnot even there")
+        return build(config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(side_by_side, "build", fails_for_eight)
+        side_by_side.share.cache_clear()
+        command = ["tune", str(experiment), "--seeds", "1", "--sampler", "random", "--pruner", "none"]
+        assert main([*command, "--trials", "6", "--json"]) == 0
+    side_by_side.share.cache_clear()
+    found = json.loads(capsys.readouterr().out)
+    assert found["states"] == {"complete": 6 - len(found["failed"]), "fail": len(found["failed"])}
+    assert found["failed"] and {one["error"] for one in found["failed"]} == {"ValueError: no room for eight"}
+    assert {one["setting"]["n_envs"] for one in found["failed"]} == {8}
+    assert {one["setting"]["n_envs"] for one in found["trials"]} == {4}
+
+
+def test_where_every_trial_raises_the_study_ends_and_says_why(experiment, monkeypatch, capsys):
+    monkeypatch.setattr(side_by_side, "build", lambda config: (_ for _ in ()).throw(PPOJaxError("no such thing")))
+    side_by_side.share.cache_clear()
+    assert main(["tune", str(experiment), "--trials", "3", "--seeds", "1"]) == 2
+    *trials, last = capsys.readouterr().err.splitlines()
+    assert [line.startswith(f"trial {i} fail") for i, line in enumerate(trials)] == [True] * 3
+    assert "no trial was completed: no such thing" in last
+
+
+def test_a_list_can_be_chosen(experiment, tmp_path, capsys):
+    experiment.write_text(QUICK.to_toml() + "[search]\nhidden_sizes = { choices = [[8], [8, 8]] }\n")
+    command = ["tune", str(experiment), "--trials", "1", "--seeds", "1", "--out", str(tmp_path / "best.toml"), "--json"]
+    assert main(command) == 0
+    best = json.loads(capsys.readouterr().out)["best"]["setting"]["hidden_sizes"]
+    assert list(load_config(tmp_path / "best.toml").network.hidden_sizes) == best
+    assert best in ([8], [8, 8])
+
+
+@pytest.mark.parametrize(
+    "changes, seeds, search, differing",
+    [
+        ({"n_steps": 16}, 2, SEARCH, "ppo.n_steps differs"),
+        ({}, 3, SEARCH, "--seeds differs"),
+        ({}, 2, SEARCH.replace("1e-1", "1e-2"), r"\[search\] learning_rate.init differs"),
+        ({}, 2, SEARCH + "ent_coef = { choices = [0, 1] }", r"\[search\] ent_coef differs"),
+        ({"seed": 1, "gamma": 0.5}, 2, SEARCH, "ppo.gamma, run.seed differ"),
+    ],
+)
+def test_a_study_of_another_experiment_is_refused_by_name(experiment, tmp_path, changes, seeds, search, differing):
+    def open_study(config, search, n_seeds):
+        experiment.write_text(config.to_toml() + search)
+        space = tuning.read_search_space(experiment, config)
+        options = dict(n_trials=0, n_seeds=n_seeds, storage=f"sqlite:///{tmp_path}/tune.db", study_name="toy")
+        return tuning.tune(config, space, **options)
+
+    open_study(QUICK, SEARCH, 2)
+    open_study(QUICK.override({"checkpoint_interval": 3}), SEARCH, 2)  # decides no score
+    with pytest.raises(PPOJaxError, match=f"--study toy: its trials are of another experiment: {differing}"):
+        open_study(QUICK.override(changes), search, seeds)
+
+
+def test_a_study_that_does_not_say_of_what_it_is_is_refused():
+    import optuna
+
+    study = optuna.create_study(study_name="old")
+    study.add_trial(optuna.create_trial(value=1.0))
+    with pytest.raises(PPOJaxError, match="--study old: does not say which experiment"):
+        tuning._require_same(study, {"--seeds": 1})
+
+
+def test_the_data_of_a_study_count_and_not_where_they_lie(tmp_path):
+    for name in ("here/k", "there/k", "other/k"):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "rules.txt").write_text("q(X,Y) :- p(X,Y)\n")
+        (folder / "train.txt").write_text("p(a,b)\np(b,c)\nq(a,b)\n" + ("p(c,d)\n" if name == "other/k" else ""))
+        for split in ("valid", "test"):
+            (folder / f"{split}.txt").write_text("q(b,c)\n")
+    one, same, another = (
+        tuning._identity(Config(task=TaskConfig(dataset=str(tmp_path / name), mode="verify")), {}, 1)
+        for name in ("here/k", "there/k", "other/k")
+    )
+    assert one == same
+    assert one != another
+
+
+def test_a_file_that_cannot_be_written_is_said_before_the_study(experiment, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(tuning, "tune", None)
+    assert main(["tune", str(experiment), "--out", str(tmp_path / "no" / "such" / "best.toml")]) == 2
+    assert "cannot be written: there is no folder" in capsys.readouterr().err
+
+
+def test_results_are_printed_whatever_happens_to_the_file(experiment, tmp_path, capsys, monkeypatch):
+    write = files.write_atomically
+
+    def full(path, content):
+        if path.name == "best.toml":
+            raise PPOJaxError(f"{path}: cannot be written: No space left on device")
+        write(path, content)
+
+    command = ["tune", str(experiment), "--trials", "1", "--seeds", "1", "--json", "--out", str(tmp_path / "best.toml")]
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_atomically", full)
+        assert main(command) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["best"]["number"] == 0
+    assert "No space left" in captured.err
 
 
 @pytest.mark.slow

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.analysis.formatting import write_setting
-from ppo_jax.analysis.readers import read_run
+from ppo_jax.analysis.readers import read_run, read_sweep
 from ppo_jax.analysis.report import svg
 from ppo_jax.analysis.report.figures import draw_learning
 from ppo_jax.analysis.run_sets import RunSet
 from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
+from ppo_jax.config.toml import shortest
 from ppo_jax.results import look_up
 from ppo_jax.runs.files import to_json, write_atomically
 from ppo_jax.tasks import results
@@ -32,18 +33,15 @@ def conclude(folder: Path) -> Json:
     in the order of their first score on valid, the best first.
 
     Raises:
-        PPOJaxError: no sweep there, or no member of it has ended.
+        PPOJaxError: no sweep there that can be read, or no member of it was completed.
     """
-    try:
-        record: Json = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise PPOJaxError(f"{folder}: no sweep there (no sweep.json); `ppo-jax sweep` makes one") from None
+    record: Json = read_sweep(folder)
     settings: list[Json] = []
     for member in record["members"]:
         if member["setting"] not in settings:
             settings.append(member["setting"])
     members = [[m for m in record["members"] if m["setting"] == setting] for setting in settings]
-    ended = [[m for m in together if m.get("status") == "completed"] for together in members]
+    ended = [[m for m in together if _completed(m)] for together in members]
     if not any(ended):
         reasons = {m["error"] for together in members for m in together if "error" in m}
         raise PPOJaxError(f"{folder}: no member was completed{': ' + min(reasons) if reasons else ''}")
@@ -71,8 +69,14 @@ def conclude(folder: Path) -> Json:
 
 
 def describe_setting(setting: Mapping[str, Any]) -> str:
-    """As a reader would write it."""
-    return ", ".join(f"{key}={write_setting(value)}" for key, value in setting.items()) or "as configured"
+    """As a reader would write it; numbers in full, for settings may differ in their last digits."""
+    numbers = {key: shortest(value) for key, value in setting.items() if isinstance(value, float)}
+    written = (f"{key}={numbers.get(key) or write_setting(value)}" for key, value in setting.items())
+    return ", ".join(written) or "as configured"
+
+
+def _completed(member: Json) -> bool:
+    return member.get("status") == "completed" and "valid" in member and "test" in member
 
 
 def _statistics(own: Sequence[float], baseline: Sequence[float]) -> Json:
@@ -91,7 +95,7 @@ def _rank(result: Json, score: str) -> float:
 
 def _number(result: Json, path: Sequence[str]) -> float:
     value = look_up(result, *path)
-    return float("nan") if value is None else float(value)
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _draw(folder: Path, record: Json, ended: Sequence[Sequence[Json]]) -> None:

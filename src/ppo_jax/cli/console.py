@@ -10,6 +10,9 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from ppo_jax.config.toml import shortest
+from ppo_jax.runs.files import to_json
+
 __all__ = [
     "as_argument",
     "count",
@@ -43,8 +46,8 @@ def output(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON that others can parse: no NaN."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    """Print JSON that others can parse: what is not a finite number is null."""
+    print(json.dumps(to_json(value), indent=2, allow_nan=False))
 
 
 def make_console() -> Console:
@@ -86,4 +89,4 @@ def as_argument(value: Any) -> str:
         return "'{" + ", ".join(f"{key} = {as_argument(one)}" for key, one in value.items()) + "}'"
     if isinstance(value, bool):
         return str(value).lower()
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "none" if value is None else shortest(value) if isinstance(value, float) else str(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_jax.cli.console import say
+from ppo_jax.config.own_code import describe_raised
 from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = ["explain", "goes_on_again", "how_to_go_on"]
 
 def explain(error: BaseException) -> int:
     """Say in one line what ended a command, and return its exit code; raises what no line explains."""
+    if isinstance(error, SystemExit) and (raised := describe_raised(error)):
+        return _fail(raised)
     if isinstance(error, SystemExit):  # tyro's, after --help or a mistake that it explained
         return error.code if isinstance(error.code, int) else 2
     if isinstance(error, KeyboardInterrupt):
@@ -30,6 +33,8 @@ def explain(error: BaseException) -> int:
         return 1
     if isinstance(error, PPOJaxError):
         return _fail(str(error), getattr(error, "exit_code", 2))
+    if raised := describe_raised(error):
+        return _fail(raised)
     if isinstance(error, OSError):
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):

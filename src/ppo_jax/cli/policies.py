@@ -19,7 +19,7 @@ from ppo_jax.cli.tables.train import show_results
 from ppo_jax.runs import files
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Evaluate", "Export", "Play", "Prove"]
+__all__ = ["Evaluate", "Export", "Play", "Prove", "check_writable"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Play:
             if value < least:
                 raise PPOJaxError(f"--{name} = {value}: expected at least {least}")
         if self.out is not None:
-            _check_writable(self.out)
+            check_writable(self.out)
         use_caches()
         from ppo_jax.runs import runner
 
@@ -141,7 +141,7 @@ class Export:
     def run(self) -> int:
         out = self.out or self.folder / "policy.jaxexport"
         if self.out is not None:
-            _check_writable(out)
+            check_writable(out)
         from ppo_jax.policies.export import export_policy
         from ppo_jax.policies.policy import load_policy
 
@@ -151,7 +151,7 @@ class Export:
         return 0
 
 
-def _check_writable(file: Path) -> None:
+def check_writable(file: Path) -> None:
     """Find out before the work is done."""
     if not file.parent.is_dir():
         raise PPOJaxError(f"{file}: cannot be written: there is no folder {file.parent}; make it first")

@@ -14,6 +14,7 @@ from ppo_jax.cli.arguments import Assignments, Switch, flat
 from ppo_jax.cli.console import output, print_json, say, warn
 from ppo_jax.cli.errors import how_to_go_on
 from ppo_jax.cli.experiments import experiment_name, use_caches
+from ppo_jax.cli.policies import check_writable
 from ppo_jax.cli.tables.sweep import show_study, show_sweep
 from ppo_jax.config import load_config
 from ppo_jax.sweeps.plan import make_plan
@@ -144,6 +145,8 @@ class Tune:
         for name, value in (("--trials", self.trials), ("--seeds", self.seeds)):
             if value < 1:
                 raise PPOJaxError(f"{name} {value}: expected at least 1")
+        if self.out is not None:
+            check_writable(self.out)
         use_caches()
         from ppo_jax.devices import cpu
 
@@ -161,10 +164,11 @@ class Tune:
         )
         found = tuning.conclude(study)
         if found["best"] is None:
-            raise PPOJaxError("no trial was completed; a narrower [search] or --pruner none may help")
-        if self.out is not None:
-            write_atomically(self.out, config.override(found["best"]["setting"]).to_toml())
+            reasons = f": {found['failed'][0]['error']}" if found["failed"] else ""
+            raise PPOJaxError(f"no trial was completed{reasons}; a narrower [search] or --pruner none may help")
         output(found, self.json, show_study)
+        if self.out is not None:  # last: whatever happens to the file, the results were printed
+            write_atomically(self.out, config.override(found["best"]["setting"]).to_toml())
         return 0
 
 

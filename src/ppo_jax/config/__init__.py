@@ -3,7 +3,7 @@
 `Config` is one experiment, `load_config` reads it from TOML. `Settings` and `Hyperparams` are what the algorithm gets.
 """
 
-from ppo_jax.config.config import SCHEDULED, SEARCH, SECTIONS, Config, from_dict, load_config
+from ppo_jax.config.config import SCHEDULED, SEARCH, SECTIONS, Config, check_once, from_dict, load_config
 from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, Schedule, Settings
 from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
 
@@ -22,6 +22,7 @@ __all__ = [
     "ScheduleConfig",
     "Settings",
     "TaskConfig",
+    "check_once",
     "from_dict",
     "load_config",
 ]

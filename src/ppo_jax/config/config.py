@@ -27,11 +27,13 @@ __all__ = [
     "SEARCH",
     "SECTIONS",
     "Config",
+    "check_once",
     "from_dict",
     "load_config",
 ]
 
 SEARCH = "search"  # a table of an experiment that `ppo-jax tune` reads
+MOST_UPDATES = 2**31 - 1  # an int32 counts them
 LONGEST_DEFAULT_SEQUENCE = 16  # steps: gradients through a recurrent core reach no further back unless asked to
 
 
@@ -55,6 +57,11 @@ class Config:
             raise PPOJaxError(
                 f"ppo.batch_size = {ppo.batch_size} does not divide the rollout of n_envs * n_steps = "
                 f"{ppo.n_envs} * {ppo.n_steps} = {rollout}; the nearest sizes that do: {near}"
+            )
+        if (updates := -(-ppo.total_timesteps // rollout)) > MOST_UPDATES:
+            raise PPOJaxError(
+                f"ppo.total_timesteps = {ppo.total_timesteps} is {updates:,} updates, at most {MOST_UPDATES:,} can be "
+                "counted; raise n_envs or n_steps"
             )
         _check_sequences(ppo, self.sequence_length)
         uses = {"task.shaping": self.task.shaping, "network.initial_embeddings": self.network.initial_embeddings}
@@ -100,7 +107,7 @@ class Config:
         values = {name: getattr(ppo, name) for name in names}
         values["batch_size"] = _batch_size(ppo)
         values["sequence_length"] = self.sequence_length
-        return Settings(**values, n_updates=math.ceil(ppo.total_timesteps / rollout))
+        return Settings(**values, n_updates=-(-ppo.total_timesteps // rollout))
 
     @property
     def hyperparams(self) -> Hyperparams:
@@ -129,13 +136,15 @@ class Config:
             place: begins every error.
 
         Raises:
-            PPOJaxError: unknown key (names the nearest), or a value of the wrong type or range.
+            PPOJaxError: unknown key (names the nearest), a value of the wrong type or range, or a key that is given
+                twice, be it under two names; a part of a schedule may follow the whole.
         """
-        pairs = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
+        given = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
+        pairs = list(given)
+        check_once(pairs, place)
         tables = self.to_dict()
         for key, new in pairs:
-            section, dot, rest = key.partition(".")
-            name, *inner = (rest if dot and section in SECTIONS else key).split(".")
+            name, *inner = _without_section(key).split(".")
             if not inner:
                 for current, value in rename_retired({name: new}, place).items():
                     tables[_section_of(current, f"{place} {key}")][current] = value
@@ -219,6 +228,22 @@ def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:
         converted = {name: convert(value, types[name], f"{place}: {section}.{name}") for name, value in values.items()}
         sections[section] = SECTIONS[section](**converted)
     return Config(**sections)
+
+
+def check_once(pairs: Iterable[tuple[str, Any]], place: str) -> None:
+    """Make sure that of keys and values each key is given once, under whatever name; `place` begins the error."""
+    given: dict[str, str] = {}  # key by today's name and without its section -> as it was written
+    for key, value in pairs:
+        bare = _without_section(key)
+        for current in [bare] if "." in bare else rename_retired({bare: value}, place):
+            if before := [other for one, other in given.items() if one == current or one.startswith(f"{current}.")]:
+                raise PPOJaxError(f"{place} {key}: {current} is given twice, before as {before[0]}")
+            given[current] = key
+
+
+def _without_section(key: str) -> str:
+    section, dot, rest = key.partition(".")
+    return rest if dot and section in SECTIONS else key
 
 
 def _section_of(name: str, place: str) -> str:

@@ -13,6 +13,7 @@ import msgspec
 __all__ = ["EvaluationConfig", "NetworkConfig", "PPOConfig", "RunConfig", "ScheduleConfig", "TaskConfig"]
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Steps = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
@@ -88,7 +89,7 @@ class TaskConfig:
 class PPOConfig:
     """The algorithm; names and meanings are Stable-Baselines3's where it has them."""
 
-    total_timesteps: Count = 100_000
+    total_timesteps: Steps = 100_000
     """Environment steps of the whole run, rounded up to whole updates."""
     n_envs: Count = 64
     """Environments stepped side by side."""

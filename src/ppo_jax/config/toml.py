@@ -11,7 +11,7 @@ import tomlkit
 
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["parse_assignment", "parse_values", "read_toml", "write_toml"]
+__all__ = ["parse_assignment", "parse_values", "read_toml", "shortest", "write_toml"]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -44,6 +44,11 @@ def write_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
             else:
                 table[key] = list(value) if isinstance(value, tuple) else value
     return tomlkit.dumps(document)
+
+
+def shortest(value: float) -> str:
+    """A float as briefly as it can be written and read back to the same."""
+    return brief if float(brief := f"{value:g}") == value else repr(value)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 
+from ppo_jax.config.own_code import last_place, summarize_error
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
 from ppo_jax.types import ActionSpace, Box, Environment, PPOJaxError
 
@@ -19,7 +17,6 @@ __all__ = ["call_own_code", "check_network"]
 PyTree = Any
 
 DISTRIBUTION_METHODS = ("sample", "mode", "log_prob", "entropy", "max_entropy")
-_LIBRARIES = tuple(str(Path(str(module.__file__)).parent) for module in (jax, flax))
 
 
 def check_network(network: Any, env: Environment, env_params: PyTree) -> None:
@@ -83,6 +80,9 @@ def _check_distribution(distribution: Any, space: ActionSpace, n: int) -> None:
             if array is not None and jnp.shape(array) != (n, size):
                 raise PPOJaxError(f"network: {name} must be [n, {size}] for {actions}, got {_describe(array, n)}")
         return
+    logits = getattr(distribution, "logits", None)
+    if logits is not None and not isinstance(space, Box) and jnp.shape(logits) != (n, size):
+        raise PPOJaxError(f"network: logits must be [n, {size}] for {actions}, got {_describe(logits, n)}")
     action = _call("sample", distribution.sample, jax.random.key(0))
     if jnp.shape(action) != ((n, size) if isinstance(space, Box) else (n,)):
         wanted = f"[n, {size}]" if isinstance(space, Box) else "[n]"
@@ -119,13 +119,9 @@ def call_own_code(what: str, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     except PPOJaxError:
         raise
-    except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
-        place = frames[-1]
-        where = f" ({Path(place.filename).name}:{place.lineno})" if place.filename != __file__ else ""
-        lines = str(error).strip().splitlines()
-        message = f": {lines[0]}" if lines else ""
-        raise PPOJaxError(f"{what} raised {type(error).__name__}{message}{where}") from error
+    except (Exception, SystemExit) as error:
+        place = last_place(error)
+        raise PPOJaxError(f"{what} raised {summarize_error(error)}{f' ({place})' if place else ''}") from error
 
 
 def _describe(x: Any, n: int | None = None) -> str:

@@ -15,12 +15,14 @@ from ppo_jax.types import Normalizers
 
 __all__ = [
     "Moments",
+    "RunningMoments",
     "denormalize",
     "initial_moments",
     "initial_normalizers",
     "normalize",
     "normalize_observation",
     "observation_moments",
+    "rounded",
     "scale_rewards",
     "standardize",
     "update_moments",
@@ -33,28 +35,66 @@ ONE_DEVICE = Collectives()
 
 
 class Moments(NamedTuple):
-    """Running mean and variance of everything seen (Chan et al. 1979, parallel form)."""
+    """Mean and variance of everything seen: what normalises."""
 
     mean: jax.Array  # [...]
     var: jax.Array  # [...] biased
     seen: jax.Array  # [] number of samples
 
 
-def initial_moments(shape: tuple[int, ...] = ()) -> Moments:
+class RunningMoments(NamedTuple):
+    """Moments that go on: the numbers of `Moments`, and of each what float32 had no room for.
+
+    Without the rest, a mean of 10^6 would move in steps of 1/16, and after 2^31 samples nothing would move at all.
+    """
+
+    mean: jax.Array  # [...]
+    var: jax.Array  # [...] biased
+    seen: jax.Array  # [] number of samples
+    rest: Moments  # to be added to the above for twice the digits
+
+
+def initial_moments(shape: tuple[int, ...] = ()) -> RunningMoments:
     """Mean 0 and variance 1 of nothing seen yet: normalising with them changes nothing."""
-    return Moments(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
+    rest = Moments(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(()))
+    return RunningMoments(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()), rest)
 
 
-def update_moments(moments: Moments, batch: jax.Array, collectives: Collectives = ONE_DEVICE) -> Moments:
-    """Merge `batch` [n..., *shape of the moments] into the running moments."""
+def rounded(moments: PyTree) -> PyTree:
+    """Running moments, alone or in a tree, as the `Moments` that normalise alike."""
+    return jax.tree.map(
+        lambda m: Moments(m.mean, m.var, m.seen), moments, is_leaf=lambda m: isinstance(m, RunningMoments)
+    )
+
+
+def update_moments(moments: RunningMoments, batch: jax.Array, collectives: Collectives = ONE_DEVICE) -> RunningMoments:
+    """Merge `batch` [n..., *shape of the moments] into the running moments (Chan et al. 1979, parallel form)."""
     dims = tuple(range(batch.ndim - moments.mean.ndim))
     n = float(collectives.size(batch) // max(moments.mean.size, 1))
-    mean, var = collectives.mean_and_var(batch, dims)
-    total = moments.seen + n
-    delta = mean - moments.mean
-    merged = moments.var * moments.seen + var * n + delta**2 * moments.seen * n / total
+    rest = moments.rest
+    # Around a first estimate of its mean, so that no large offset cancels.
+    estimate, _ = collectives.mean_and_var(batch, dims)
+    offset, var = collectives.mean_and_var(batch - jnp.broadcast_to(estimate, batch.shape), dims)
+    seen, rest_seen = _add(moments.seen, rest.seen, n)
+    share = n / seen
+    far, near = estimate - moments.mean, offset - rest.mean
+    delta = far + near
+    mean, rest_mean = _add(*_add(moments.mean, rest.mean, far * share), near * share)
+    before = jnp.where(moments.seen > 0.0, moments.var, 0.0)
+    after, rest_var = _add(before, rest.var, (var - before - rest.var + delta**2 * (1.0 - share)) * share)
     # The floor keeps a constant signal from being divided by zero.
-    return Moments(moments.mean + delta * n / total, jnp.maximum(merged / total, 1e-8), total)
+    floored = after < 1e-8
+    after, rest_var = jnp.where(floored, 1e-8, after), jnp.where(floored, 0.0, rest_var)
+    return RunningMoments(mean, after, seen, Moments(rest_mean, rest_var, rest_seen))
+
+
+def _add(number: jax.Array, rest: jax.Array, x: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+    """``number + rest + x``, again as a number and what it has no room for (Knuth's two-sum)."""
+    total = number + x
+    taken = total - number
+    rest = rest + ((number - (total - taken)) + (x - taken))
+    after = total + rest
+    return after, rest - (after - total)
 
 
 def normalize_observation(moments: PyTree, observation: PyTree) -> PyTree:
@@ -103,24 +143,24 @@ def update_normalizers(
     return normalizers._replace(observation=observation, value=update_moments(normalizers.value, returns, collectives))
 
 
-def normalize(moments: Moments, value: jax.Array) -> jax.Array:
+def normalize(moments: Moments | RunningMoments, value: jax.Array) -> jax.Array:
     """Returns [...] to the units of the network's output."""
     return (value - moments.mean) / jnp.sqrt(moments.var)
 
 
-def denormalize(moments: Moments, value: jax.Array) -> jax.Array:
+def denormalize(moments: Moments | RunningMoments, value: jax.Array) -> jax.Array:
     """Network output [...] to return units."""
     return value * jnp.sqrt(moments.var) + moments.mean
 
 
 def scale_rewards(
-    moments: Moments,
+    moments: RunningMoments,
     discounted_return: jax.Array,
     rewards: jax.Array,
     done: jax.Array,
     gamma: jax.Array,
     collectives: Collectives = ONE_DEVICE,
-) -> tuple[Moments, jax.Array, jax.Array, jax.Array]:
+) -> tuple[RunningMoments, jax.Array, jax.Array, jax.Array]:
     """Divide rewards by the running std of their discounted sums, clipped to ±10 (SB3's VecNormalize).
 
     Args:

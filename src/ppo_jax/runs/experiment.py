@@ -20,6 +20,7 @@ from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
+from ppo_jax.tasks.check import check_environment
 from ppo_jax.tasks.make import imported, make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import EpisodeStatistics
@@ -132,7 +133,8 @@ def policy_params(trainer: ppo.Trainer, state: ppo.TrainState) -> PolicyParams:
     """Copy out of a training state what a policy needs (a copy: the state's buffers are donated)."""
     normalizers = state.normalizers
     scale = jnp.sqrt(normalizers.reward.var + 1e-8) if trainer.settings.normalize_rewards else jnp.ones(())
-    return _copy(PolicyParams(state.learner.params, normalizers.observation, normalizers.value, scale))
+    observation, value = normalization.rounded((normalizers.observation, normalizers.value))
+    return _copy(PolicyParams(state.learner.params, observation, value, scale))
 
 
 @jax.jit
@@ -162,9 +164,12 @@ def build(
             what an environment needs, or a network that does not fit it.
     """
     task = make_task(config, env)
-    own = network is not None or ":" in config.network.network
+    own_env = env is not None or ":" in (config.task.env_id or "")
+    own_network = network is not None or ":" in config.network.network
+    if own_env:
+        check_environment(task.env, task.env_params)
     network = make_network(config.network, task) if network is None else network
-    if own:
+    if own_env or own_network:
         check_network(network, task.env, task.env_params)
     if network_calls.has_memory(network) and not task.takes_memory:
         raise PPOJaxError("network: it has a memory, and a policy with memory cannot be judged on a proof task")
@@ -173,7 +178,7 @@ def build(
         name = config.ppo.optimizer
         optimizer = call_own_code(f"ppo.optimizer = {name!r}", imported(name, "ppo.optimizer")) if name else ppo.adam()
     trainer = ppo.Trainer(
-        env=EpisodeStatistics(task.env),
+        env=EpisodeStatistics(task.env, counts_invalid=own_env),
         env_params=task.env_params,
         network=network,
         settings=config.settings,
@@ -183,7 +188,24 @@ def build(
     )
     if trainer.loss is not ppo.loss:
         _check_loss(trainer, config.hyperparams)
+    if trainer.optimizer is not ppo.adam():
+        _check_optimizer(trainer, config.hyperparams)
     return Experiment(config, task, trainer)
+
+
+def _check_optimizer(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
+    """Trace a step of an optimizer of the user's own: its updates are added to the parameters, and must look alike."""
+    for name in ("init", "update"):
+        if not callable(getattr(trainer.optimizer, name, None)):
+            raise PPOJaxError(f"optimizer: must be one of optax's, got {type(trainer.optimizer).__name__}")
+    plain = replace(trainer, optimizer=ppo.adam())
+    params = jax.eval_shape(partial(ppo.init, plain), jax.random.key(0), hyperparams).learner.params
+    state = call_own_code("optimizer: init", partial(jax.eval_shape, trainer.optimizer.init), params)
+    step = partial(jax.eval_shape, trainer.optimizer.update)
+    updates, _ = call_own_code("optimizer: update", step, params, state, params)
+    shapes = [jax.tree.map(lambda x: x.shape, tree) for tree in (params, updates)]
+    if shapes[0] != shapes[1]:
+        raise PPOJaxError("optimizer: its updates must have the shapes of the parameters, to which they are added")
 
 
 def _check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:

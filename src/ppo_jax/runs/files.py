@@ -13,7 +13,7 @@ __all__ = ["read_summary", "to_json", "write_atomically"]
 
 
 def to_json(value: Any) -> Any:
-    """Plain JSON data: numpy scalars to numbers, NaN and infinities to null."""
+    """Plain JSON data: numpy scalars to numbers, paths to strings, NaN and infinities to null."""
     if isinstance(value, dict):
         return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -22,7 +22,7 @@ def to_json(value: Any) -> Any:
         return to_json(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -18,9 +18,11 @@ import numpy as np
 from ppo_jax import ppo
 from ppo_jax.devices import cpu, processes
 from ppo_jax.devices.mesh import Placement, placement
+from ppo_jax.networks.check import call_own_code
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.runs.recorder import GUARDED, Follower, Recorder
 from ppo_jax.runs.signals import Interrupted, Signals
+from ppo_jax.types import PPOJaxError, PyTree
 
 __all__ = ["BUFFER", "Hook", "chunk_length", "compile_chunk", "fit", "run_chunk"]
 
@@ -114,7 +116,7 @@ def fit(
             n = 1
             while not recorder.finished:
                 if hook is not None and standing.update % hook_interval == 0:
-                    trainer, standing.state = hook(trainer, standing.state)
+                    trainer, standing.state = _call_hook(hook, trainer, standing.state)
                 begin = time.perf_counter()
                 standing.state, rows = chunk(trainer, standing.state, jnp.int32(n))
                 rows = jax.device_get(rows)
@@ -133,6 +135,25 @@ def fit(
                     raise Interrupted(stop, agreed=True)
         standing.state = where.whole(standing.state)
         recorder.save_last(standing.state)
+
+
+def _call_hook(hook: Hook, trainer: ppo.Trainer, state: ppo.TrainState) -> tuple[ppo.Trainer, ppo.TrainState]:
+    """What a hook makes of trainer and state, if the compiled program can go on with it."""
+    before = _shapes((trainer, state))
+    after = call_own_code("hook", hook, trainer, state)
+    if not (isinstance(after, tuple) and len(after) == 2):
+        raise PPOJaxError(f"hook: must return (trainer, state), got {type(after).__name__}")
+    if (now := _shapes(after)).keys() != before.keys():
+        raise PPOJaxError("hook: trainer and state must stay built as they were")
+    for name, shape in now.items():
+        if shape != before[name]:
+            raise PPOJaxError(f"hook: {name} must stay {before[name]}, got {shape}")
+    return after
+
+
+def _shapes(tree: PyTree) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(lambda x: x, tree))
+    return {jax.tree_util.keystr(path): f"{list(x.shape)} {x.dtype}" for path, x in leaves}
 
 
 def compile_chunk(

@@ -44,6 +44,11 @@ METRICS = tuple(
         ("episode_return_mean", "return", "mean undiscounted return of those episodes; null if none"),
         ("episode_length_mean", "steps", "their mean length"),
         ("truncated_fraction", "1", "share of them cut by a time limit"),
+        (
+            "no_valid_action",
+            "1",
+            "environments of your own: share of steps whose action_mask offers nothing; must be 0",
+        ),
         ("proved_positive", "1", "proof tasks: share of true queries proved, among finished episodes"),
         ("proved_negative", "1", "proof tasks: share of corrupted queries proved"),
         ("answered_right", "1", "answers: share of finished episodes that ended with the hidden fact's answer"),

@@ -9,23 +9,30 @@ from pathlib import Path
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax import ppo
 from ppo_jax.runs import checkpoint, files, loggers
 from ppo_jax.runs.experiment import Experiment, PolicyParams, policy_params
+from ppo_jax.tasks.wrappers import NO_VALID_ACTION
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["GUARDED", "Best", "Follower", "NotFinite", "Recorder", "Standing", "restore"]
+__all__ = ["GUARDED", "Best", "Follower", "Hopeless", "NotFinite", "Recorder", "Standing", "restore"]
 
 # What a chunk adds to the summary.
 PROGRESS = ("env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second", "updates_skipped", "final")
-FORMAT = 2  # of the checkpoints to resume from; 2: the state of training has the fields of `TrainState`
+FORMAT = 3  # of the checkpoints to resume from; 3: running statistics with twice the digits
+LARGEST_RETURN = 1e15  # a rollout of larger ones has squares that float32 does not hold
 # Must be finite; a parameter is not finite only after a gradient that was not.
 GUARDED = ("policy_loss", "value_loss", "grad_norm")
 
 
-class NotFinite(PPOJaxError):
+class Hopeless(PPOJaxError):
+    """What a run measured says that it cannot go on; of a sweep, that member alone."""
+
+
+class NotFinite(Hopeless):
     """A loss or a parameter is not finite, and the run is set to stop at that."""
 
 
@@ -104,7 +111,8 @@ class Recorder:
         """Write the metrics of the next `n` updates, `rows` [n or more] each; returns the last row.
 
         Raises:
-            NotFinite: one is not, and the run is set to stop at that.
+            NotFinite: one is not, and the run is set to stop at that; or every update of the run was skipped.
+            Hopeless: the environment left no valid action.
             PPOJaxError: a file cannot be written.
         """
         standing, run = self.standing, self.experiment.config.run
@@ -114,8 +122,13 @@ class Recorder:
             row = {name: float(column[i]) for name, column in rows.items()}
             for writer in self._writers:
                 writer.write(self._position | row)
+            if stuck := row.get(NO_VALID_ACTION, 0.0):
+                raise Hopeless(
+                    f"update {standing.update}: after {stuck:.2%} of the steps no action was valid; where action_mask "
+                    "is all false the environment must end the episode"
+                )
             if run.on_nan == "stop" and (broken := [x for x in GUARDED if not np.isfinite(row.get(x, 0.0))]):
-                raise NotFinite(_not_finite(broken[0], standing.update, self._checkpoint))
+                raise NotFinite(_not_finite(broken[0], standing, row, self._checkpoint))
         self._timing.write({"update": standing.update, "updates": n, "seconds": seconds})
         self.summary |= {
             "env_steps": self.env_steps,
@@ -127,6 +140,11 @@ class Recorder:
         if run.on_nan == "skip":
             skipped = int(rows["update_skipped"][:n].sum())
             self.summary["updates_skipped"] = self.summary.get("updates_skipped", 0) + skipped
+            if self.finished and self.summary["updates_skipped"] >= standing.update:
+                raise NotFinite(
+                    f"every update was skipped, {standing.update} of {standing.update}: nothing was learnt. "
+                    f"{_find_cause(row, standing.state)}"
+                )
         return dict(row)
 
     def evaluate(self, state: ppo.TrainState) -> dict[str, float]:
@@ -271,7 +289,28 @@ def _plain(state: ppo.TrainState) -> ppo.TrainState:
     return state._replace(key=jax.random.key_data(state.key))
 
 
-def _not_finite(name: str, update: int, latest: int) -> str:
+def _not_finite(name: str, standing: Standing, row: dict[str, float], latest: int) -> str:
     kept = f"the checkpoint of update {latest} is kept" if latest else "no checkpoint was written yet"
-    advice = "Lower learning_rate, or go on without such updates: on_nan=skip"
-    return f"update {update}: {name} is not finite; {kept}. {advice}"
+    return f"update {standing.update}: {name} is not finite; {kept}. {_find_cause(row, standing.state)}"
+
+
+def _find_cause(row: dict[str, float], state: ppo.TrainState) -> str:
+    """What the first update that is not finite points to: the environment or the settings, and what to do about it.
+
+    Args:
+        row: its metrics.
+        state: after it, or after later ones.
+    """
+    running, observation = state.rollout.env_state.episode_return, state.rollout.observation
+    here = [x for x in jax.tree.leaves((running, observation)) if x.is_fully_addressable]  # of several processes
+    running, *seen = [np.asarray(x) for x in here if jnp.issubdtype(x.dtype, jnp.floating)] or [np.zeros(1)]
+    returns = np.append(running, row["episode_return_mean"] if row.get("episodes") else 0.0)
+    if not np.isfinite(returns).all():
+        return "The environment's rewards are not finite"
+    if np.abs(returns).max() > LARGEST_RETURN:
+        return f"Returns reach {np.abs(returns).max():.0e}, and float32 cannot square them: make the rewards smaller"
+    if not all(np.isfinite(x).all() for x in seen):
+        return "The environment's observations are not finite"
+    if not all(np.isfinite(row.get(name, 0.0)) for name in ("returns_std", "advantage_std")):
+        return "The rollout itself is not finite: look for observations or rewards that are not, or are far too large"
+    return "Lower learning_rate, or go on without such updates: on_nan=skip"

@@ -161,15 +161,16 @@ def other_versions(folder: Path) -> list[str]:
 
 
 def cut_back(folder: Path, update: int) -> None:
-    """Drop what a run wrote after `update`, and half lines: it will be written again."""
+    """Drop what a run wrote after `update`, half lines, and what stands there a second time: lines ascend."""
     for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl"):
         try:
             text = (folder / name).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             continue
-        kept = []
+        kept, latest = [], 0
         for line in text.splitlines():
             with suppress(ValueError, KeyError, TypeError):  # half a line, or something else
-                if json.loads(line)["update"] <= update:
+                if latest < (at := json.loads(line)["update"]) <= update:
                     kept.append(line + "\n")
+                    latest = at
         files.write_atomically(folder / name, "".join(kept))

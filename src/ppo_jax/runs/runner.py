@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ppo_jax.config import Config, load_config
 from ppo_jax.devices import mesh, processes
@@ -153,7 +154,7 @@ def resume(
     if standing is None:
         warn(f"{folder}: no checkpoint to go on from; starting from the beginning")
     else:
-        if standing.state.hyperparams.total_timesteps < config.hyperparams.total_timesteps:
+        if standing.state.hyperparams.total_timesteps < np.float32(config.hyperparams.total_timesteps):
             hyperparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), config.hyperparams)
             standing.state = standing.state._replace(hyperparams=hyperparams)
             warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")

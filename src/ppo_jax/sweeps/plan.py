@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +10,12 @@ from itertools import product
 from typing import Any
 
 from ppo_jax.config import SCHEDULED, Config, Hyperparams, from_dict
-from ppo_jax.config.toml import parse_values
+from ppo_jax.config.toml import parse_values, shortest
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Member", "Plan", "by_program", "make_plan", "shared_part", "traced"]
+__all__ = ["Member", "Plan", "by_program", "make_plan", "shared_part", "traced", "without_infinity"]
 
+LONGEST_NAME = 200  # bytes of what a folder's name says of a setting; file systems allow 255 in all
 TRACED = frozenset(Hyperparams._fields) - {"total_timesteps"}  # keys of [ppo] that may differ within one program
 
 
@@ -42,24 +44,38 @@ class Plan:
     @cached_property
     def members(self) -> list[Member]:
         """Every seed of every setting."""
+        words = [[f"{key}={word}" for word in _words(values)] for key, values in self.grid.items()]
+        names = ["-".join(parts) for parts in product(*words)]
+        if any(len(name.encode()) > LONGEST_NAME for name in names):
+            names = [f"setting-{i}" for i in range(len(names))]
         return [
             Member(
-                "-".join([*(f"{key}={_word(value)}" for key, value in setting.items()), f"s{seed}"]),
+                f"{name}-s{seed}" if name else f"s{seed}",
                 self.config.override(setting | {"seed": seed}, place="--grid"),
                 setting,
             )
-            for setting in self.settings
+            for name, setting in zip(names, self.settings, strict=True)
             for seed in self.seeds
         ]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
-        return {"config": self.config.to_dict(), "seeds": list(self.seeds), "grid": self.grid}
+        return {
+            "config": without_infinity(self.config.to_dict()),
+            "seeds": list(self.seeds),
+            "grid": without_infinity(self.grid),
+        }
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> Plan:
-        """The plan that `to_dict` wrote."""
-        return Plan(from_dict(data["config"], place="sweep.json"), tuple(data["seeds"]), data["grid"])
+    def from_dict(data: dict[str, Any], place: str = "sweep.json") -> Plan:
+        """The plan that `to_dict` wrote; `place` begins every error."""
+        config = from_dict(_with_infinity(data["config"]), place=place)
+        plan = Plan(config, tuple(data["seeds"]), _with_infinity(data["grid"]))
+        try:
+            _ = plan.members  # every setting is checked
+        except PPOJaxError as error:
+            raise PPOJaxError(f"{place}: {error}") from None
+        return plan
 
 
 def make_plan(config: Config, n_seeds: int, grid: Iterable[str] = ()) -> Plan:
@@ -124,7 +140,34 @@ def shared_part(config: Config) -> Config:
     return from_dict(tables)
 
 
+def without_infinity(value: Any) -> Any:
+    """Infinity, which JSON lacks, becomes ``"inf"``."""
+    if isinstance(value, dict):
+        return {key: without_infinity(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_infinity(one) for one in value]
+    return "inf" if value == math.inf else value
+
+
+def _with_infinity(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_infinity(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_infinity(one) for one in value]
+    return math.inf if value == "inf" else value
+
+
+def _words(values: Sequence[Any]) -> list[str]:
+    """Values of a key as parts of folders' names, no two alike, not even where case does not count."""
+    words: list[str] = []
+    for value in values:
+        word = _word(value)
+        again = sum(word.lower() == other.lower().partition("~")[0] for other in words)
+        words.append(f"{word}~{again + 1}" if again else word)
+    return words
+
+
 def _word(value: Any) -> str:
     """A value as part of a folder's name."""
-    text = f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+    text = shortest(value) if isinstance(value, float) else "none" if value is None else str(value)
     return "".join(c if c.isalnum() or c in "+-._@" else "_" for c in text)

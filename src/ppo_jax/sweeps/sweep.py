@@ -6,10 +6,13 @@ it; ``sweep.json`` beside them says what was trained and how it ended.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,13 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax import ppo
+from ppo_jax.analysis.readers import read_sweep
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.devices import cpu, mesh
 from ppo_jax.runs import files, loggers, loop, run_folder, runner
 from ppo_jax.runs.experiment import Experiment
-from ppo_jax.runs.recorder import NotFinite, Recorder, Standing, restore
+from ppo_jax.runs.recorder import Hopeless, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
-from ppo_jax.sweeps.plan import Member, Plan, by_program, shared_part, traced
+from ppo_jax.sweeps.plan import Member, Plan, by_program, shared_part, traced, without_infinity
 from ppo_jax.sweeps.side_by_side import Shared, chunk_width, pick, run_members, share
 from ppo_jax.types import PPOJaxError
 
@@ -46,17 +50,14 @@ def read_plan(folder: Path) -> Plan:
     """What the sweep in `folder` trains.
 
     Raises:
-        PPOJaxError: there is none.
+        PPOJaxError: there is none, or it cannot be read.
     """
-    try:
-        return Plan.from_dict(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError):
-        raise PPOJaxError(f"{folder}: no sweep there (no sweep.json); `ppo-jax sweep` makes one") from None
+    return Plan.from_dict(read_sweep(folder), place=str(folder / "sweep.json"))
 
 
 def recorded_devices(folder: Path) -> int:
     """Devices that the sweep in `folder` spreads its members over."""
-    programs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["programs"]
+    programs = read_sweep(folder)["programs"]
     return max((program["devices"] for program in programs), default=1)
 
 
@@ -66,9 +67,9 @@ def member_folder(folder: Path, name: str) -> Path:
     Raises:
         PPOJaxError: no such member; names the nearest.
     """
+    names = [member["name"] for member in read_sweep(folder)["members"]]
     found = folder / "members" / name
-    if not run_folder.holds_run(found):
-        names = [member.name for member in read_plan(folder).members]
+    if name not in names or not run_folder.holds_run(found):
         hint = "it was not trained yet" if name in names else nearest(name, names)
         raise PPOJaxError(f"{folder}: no member {name!r}; {hint}")
     return found
@@ -105,7 +106,25 @@ def run(
         KeyboardInterrupt: after everything needed to go on was written.
     """
     mesh.require_devices(devices)
-    record = _claim(plan, folder, chunk, devices, side_by_side)
+    if chunk is not None and chunk < 1:
+        raise PPOJaxError(f"--chunk {chunk}: at least one member is trained at a time")
+    if devices > 1 and side_by_side is False:
+        raise PPOJaxError("--devices spreads members that train side by side; leave out --order one-by-one")
+    run_folder.make_folder(folder)
+    with _one_writer(folder):
+        return _run(plan, folder, _claim(plan, folder, chunk, devices, side_by_side), progress, warn, watch, test)
+
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    record: dict[str, Any],
+    progress: bool,
+    warn: Callable[[str], None],
+    watch: Watch | None,
+    test: bool,
+) -> dict[str, Any]:
+    """Train what `record`, the content of ``sweep.json``, says is missing; returns it, kept up to date."""
     began, before = time.perf_counter(), record["seconds"]
 
     def write(status: str) -> None:
@@ -129,24 +148,50 @@ def run(
     return record
 
 
+@contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from training the sweep in `folder`; the system lets go of it when this process ends.
+
+    Raises:
+        PPOJaxError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not there on Windows
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PPOJaxError(
+                f"{folder}: another process is training this sweep; wait until it ends, or choose another --run-dir"
+            ) from None
+        except OSError as error:  # some network file systems have no locks
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF):
+                raise
+        yield
+    finally:
+        os.close(held)
+
+
 def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_side: bool | None) -> dict[str, Any]:
     """Make sure that `folder` is of this plan or free; returns what ``sweep.json`` records so far."""
-    if chunk is not None and chunk < 1:
-        raise PPOJaxError(f"--chunk {chunk}: at least one member is trained at a time")
+    parts = by_program(plan.members)
     if holds_sweep(folder):
         if read_plan(folder) != plan:
             raise PPOJaxError(f"{folder}: holds another sweep; choose another --run-dir")
-        record: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        record = read_sweep(folder)
+        if [program["members"] for program in record["programs"]] != [len(members) for members in parts]:
+            raise PPOJaxError(f"{folder / 'sweep.json'}: is damaged: its programs have other members; sweep anew")
         return record
     run_folder.check_folder(folder, overwrite=False)
-    run_folder.make_folder(folder)
     if side_by_side is None:
         # A CPU has nothing to gain from wider arrays, and a member that stops early waits for the others under vmap.
         side_by_side = devices > 1 or jax.default_backend() != "cpu"
-    if devices > 1 and not side_by_side:
-        raise PPOJaxError("--devices spreads members that train side by side; leave out --order one-by-one")
     how = {"chunk": chunk, "devices": devices, "side_by_side": side_by_side}
-    programs = [{"members": len(members), **how} for members in by_program(plan.members)]
+    programs = [{"members": len(members), **how} for members in parts]
     return {"status": "running", **plan.to_dict(), "seconds": 0.0, "programs": programs}
 
 
@@ -156,8 +201,8 @@ def _describe(member: Member, folder: Path) -> dict[str, Any]:
     return {
         "name": member.name,
         "seed": member.config.run.seed,
-        "setting": member.setting,
-        "hyperparameters": traced(member.config),
+        "setting": without_infinity(member.setting),
+        "hyperparameters": without_infinity(traced(member.config)),
         **{key: summary[key] for key in kept if key in summary},
     }
 
@@ -337,10 +382,10 @@ class _SharedProgram:
 
 
 def _record(recorder: Recorder, rows: dict[str, np.ndarray], n: int, seconds: float) -> bool:
-    """Write a member's metrics; false where it cannot go on because a loss is not finite."""
+    """Write a member's metrics; false where it cannot go on, for a loss that is not finite say."""
     try:
         recorder.record(rows, n, seconds)
-    except NotFinite as error:
+    except Hopeless as error:
         recorder.summary |= {"status": "failed", "error": str(error)}
         return False
     return True

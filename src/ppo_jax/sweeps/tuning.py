@@ -6,8 +6,11 @@ settings and its pruners stop those that fall behind.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import json
 import logging
+import math
 import socket
 import tempfile
 import warnings
@@ -18,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppo_jax.analysis.statistics import interquartile_mean
-from ppo_jax.config import SEARCH, Config
+from ppo_jax.config import SEARCH, Config, check_once
 from ppo_jax.config.toml import read_toml
-from ppo_jax.sweeps.plan import make_plan
+from ppo_jax.sweeps.plan import make_plan, without_infinity
 from ppo_jax.tasks import results
 from ppo_jax.types import PPOJaxError
 
@@ -31,6 +34,7 @@ __all__ = ["PRUNERS", "SAMPLERS", "Choice", "Range", "conclude", "read_search_sp
 
 SAMPLERS = {"tpe": "TPESampler", "gp": "GPSampler", "random": "RandomSampler", "cmaes": "CmaEsSampler"}
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "halving": "SuccessiveHalvingPruner"}
+ERROR = "error"  # attribute of a trial that raised: why
 HEARTBEAT = 30  # seconds; a worker that is silent for three of them counts as killed and its trial is tried again
 
 
@@ -59,7 +63,9 @@ class Choice:
     choices: tuple[Any, ...]
 
     def suggest(self, trial: optuna.Trial, key: str) -> Any:
-        return trial.suggest_categorical(key, self.choices)
+        # Optuna stores numbers and words alone; a list is chosen by how it is written.
+        written: dict[Any, Any] = {x if isinstance(x, int | float | str) else json.dumps(x): x for x in self.choices}
+        return written[trial.suggest_categorical(key, tuple(written))]
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -67,6 +73,10 @@ class Choice:
 
 
 Space = dict[str, Range | Choice]
+
+
+class _Failed(Exception):
+    """A trial raised; the study goes on."""
 
 
 def read_search_space(path: Path, config: Config) -> Space:
@@ -80,21 +90,31 @@ def read_search_space(path: Path, config: Config) -> Space:
     if not found:
         example = "learning_rate = { low = 1e-4, high = 1e-2, log = true }"
         raise PPOJaxError(f"{place}: nothing to search; write for example {example}")
-    space: Space = {}
-    for key, table in found.items():
-        try:
-            space[key] = Choice(tuple(table["choices"])) if "choices" in table else Range(**table)
-        except TypeError:
-            raise PPOJaxError(f"{place} {key}: expected {{ low, high, log }} or {{ choices }}") from None
-        one = space[key]
-        numbers = [x for x in one.ends if isinstance(x, int | float)]
-        if isinstance(one, Range) and (len(numbers) < 2 or one.low >= one.high or (one.log and one.low <= 0)):
-            raise PPOJaxError(f"{place} {key}: low must be under high, and above 0 where log is set")
-        if not one.ends:
-            raise PPOJaxError(f"{place} {key}: choices is empty")
+    space: Space = {key: _parse(f"{place} {key}", table) for key, table in found.items()}
+    check_once([(key, one.ends[0]) for key, one in space.items()], place)
+    for key, one in space.items():
         for value in one.ends:
             config.override({key: value}, place=place)
     return space
+
+
+def _parse(place: str, table: Mapping[str, Any]) -> Range | Choice:
+    keys = set(table)
+    if keys == {"choices"} and isinstance(table["choices"], list):
+        choices = table["choices"]
+        if not choices:
+            raise PPOJaxError(f"{place}: choices is empty")
+        if any(choice in choices[:i] for i, choice in enumerate(choices)):
+            raise PPOJaxError(f"{place}: a choice is given twice")
+        return Choice(tuple(choices))
+    numbers = [float(x) for key, x in table.items() if key != "log" and type(x) in (int, float)]
+    of_range = {"low", "high"} <= keys <= {"low", "high", "log"} and isinstance(table.get("log", True), bool)
+    if not of_range or len(numbers) < 2:
+        raise PPOJaxError(f"{place}: expected {{ low, high, log }} or {{ choices }}")
+    one = Range(**table)
+    if not all(map(math.isfinite, numbers)) or one.low >= one.high or (one.log and one.low <= 0):
+        raise PPOJaxError(f"{place}: low must be under high, both finite, and above 0 where log is set")
+    return one
 
 
 def tune(
@@ -109,7 +129,9 @@ def tune(
     pruner: str = "median",
     report: Callable[[str], None] = lambda text: None,
 ) -> optuna.Study:
-    """Run trials until the study holds `n_trials` that were completed or pruned, whoever ran them.
+    """Run trials until the study holds `n_trials` that ended, whoever ran them.
+
+    A trial that raises fails alone, is kept with its reason, and counts; one whose worker was killed does not.
 
     Args:
         config: the base; a trial overrides what `space` names.
@@ -123,24 +145,34 @@ def tune(
         report: receives a line on each trial that ended.
 
     Raises:
-        PPOJaxError: Optuna is missing, or the storage cannot be reached.
+        PPOJaxError: Optuna is missing, the storage cannot be reached, or the study is of another experiment.
     """
     if importlib.util.find_spec("optuna") is None:
         raise PPOJaxError("tuning needs the library optuna: pip install 'ppo-jax[tune]'")
     import optuna
-    from optuna.study import MaxTrialsCallback
-    from optuna.trial import TrialState
 
     from ppo_jax.sweeps import sweep
 
     logging.getLogger("optuna").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are old, and marked so
     study = _open(storage, study_name, sampler, pruner, config.run.seed)
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    experiment = _identity(config, space, n_seeds)
+    _require_same(study, experiment)
 
     def objective(trial: optuna.Trial) -> float:
+        _require_same(study, experiment)  # another worker may have begun at the same moment
         setting = {key: one.suggest(trial, key) for key, one in space.items()}
+        trial.set_user_attr("setting", setting)
         trial.set_user_attr("worker", socket.gethostname())
+        try:
+            return score(trial, setting)
+        except optuna.TrialPruned:
+            raise
+        except Exception as error:
+            trial.set_user_attr(ERROR, _reason(error))
+            raise _Failed from error
+
+    def score(trial: optuna.Trial, setting: Mapping[str, Any]) -> float:
         plan = make_plan(config.override(setting, place=SEARCH), n_seeds)
 
         def watch(update: int, scores: Mapping[str, float]) -> None:
@@ -158,12 +190,75 @@ def tune(
 
     def say(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         value = "" if trial.value is None else f" {trial.value:.4f}"
-        setting = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-        report(f"trial {trial.number} {trial.state.name.lower()}{value}  {setting}")
+        setting = " ".join(f"{key}={_short(value)}" for key, value in _setting(trial).items())
+        reason = f"  ({trial.user_attrs[ERROR]})" if ERROR in trial.user_attrs else ""
+        report(f"trial {trial.number} {trial.state.name.lower()}{value}  {setting}{reason}")
 
-    if len(study.get_trials(deepcopy=False, states=ended)) < n_trials:
-        study.optimize(objective, callbacks=[MaxTrialsCallback(n_trials, states=ended), say])
+    def stop(study: optuna.Study, _: optuna.trial.FrozenTrial) -> None:
+        if _n_ended(study) >= n_trials:
+            study.stop()
+
+    if _n_ended(study) < n_trials:
+        study.optimize(objective, callbacks=[stop, say], catch=(_Failed,))
     return study
+
+
+def _n_ended(study: optuna.Study) -> int:
+    """Trials that were completed, pruned, or raised; those of killed workers are tried again."""
+    from optuna.trial import TrialState
+
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sum(
+        trial.state in ended or (trial.state == TrialState.FAIL and ERROR in trial.user_attrs)
+        for trial in study.get_trials(deepcopy=False)
+    )
+
+
+def _setting(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    return dict(trial.user_attrs.get("setting", trial.params))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    message = lines[0] if lines else ""
+    return message if isinstance(error, PPOJaxError) else f"{type(error).__name__}: {message}"
+
+
+def _identity(config: Config, space: Space, n_seeds: int) -> dict[str, Any]:
+    """What makes the trials of a study comparable, by the name of what may differ.
+
+    Data count by their content and not by their path, which differs from machine to machine.
+    """
+    from ppo_jax.tasks.make import make_task
+
+    tables = config.to_dict()
+    settings = {f"{section}.{key}": value for section, table in tables.items() for key, value in table.items()}
+    kept = {k: v for k, v in settings.items() if not k.startswith("run.") or k in ("run.seed", "run.on_nan")}
+    for key in ("task.dataset", "task.prior"):
+        if key in kept:
+            kept[key] = Path(kept[key]).name
+    if config.task.dataset:
+        kept["task.dataset"] = make_task(config).sha256
+    searched = {f"[{SEARCH}] {key}": dataclasses.asdict(one) for key, one in space.items()}
+    return json.loads(json.dumps(without_infinity(kept | searched | {"--seeds": n_seeds})))
+
+
+def _require_same(study: optuna.Study, experiment: dict[str, Any]) -> None:
+    """Make sure that the trials of a study are of this experiment; a new study is marked with it."""
+    recorded = study.user_attrs.get("experiment")
+    if recorded is None:
+        if study.get_trials(deepcopy=False):
+            raise PPOJaxError(
+                f"--study {study.study_name}: does not say which experiment its trials are of; choose another --study"
+            )
+        study.set_user_attr("experiment", experiment)
+        return
+    differing = [key for key in {**recorded, **experiment} if recorded.get(key) != experiment.get(key)]
+    if differing:
+        raise PPOJaxError(
+            f"--study {study.study_name}: its trials are of another experiment: {', '.join(differing)} "
+            f"{'differs' if len(differing) == 1 else 'differ'}; choose another --study"
+        )
 
 
 def conclude(study: optuna.Study) -> dict[str, Any]:
@@ -177,7 +272,7 @@ def conclude(study: optuna.Study) -> dict[str, Any]:
         {
             "number": trial.number,
             "score": trial.value,
-            "setting": dict(trial.params),
+            "setting": _setting(trial),
             "seconds": trial.duration.total_seconds() if trial.duration else None,
             "worker": trial.user_attrs.get("worker"),
         }
@@ -189,12 +284,18 @@ def conclude(study: optuna.Study) -> dict[str, Any]:
             study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
         )
     states = Counter(trial.state.name.lower() for trial in trials)
+    failed = [
+        {"number": trial.number, "setting": _setting(trial), "error": trial.user_attrs[ERROR]}
+        for trial in trials
+        if ERROR in trial.user_attrs
+    ]
     return {
         "study": study.study_name,
         "states": dict(states),
         "best": rows[0] if rows else None,
         "importance": importance,
         "trials": rows,
+        "failed": failed,
     }
 
 

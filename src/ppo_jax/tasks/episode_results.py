@@ -33,8 +33,11 @@ class EpisodeTaskResults(Results):
         return Table(("", "return", "std", "length", "episodes"), tuple(cells))
 
     def notes(self, rows: Mapping[str, Json]) -> list[str]:
-        """Nothing: the table says it all."""
-        return []
+        """That no episode ended, where none did: there is nothing to judge by then."""
+        endless = [name for name, result in rows.items() if result["episodes"] == 0]
+        if not endless:
+            return []
+        return [f"No episode ended ({', '.join(endless)}): end it in the environment, or cut it (truncated)."]
 
     def data_note(self, data: Json) -> str | None:
         """Nothing: there is no data."""

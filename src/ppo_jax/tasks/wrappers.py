@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 from ppo_jax.types import ActionSpace, Environment, EnvStep, PyTree
 
-__all__ = ["EpisodeStatistics", "EpisodeStatisticsState"]
+__all__ = ["NO_VALID_ACTION", "EpisodeStatistics", "EpisodeStatisticsState"]
+
+NO_VALID_ACTION = "no_valid_action"
 
 
 class EpisodeStatisticsState(NamedTuple):
@@ -31,10 +33,12 @@ class EpisodeStatistics:
     - ``episode_return`` [] float32: its undiscounted sum of raw rewards;
     - ``episode_length`` [] int32: its number of steps.
 
-    The last two are zero while no episode ends: mask by ``episode_done`` before taking a mean.
+    The last two are zero while no episode ends: mask by ``episode_done`` before taking a mean. With `counts_invalid`
+    the metric ``no_valid_action`` says in what share of steps an ``action_mask`` leaves nothing to do.
     """
 
     env: Environment
+    counts_invalid: bool = False
 
     @property
     def action_space(self) -> ActionSpace:
@@ -68,12 +72,16 @@ class EpisodeStatistics:
         episode_length = state.episode_length + 1
         finished_return = jnp.where(done, episode_return, 0.0)
         finished_length = jnp.where(done, episode_length, 0)
+        info = dict(step.info)
+        if self.counts_invalid and isinstance(step.observation, dict) and "action_mask" in step.observation:
+            stuck = ~jnp.any(step.observation["action_mask"])
+            info["metrics"] = {**info.get("metrics", {}), NO_VALID_ACTION: (stuck.astype(jnp.float32), jnp.ones(()))}
         return step._replace(
             state=EpisodeStatisticsState(
                 step.state, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length)
             ),
             info={
-                **step.info,
+                **info,
                 "episode_done": done,
                 "episode_return": finished_return,
                 "episode_length": finished_length,

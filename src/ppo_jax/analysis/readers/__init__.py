@@ -12,13 +12,14 @@ from typing import Any
 
 from ppo_jax.analysis.readers.run_folder import RUN_FILES, read_run
 from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible
+from ppo_jax.analysis.readers.sweep_file import read_sweep
 from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, MOST_LISTED, read_tensorboard
 from ppo_jax.analysis.readers.text_logs import find_text_log
 from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
 from ppo_jax.analysis.readers.updates import FORMATS
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_tensorboard"]
+__all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_sweep", "read_tensorboard"]
 
 
 def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:

@@ -61,6 +61,8 @@ def show_study(found: Mapping[str, Any], shown: int = 10) -> None:
         values = [as_argument(trial["setting"].get(key)) for key in keys]
         table.add_row(str(trial["number"]), f"{trial['score']:.4f}", *values)
     console.print(table)
+    for trial in found["failed"][:shown]:
+        console.print(f"trial {trial['number']} failed: {trial['error']}")
     if found["importance"]:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found["importance"].items())
         console.print(f"\nWhat mattered: {shares}")

@@ -34,6 +34,8 @@ def show_run(summary: Json, folder: Path) -> None:
         "speed": f"{summary['steps_per_second']:,.0f} environment steps/s",
         "time": f"training {summary['train_seconds']:.1f} s, compiling {summary['compile_seconds']:.1f} s before",
     }
+    if skipped := summary.get("updates_skipped"):
+        facts["skipped"] = f"{skipped} of {summary['updates']} updates, whose loss was not finite"
     console.print()
     console.print(make_pairs(facts))
 
