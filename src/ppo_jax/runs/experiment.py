@@ -14,13 +14,14 @@ from flax import linen as nn
 
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
+from ppo_jax.config.imported import check_call, imported
 from ppo_jax.devices.collectives import default_collectives
 from ppo_jax.networks.check import call_own_code, check_network
 from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
-from ppo_jax.tasks.make import imported, make_network, make_task
+from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import EpisodeStatistics
 from ppo_jax.types import Environment, PPOJaxError
@@ -169,9 +170,7 @@ def build(
     if network_calls.has_memory(network) and not task.takes_memory:
         raise PPOJaxError("network: it has a memory, and a policy with memory cannot be judged on a proof task")
     loss = imported(config.ppo.loss, "ppo.loss") if loss is None and config.ppo.loss else loss
-    if optimizer is None:
-        name = config.ppo.optimizer
-        optimizer = call_own_code(f"ppo.optimizer = {name!r}", imported(name, "ppo.optimizer")) if name else ppo.adam()
+    optimizer = _optimizer(config.ppo.optimizer) if optimizer is None else optimizer
     trainer = ppo.Trainer(
         env=EpisodeStatistics(task.env),
         env_params=task.env_params,
@@ -184,6 +183,18 @@ def build(
     if trainer.loss is not ppo.loss:
         _check_loss(trainer, config.hyperparams)
     return Experiment(config, task, trainer)
+
+
+def _optimizer(name: str | None) -> optax.GradientTransformation:
+    """The one of an import path; Adam without."""
+    if name is None:
+        return ppo.adam()
+    place, make = f"ppo.optimizer = {name!r}", imported(name, "ppo.optimizer")
+    check_call(make, place)
+    optimizer = call_own_code(place, make)
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise PPOJaxError(f"{place}: must return an optax optimizer, got a {type(optimizer).__name__}")
+    return optimizer
 
 
 def _check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from ppo_jax.config import Config, from_dict, load_config
-from ppo_jax.runs import files
+from ppo_jax.runs import files, trust
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.types import PPOJaxError
 
@@ -77,6 +77,7 @@ def prepare(folder: Path, experiment: Experiment) -> None:
         "dataset_sha256": experiment.task.sha256,
     }
     files.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    trust.remember(trust.read_run_id(folder), trust.import_paths(experiment.config))
 
 
 def _version(name: str) -> str | None:

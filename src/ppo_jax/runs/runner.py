@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from ppo_jax.config import Config, load_config
 from ppo_jax.devices import mesh, processes
 from ppo_jax.runs import checkpoint, files, loggers, loop, run_folder, signals
+from ppo_jax.runs import trust as consent
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
 from ppo_jax.tasks.make import prepare
@@ -111,6 +112,7 @@ def resume(
     build: Build = build,
     hook: loop.Hook | None = None,
     hook_interval: int = 1,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, as if it had not been; returns its summary.
 
@@ -126,14 +128,17 @@ def resume(
         build: as for `train`, and the same as there; so are `hook` and `hook_interval`.
         hook: as for `train`.
         hook_interval: updates.
+        trust: the user consents to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, it is complete, or its checkpoint is of another configuration.
+        PPOJaxError: no run there, it is complete, its checkpoint is of another configuration, or it names code without
+            consent.
     """
     folder = Path(folder)
     recorded = run_folder.read_config(folder)
     config = mesh.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
     run_folder.check_resumable(recorded, config)
+    consent.check(folder, recorded, config, trust)
     summary = files.read_summary(folder)
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
         raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
@@ -249,7 +254,11 @@ def test(experiment: Experiment, folder: Path, summary: dict[str, Any], standing
 
 
 def load(
-    folder: str | Path, which: str = "best", assignments: Iterable[str] | Mapping[str, Any] = ()
+    folder: str | Path,
+    which: str = "best",
+    assignments: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    trust: bool = False,
 ) -> tuple[Experiment, PolicyParams]:
     """The experiment of a run and its parameters, ``"best"`` on valid or ``"last"``.
 
@@ -257,13 +266,17 @@ def load(
         folder: the run.
         which: name of the checkpoint.
         assignments: settings other than the run's, as for `Config.override`; those of the evaluation make sense.
+        trust: the user consents to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, or a checkpoint that does not fit the configuration.
+        PPOJaxError: no run there, code without consent, or a checkpoint that does not fit the configuration.
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
-    experiment = build(load_config(folder / "config.toml", assignments))
+    recorded = load_config(folder / "config.toml")
+    config = recorded.override(assignments) if assignments else recorded
+    consent.check(folder, recorded, config, trust)
+    experiment = build(config)
     _, like = experiment.shapes()
     return experiment, checkpoint.restore(folder / "checkpoints" / which, like)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from ppo_jax import ppo
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.devices import cpu, mesh
-from ppo_jax.runs import files, loggers, loop, run_folder, runner
+from ppo_jax.runs import files, loggers, loop, run_folder, runner, trust
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.runs.recorder import NotFinite, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
@@ -116,6 +117,9 @@ def run(
         files.write_atomically(folder / "sweep.json", text)
 
     write("running")
+    trust.remember(
+        record.get("run_id"), {path for member in plan.members for path in trust.import_paths(member.config)}
+    )
     total = sum(m.config.settings.n_updates * m.config.settings.rollout_size for m in plan.members)
     try:
         with sigterm_interrupts(), loggers.Progress(total, runner.LIVE, enabled=progress) as bar:
@@ -147,7 +151,7 @@ def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_si
         raise PPOJaxError("--devices spreads members that train side by side; leave out --order one-by-one")
     how = {"chunk": chunk, "devices": devices, "side_by_side": side_by_side}
     programs = [{"members": len(members), **how} for members in by_program(plan.members)]
-    return {"status": "running", **plan.to_dict(), "seconds": 0.0, "programs": programs}
+    return {"status": "running", "run_id": uuid.uuid4().hex, **plan.to_dict(), "seconds": 0.0, "programs": programs}
 
 
 def _describe(member: Member, folder: Path) -> dict[str, Any]:
