@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from ppo_jax.config import load_config
-from ppo_jax.runs import runner
+from ppo_jax.runs.compiled_programs import use_compilation_cache
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--split-seeds", type=int, default=3)
     arguments = parser.parse_args()
-    runner.use_compilation_cache()
+    use_compilation_cache()
     benchmark(arguments.runs, "countries_s3", arguments.seeds)
     splits = {
         split: trained(arguments.runs, f"countries_s3@{split}", arguments.split_seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ppo_jax.cli.console import warn
 from ppo_jax.config import Config, load_config
 from ppo_jax.runs import trust as consent
 
@@ -33,6 +34,6 @@ def other_settings(config: Config, folder: Path) -> list[str]:
 
 def use_caches() -> None:
     """Keep compiled programs between processes."""
-    from ppo_jax.runs import runner
+    from ppo_jax.runs.compiled_programs import use_compilation_cache
 
-    runner.use_compilation_cache()
+    use_compilation_cache(warn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -28,7 +27,6 @@ __all__ = [
     "test",
     "test_context",
     "train",
-    "use_compilation_cache",
 ]
 
 LIVE = (
@@ -39,21 +37,6 @@ LIVE = (
 )
 Build = Callable[[Config], Experiment]
 _WARN = partial(warnings.warn, stacklevel=2)
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, unless JAX was told where to keep them.
-
-    The folder is the user's alone: entries can execute code.
-    """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo_jax" / "xla"
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
-            return  # a read-only home costs compile time, nothing else
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def train(
