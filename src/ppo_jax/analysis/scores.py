@@ -57,7 +57,7 @@ def _write(text: str, out: Path | None) -> int:
         sys.stdout.write(text)
     else:
         try:
-            out.write_text(text)
+            out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise PPOJaxError(f"{out}: cannot be written: {error.strerror}") from None
     return text.count("\n")

@@ -85,7 +85,7 @@ class Scores:
 
 def _lines(file: Path) -> list[str]:
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PPOJaxError(f"cannot read {file}: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip() and line.strip()[0] not in "%#"]

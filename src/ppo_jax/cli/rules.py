@@ -63,7 +63,7 @@ class Mine:
         if self.out is not None:
             rules = (one.rule for one in mined.rules)
             try:
-                self.out.write_text(format_rules(rules, kb))
+                self.out.write_text(format_rules(rules, kb), encoding="utf-8")
             except OSError as error:
                 raise PPOJaxError(f"cannot write the rules to {self.out}: {error.strerror}") from error
         found = mining.describe(mined, kb)

@@ -259,7 +259,7 @@ def with_mined_rules(config: Config, folder: Path, say: Callable[[str], None]) -
         if not mined.rules:
             raise PPOJaxError(f"data set {data.name!r} has no rules, and none could be mined: no rule is right twice")
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(format_rules((one.rule for one in mined.rules), data.kb))
+        file.write_text(format_rules((one.rule for one in mined.rules), data.kb), encoding="utf-8")
         with_rules = load(str(file))
         # Without a valid.txt, what is drawn for it depends on the rules: none may rest on such a fact.
         if set(map(tuple, with_rules.queries["valid"])) <= set(map(tuple, data.queries["valid"])):
