@@ -53,9 +53,14 @@ def print_json(value: Any) -> None:
 
 def make_console() -> Console:
     """A console that prints text as it is, with control characters written out."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _Console(highlight=False, markup=False, emoji=False)
     console.push_render_hook(_WriteOut())
     return console
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise
 
 
 class _WriteOut(RenderHook):

@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import os
-import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ppo_jax.cli.console import say
+from ppo_jax.cli.streams import discard_output
+from ppo_jax.config.user_folders import user_folder
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["explain", "how_to_go_on"]
 
+JAX_CONFIG = os.path.join("jax", "_src", "config.py")
+LONGEST = 1000  # characters of a message
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+
 
 def explain(error: BaseException) -> int:
-    """Say in one line what ended a command, and return its exit code; raises what no line explains."""
+    """Say in one line what ended a command, and return its exit code.
+
+    Where it is a defect of ours, the line names the file that the traceback was written to; with PPO_JAX_TRACEBACK set
+    the error is raised again instead.
+    """
     if isinstance(error, SystemExit):  # tyro's, after --help or a mistake that it explained
         return error.code if isinstance(error.code, int) else 2
     if isinstance(error, KeyboardInterrupt):
         say(f"interrupted{error}")
         return 128 + getattr(error, "signal", 2)  # 130 after Ctrl-C, 143 after SIGTERM
-    if isinstance(error, BrokenPipeError):  # the reader of a pipe had enough; Python would complain again while it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe had enough
+        discard_output()
+        return 141
     if isinstance(error, PPOJaxError):
         return _fail(str(error), getattr(error, "exit_code", 2))
+    if os.environ.get("PPO_JAX_TRACEBACK"):
+        raise error
     if isinstance(error, OSError):
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
-        return _fail(f"out of memory; lower n_envs, n_steps, batch_size or beam_width ({error})")
-    raise error
+        reason = error.strerror or str(error)
+        return _fail(f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason)
+    message = str(error)
+    if isinstance(error, MemoryError) or any(words in message for words in OUT_OF_MEMORY):
+        return _fail(
+            "out of memory; lower n_envs, n_steps, batch_size, beam_width or the sizes of the network"
+            + (f" ({message})" if message else "")
+        )
+    if isinstance(error, RuntimeError) and "Unable to initialize backend" in message:
+        return _fail(f"JAX finds no such device: {message}; see JAX_PLATFORMS")
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and frames[-1].filename.endswith(JAX_CONFIG):
+        return _fail(f"JAX: {message}; see the environment variables JAX_…")
+    if isinstance(error, RecursionError):
+        return _fail("something is nested too deeply to be read; the traceback with PPO_JAX_TRACEBACK=1 shows what")
+    return _confess(error)
 
 
 @contextmanager
@@ -46,6 +70,25 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
         raise
 
 
+def _confess(error: BaseException) -> int:
+    """A defect of ours, or of a library: what and where, and how it can be reported."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "ppo_jax" in Path(frame.filename).parts] or frames
+    where = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+    what = f"internal error: {type(error).__name__}: {error}"[: LONGEST // 2]
+    folder = user_folder("state")
+    try:
+        if folder is None:
+            raise FileNotFoundError
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = folder / "traceback.txt"
+        file.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return _fail(f"{what}{where}; PPO_JAX_TRACEBACK=1 shows the traceback: please report it with that", 70)
+    return _fail(f"{what}{where}; please report it with {file}, which has the traceback", 70)
+
+
 def _fail(message: str, code: int = 2) -> int:
-    say(f"error: {' '.join(message.split())}")
+    message = " ".join(message.split())
+    say(f"error: {message if len(message) <= LONGEST else f'{message[: LONGEST - 1]}…'}")
     return code
