@@ -46,7 +46,7 @@ def write_scores(folder: Path, form: str, out: Path | None) -> int:
         pandas.DataFrame(rows).to_parquet(out)
         return len(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return _write(text.getvalue(), out)

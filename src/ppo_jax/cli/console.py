@@ -60,7 +60,7 @@ def make_console() -> Console:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise
+        raise  # rich calls this where it handles the error, and would exit with 1
 
 
 class _WriteOut(RenderHook):

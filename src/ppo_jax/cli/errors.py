@@ -16,7 +16,7 @@ from ppo_jax.types import PPOJaxError
 __all__ = ["explain", "how_to_go_on"]
 
 JAX_CONFIG = os.path.join("jax", "_src", "config.py")
-LONGEST = 1000  # characters of a message
+LONGEST, LONGEST_WORD = 1000, 300  # characters of a message, and of what stands in it without a space
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "bad_alloc", "Cannot allocate memory")
 
 
@@ -89,6 +89,11 @@ def _confess(error: BaseException) -> int:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    message = " ".join(message.split())
+    message = " ".join(map(_shorten, message.split()))
     say(f"error: {message if len(message) <= LONGEST else f'{message[: LONGEST - 1]}…'}")
     return code
+
+
+def _shorten(word: str) -> str:
+    """A path is told whole, and of somebody's megabytes the two ends."""
+    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD // 2]}…{word[-LONGEST_WORD // 4 :]}"

@@ -216,7 +216,7 @@ def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:
 
 def _section_of(name: str, place: str) -> str:
     if name not in _OWNER:
-        raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, _OWNER)}")
+        raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, _OWNER)}; `ppo-jax config` explains each")
     return _OWNER[name]
 
 

@@ -83,4 +83,6 @@ def load_prover(run: str | Path, which: str = "best", assignments: Any = (), *, 
         raise PPOJaxError(f"{experiment.config.task.env_id}: no proof task, there is nothing to prove")
     summary = files.read_summary(Path(run))
     chosen = look_up(summary, "test", "answers", "sharpness")
-    return Prover(experiment, params, 1.0 if chosen is None else float(chosen), look_up(summary, "test", "combined"))
+    with files.as_written(Path(run) / "summary.json"):
+        sharpness = 1.0 if chosen is None else float(chosen)
+    return Prover(experiment, params, sharpness, look_up(summary, "test", "combined"))

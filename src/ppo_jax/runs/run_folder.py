@@ -142,7 +142,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
     """The ``environment.json`` of a run; empty where there is none, or half of one."""
     try:
         found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

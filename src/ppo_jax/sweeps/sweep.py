@@ -51,7 +51,7 @@ def read_plan(folder: Path) -> Plan:
     """
     try:
         return Plan.from_dict(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise PPOJaxError(f"{folder}: no sweep there (no sweep.json); `ppo-jax sweep` makes one") from None
 
 

@@ -74,5 +74,5 @@ def to_number(value: Any) -> float:
     """A number of a log; NaN where it is missing or something else."""
     try:
         return float("nan") if value is None or value == "" else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")

@@ -29,17 +29,20 @@ def read_sb3(path: str | Path, settings: Mapping[str, Any] | None = None) -> Run
     path = Path(path)
     path = path / "progress.csv" if path.is_dir() else path
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise PPOJaxError(f"{path}: {error.strerror}; give the progress.csv of SB3's CSV logger") from None
     notes: list[str] = []
-    table = list(csv.DictReader(text.splitlines()))
+    try:
+        table = list(csv.DictReader(text.splitlines()))
+    except csv.Error as error:
+        raise PPOJaxError(f"{path}: not CSV: {error}") from None
     rows = []
     for number, line in enumerate(table, start=2):
         row = {name: to_number(line.get(column)) for column, name in SB3_NAMES.items() if line.get(column)}
         if None in line.values():
             notes.append(f"{path.name}:{number}: cut off; read as far as it goes")
-        if any(column.startswith("train/") and line.get(column) for column in line):
+        if any(column.startswith("train/") and line.get(column) for column in filter(None, line)):
             rows.append(row)
     if not rows:
         raise PPOJaxError(f"{path}: no line with train/* columns; is it the progress.csv of SB3's PPO?")
