@@ -49,16 +49,19 @@ def read_plan(folder: Path) -> Plan:
     Raises:
         PPOJaxError: there is none.
     """
-    try:
-        return Plan.from_dict(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise PPOJaxError(f"{folder}: no sweep there (no sweep.json); `ppo-jax sweep` makes one") from None
+    if not holds_sweep(folder):
+        raise PPOJaxError(f"{folder}: no sweep there (no sweep.json); `ppo-jax sweep` makes one")
+    with files.as_written(folder / "sweep.json"):
+        plan = Plan.from_dict(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
+        _ = plan.members  # every setting is checked
+        return plan
 
 
 def recorded_devices(folder: Path) -> int:
     """Devices that the sweep in `folder` spreads its members over."""
-    programs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["programs"]
-    return max((program["devices"] for program in programs), default=1)
+    with files.as_written(folder / "sweep.json"):
+        programs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["programs"]
+        return max((int(program["devices"]) for program in programs), default=1)
 
 
 def member_folder(folder: Path, name: str) -> Path:

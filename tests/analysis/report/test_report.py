@@ -21,7 +21,7 @@ import pytest
 
 from ppo_jax.analysis import report
 from ppo_jax.analysis.readers import RunLog, read_run
-from ppo_jax.analysis.report import figures, to_html, to_markdown
+from ppo_jax.analysis.report import figures, proof_trees, to_html, to_markdown
 from ppo_jax.analysis.report.blocks import Cell, Document, Drawings, Item, Items, Section, Table, Text, Title
 from ppo_jax.analysis.report.svg import make_figure
 from ppo_jax.analysis.run_sets import gather_run_sets
@@ -321,3 +321,21 @@ def browser(folder: Path) -> Iterator[Any]:
             process.wait()
         os.close(from_browser)
         os.close(to_browser)
+
+
+@pytest.mark.parametrize(
+    "candidates",
+    [
+        None,
+        3,
+        [[]],
+        [{"steps": 3}],
+        [{"query": "a", "steps": [{}]}],
+        [{"query": "a", "steps": [{"action": "end", "probability": "x", "resolvent": []}]}],
+        [{"query": "a", "steps": [{"action": "end", "probability": 1.0, "resolvent": [], "goal": 7}]}],
+        [{"query": "a", "steps": [{"action": "end", "probability": 1.0, "resolvent": [], "goal": 0, "known": [3]}]}],
+    ],
+)
+def test_attempts_of_another_build_are_passed_over(candidates):
+    good = queries("x")[0]
+    assert proof_trees.examples("run", ({"candidates": candidates}, good)) == proof_trees.examples("run", (good,))
