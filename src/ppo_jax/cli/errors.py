@@ -23,8 +23,8 @@ OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "bad_al
 def explain(error: BaseException) -> int:
     """Say in one line what ended a command, and return its exit code.
 
-    Where it is a defect of ours, the line names the file that the traceback was written to; with PPO_JAX_TRACEBACK set
-    the error is raised again instead.
+    Where it is a defect of ours, the line names the file that the traceback was written to. With PPO_JAX_TRACEBACK set
+    every error is raised again instead.
     """
     if isinstance(error, SystemExit):  # tyro's, after --help or a mistake that it explained
         return error.code if isinstance(error.code, int) else 2
@@ -34,10 +34,10 @@ def explain(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # the reader of a pipe had enough
         discard_output()
         return 141
-    if isinstance(error, PPOJaxError):
-        return _fail(str(error), getattr(error, "exit_code", 2))
     if os.environ.get("PPO_JAX_TRACEBACK"):
         raise error
+    if isinstance(error, PPOJaxError):
+        return _fail(str(error), getattr(error, "exit_code", 2))
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return _fail(f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason)
