@@ -202,8 +202,8 @@ def measure(
     from ppo_jax.config import load_config
     from ppo_jax.devices import cpu, mesh, processes
     from ppo_jax.runs import loop
+    from ppo_jax.runs.compiled_programs import use_compilation_cache
     from ppo_jax.runs.experiment import build
-    from ppo_jax.runs.runner import use_compilation_cache
 
     use_compilation_cache()
     config = load_config(experiment, settings)

@@ -20,7 +20,7 @@ from ppo_jax.analysis import report
 from ppo_jax.analysis.diagnose import diagnose, fix
 from ppo_jax.analysis.readers import RunLog, read_run
 from ppo_jax.config import load_config
-from ppo_jax.runs import runner
+from ppo_jax.runs.compiled_programs import use_compilation_cache
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--fix-seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="default: the folder report of --runs")
     arguments = parser.parse_args()
-    runner.use_compilation_cache()
+    use_compilation_cache()
 
     runs, n, n_fix = arguments.runs, arguments.seeds, arguments.fix_seeds
     before = trained(CONFIGURATIONS / "before.toml", runs / "before", n_fix)

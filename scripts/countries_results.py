@@ -25,6 +25,7 @@ from ppo_jax.proving.answers.evaluation import AnswerEvaluator
 from ppo_jax.proving.answers.task import AnswerTask
 from ppo_jax.proving.open_queries import known_answers
 from ppo_jax.runs import runner
+from ppo_jax.runs.compiled_programs import use_compilation_cache
 from ppo_jax.runs.experiment import Experiment, PolicyParams
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
@@ -176,7 +177,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--split-seeds", type=int, default=3)
     arguments = parser.parse_args()
-    runner.use_compilation_cache()
+    use_compilation_cache()
     benchmark(arguments.runs, "countries_s3", arguments.seeds)
     benchmark(arguments.runs, "countries_s3_clean", arguments.clean_seeds)
     names = [f"countries_s3@{split}" for split in range(1, arguments.splits + 1)]

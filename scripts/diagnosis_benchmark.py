@@ -30,7 +30,7 @@ from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.readers import RunLog, read_run, read_sb3
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets
-from ppo_jax.runs import runner
+from ppo_jax.runs.compiled_programs import use_compilation_cache
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
 from ppo_jax.tasks import gymnax
@@ -312,7 +312,7 @@ def main() -> None:
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th fault and task, from the K-th on")
     parser.add_argument("--json", action="store_true", help="print every run as a line of JSON instead of the table")
     arguments = parser.parse_args()
-    runner.use_compilation_cache()
+    use_compilation_cache()
     rows, asked = [], chosen(cases(arguments.seeds), arguments.only, arguments.shard)
     for number, case in enumerate(asked, start=1):
         found = judge(case, arguments.runs)

@@ -17,8 +17,8 @@ import numpy as np
 
 from ppo_jax import ppo
 from ppo_jax.config import load_config
+from ppo_jax.runs.compiled_programs import use_compilation_cache
 from ppo_jax.runs.experiment import build, policy_params
-from ppo_jax.runs.runner import use_compilation_cache
 
 
 def main() -> None:

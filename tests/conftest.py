@@ -19,6 +19,8 @@ COMPILATION_CACHE = REPOSITORY / ".cache" / "jax"
 # quick. Cached programs can execute code, so the folder is the user's alone.
 COMPILATION_CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+for _kind in ("STATE", "CONFIG"):  # what a user has in theirs is neither read nor changed
+    os.environ[f"XDG_{_kind}_HOME"] = str(REPOSITORY / ".cache" / _kind.lower())
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")

@@ -31,7 +31,7 @@ def test_it_trains_four_configurations_and_writes_beside_the_runs(script, monkey
         return [read_run(OLD_RUN)]
 
     monkeypatch.setattr(script, "trained", train)
-    monkeypatch.setattr(script.runner, "use_compilation_cache", lambda: None)
+    monkeypatch.setattr(script, "use_compilation_cache", lambda: None)
     monkeypatch.setattr("sys.argv", ["before_after.py", "--runs", str(tmp_path), "--seeds", "2", "--fix-seeds", "4"])
     script.main()
     assert trained == {"before": (20, 4), "fixed": (2, 4), "after": (10, 2), "recommended": (2, 2)}

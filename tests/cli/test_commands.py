@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
 
@@ -50,14 +51,6 @@ def test_the_module_is_the_command():
     assert "Discount of a step." in found.stdout
 
 
-def test_a_reader_that_has_enough_ends_it_quietly():
-    with subprocess.Popen(
-        [sys.executable, "-m", "ppo_jax", "config"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        process.stdout.close()
-        assert (process.stderr.read(), process.wait()) == (b"", 1)
-
-
 @pytest.mark.parametrize(
     ("error", "complaint"),
     [
@@ -65,6 +58,10 @@ def test_a_reader_that_has_enough_ends_it_quietly():
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (PPOJaxError("one\nand two"), "error: one and two"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), "out of memory; lower n_envs"),
+        (MemoryError(), "out of memory; lower n_envs"),
+        (ValueError("std::bad_alloc"), "out of memory; lower n_envs"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+        (PPOJaxError("x" * 10_000), "x…"),
     ],
 )
 def test_what_goes_wrong_around_a_run_is_one_line(workplace, tmp_path, monkeypatch, error, complaint):
@@ -80,8 +77,22 @@ def test_a_defect_of_the_program_is_not_hidden(workplace, tmp_path, monkeypatch)
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(runner, "train", broken)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    arguments = ["train", str(workplace / "cartpole.toml"), "--run-dir", str(tmp_path / "run")]
+    file = tmp_path / "ppo_jax" / "traceback.txt"
+    code, out, err = call(*arguments)
+    assert (code, out) == (70, "")
+    assert re.fullmatch(
+        rf"error: internal error: RuntimeError: a defect \(train.py:\d+\); please report it with {file}, "
+        "which has the traceback\n",
+        err,
+    )
+    assert "in broken" in file.read_text() and "RuntimeError: a defect" in file.read_text()
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
+    assert "; PPO_JAX_TRACEBACK=1 shows the traceback" in call(*arguments).err
+    monkeypatch.setenv("PPO_JAX_TRACEBACK", "1")
     with pytest.raises(RuntimeError, match="a defect"):
-        main(["train", str(workplace / "cartpole.toml"), "--run-dir", str(tmp_path / "run")])
+        main(arguments)
 
 
 @pytest.mark.parametrize(

@@ -283,3 +283,21 @@ def interrupt(*_arguments, **_options):
 
 def snapshot(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        ({"status": "completed"}, "lacks 'env_id'"),
+        ({"env_steps": "many"}, "damaged, or not written by ppo_jax: "),
+        ({"test": [3]}, "damaged, or not written by ppo_jax: "),
+        ({"baselines": 3}, "damaged, or not written by ppo_jax: "),
+    ],
+)
+def test_a_summary_of_another_build_is_one_line(cartpole, tmp_path, summary, said):
+    (tmp_path / "config.toml").write_bytes((cartpole / "config.toml").read_bytes())
+    whole = {} if "status" in summary else read_summary(cartpole)
+    (tmp_path / "summary.json").write_text(json.dumps(whole | summary))
+    code, _, err = call("resume", tmp_path)
+    assert code == 2 and err.startswith(f"error: {tmp_path}/summary.json: damaged, or not written by ppo_jax: ")
+    assert said in err and err.count("\n") == 1

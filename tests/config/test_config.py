@@ -338,3 +338,30 @@ def test_a_configuration_does_not_change():
         config.ppo.n_envs = 3
     assert config.override({"n_envs": 32}).ppo.n_envs == 32
     assert config.ppo.n_envs == 64
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["max_depth", "max_atoms", "max_successors", "hidden_sizes", "residual_layers", "embedding_size", "core_size"],
+)
+def test_a_size_that_no_memory_holds_is_refused_before_anything_is_built(key):
+    value = [2**31 - 1] if key == "hidden_sizes" else 2**31 - 1
+    with pytest.raises(PPOJaxError, match=rf"{key}: Expected `int` <= \d+"):
+        Config(TaskConfig(env_id="CartPole-v1")).override({key: value})
+
+
+def test_numbers_of_any_length_and_values_nested_to_any_depth_are_one_line(tmp_path):
+    file = tmp_path / "x.toml"
+    for value in ("1" * 5000, "1" * 400, "-" + "9" * 4000, "[" * 100_000, "[" * 5000 + "]" * 5000):
+        file.write_text(f"[task]\nenv_id = 'CartPole-v1'\n[ppo]\ngamma = {value}\n")
+        with pytest.raises(PPOJaxError):
+            load_config(file)
+        with pytest.raises(PPOJaxError):
+            Config(TaskConfig(env_id="CartPole-v1")).override([f"gamma={value}"])
+
+
+def test_a_list_of_what_is_known_is_cut():
+    with pytest.raises(PPOJaxError) as error:
+        Config(TaskConfig(env_id="CartPole-v1")).override({"qqqq" * 10_000: 1})
+    said = str(error.value).replace("qqqq", "")
+    assert len(said) < 500 and said.endswith(" in all); `ppo-jax config` explains each")

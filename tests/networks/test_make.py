@@ -46,9 +46,11 @@ class NoSpace(MLPActorCritic):
 @pytest.mark.parametrize(
     ("network", "said"),
     [
-        (NoSpace, "NoSpace(action_space=...) must give the network, but: missing a required argument: 'sizes'"),
-        (lambda: None, "<lambda>(action_space=...) must give the network, but: got an unexpected keyword argument"),
-        (3, "int(action_space=...) must give the network, but: 3 is not a callable object"),
+        (NoSpace, "NoSpace(action_space=...) must work, but: missing a required argument: 'sizes'"),
+        (lambda: None, "<lambda>(action_space=...) must work, but: got an unexpected keyword argument"),
+        (dict, "dict is no network: it has no init and apply"),
+        (breakpoint, "breakpoint is no class or function that was written for ppo_jax"),
+        (3, "int is no class or function that was written for ppo_jax"),
     ],
 )
 def test_a_network_that_takes_no_action_space_is_refused(network, said):

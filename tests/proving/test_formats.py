@@ -459,3 +459,8 @@ def test_folders_as_people_have_them(shared_data: Path):
                 refused.append(folder.name)
                 assert "\n" not in str(error)
     assert refused == REFUSED
+
+
+def test_a_quote_that_nothing_closes_before_megabytes_is_one_line():
+    graph = 'head,relation,tail\na,p,b\n"' + "x" * 200_000 + ",p,c\n"
+    assert "train.txt:3: '\"xxxx" in (said := complaint(None, graph=graph)) and len(said) < 400

@@ -198,8 +198,9 @@ def test_nothing_is_written_where_nothing_can_be_built_or_installed(tmp_path, mo
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
     for settings, complaint in (
         ({"env_id": "no_such_module:make"}, "cannot import no_such_module"),
-        ({"env_id": "json:loads_of_nothing"}, "json has no loads_of_nothing"),
-        ({"env_id": "collections:OrderedDict"}, "neither a ppo_jax Environment nor one of gymnax's"),
+        ({"env_id": "json:loads_of_nothing"}, "json is a module of Python itself"),
+        ({"env_id": "numpy:no_such_thing"}, "numpy has no no_such_thing"),
+        ({"env_id": "numpy:ndarray"}, "ndarray is no environment: it has no reset and step"),
         ({"env_id": ":make"}, "expected an import path"),
         ({"network": "proof_actions"}, "does not fit this task; use mlp"),
         ({"wandb": True}, r"run.wandb needs the library wandb: pip install 'ppo-jax\[wandb\]'"),

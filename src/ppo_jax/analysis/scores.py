@@ -41,7 +41,7 @@ def write_scores(folder: Path, form: str, out: Path | None) -> int:
             raise PPOJaxError("scores: parquet needs a file: --out scores.parquet")
         return _write_parquet(rows, out)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return _write(text.getvalue(), out)
@@ -64,7 +64,7 @@ def _write(text: str, out: Path | None) -> int:
         sys.stdout.write(text)
     else:
         try:
-            out.write_text(text)
+            out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise PPOJaxError(f"{out}: cannot be written: {error.strerror}") from None
     return text.count("\n")

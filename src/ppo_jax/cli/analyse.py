@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ppo_jax.cli.arguments import Assignments, Switch, flat
+from ppo_jax.cli.arguments import Assignments, Switch, Trust, flat
 from ppo_jax.cli.console import print_json, say, warn
-from ppo_jax.cli.experiments import other_settings, use_caches
+from ppo_jax.cli.experiments import load_experiment, other_settings, use_caches
 from ppo_jax.cli.tables.analyse import show_comparison, show_diagnosis, show_validation
-from ppo_jax.config import load_config
 from ppo_jax.config.toml import parse_assignment
 from ppo_jax.runs.files import read_summary
 from ppo_jax.types import PPOJaxError
@@ -104,6 +103,7 @@ class Validate:
     limits: Limits = ()
     """Limits other than the plan's, such as mrr=0.9, or a file.toml of them; the keys: explained_variance, value_loss,
     entropy_rise, early_stopped, mrr."""
+    trust: Trust = False
     json: Switch = False
     """Print JSON, and no progress bar."""
 
@@ -123,7 +123,7 @@ class Validate:
         return 0 if validate.passed(checks) else 1
 
     def _train(self, i: int) -> Path:
-        config = load_config(self.config, flat(self.assignments))
+        config = load_experiment(self.config, flat(self.assignments), self.trust)
         config = config.override({"seed": config.run.seed + i})
         folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
         status = read_summary(folder).get("status")

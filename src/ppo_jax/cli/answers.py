@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo_jax.cli.arguments import RunFolder, Switch
+from ppo_jax.cli.arguments import RunFolder, Switch, Trust
 from ppo_jax.cli.console import output, say
 from ppo_jax.cli.experiments import use_caches
 from ppo_jax.cli.tables.answers import show_answers, write_csv
@@ -34,6 +34,7 @@ class Ask:
     """Rank by the probability of the proofs alone; otherwise as the run combined proofs, rules and prior."""
     csv: Switch = False
     """Print CSV: query, rank, answer, probability of the proofs, known."""
+    trust: Trust = False
     json: Switch = False
     """Print JSON, with the steps of every proof."""
 
@@ -46,7 +47,7 @@ class Ask:
         use_caches()
         from ppo_jax.policies.prover import load_prover
 
-        prover = load_prover(self.folder)
+        prover = load_prover(self.folder, trust=self.trust)
         answered = [prover.ask(query, self.top, proofs_alone=self.proofs) for query in queries]
         if self.csv:
             write_csv(
@@ -84,7 +85,7 @@ class Scores:
 
 def _lines(file: Path) -> list[str]:
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PPOJaxError(f"cannot read {file}: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip() and line.strip()[0] not in "%#"]

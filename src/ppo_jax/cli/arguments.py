@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax.cli.errors import explain
 
-__all__ = ["Assignments", "DataName", "Devices", "RunFolder", "Switch", "flat"]
+__all__ = ["Assignments", "DataName", "Devices", "RunFolder", "Switch", "Trust", "flat"]
 
 Assignments = Annotated[
     UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="KEY=VALUE …", help_behavior_hint="")
@@ -20,6 +20,8 @@ Assignments = Annotated[
 RunFolder = Positional[Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]]
 DataName = Positional[Annotated[str, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")]]
 Switch = Annotated[bool, arg(help_behavior_hint="")]
+_TRUSTED = "Consent to the code that the run names by import paths, where it was not made here."
+Trust = Annotated[bool, arg(help=_TRUSTED, help_behavior_hint="")]
 
 
 @dataclass(frozen=True)

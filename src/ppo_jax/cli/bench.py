@@ -53,7 +53,7 @@ class Bench:
         if not self.recorded.is_file():
             raise PPOJaxError(f"{self.recorded}: no such file to compare with; {how}")
         try:
-            found = json.loads(self.recorded.read_text())
+            found = json.loads(self.recorded.read_text(encoding="utf-8"))
             found["cases"], found["import_seconds"]["jax"]
         except (ValueError, KeyError, TypeError):
             raise PPOJaxError(f"{self.recorded}: not the output of `ppo-jax bench --json`; {how}") from None

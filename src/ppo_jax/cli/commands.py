@@ -24,6 +24,7 @@ from ppo_jax.cli.embed import Embed
 from ppo_jax.cli.errors import explain
 from ppo_jax.cli.policies import Evaluate, Export, Play, Prove
 from ppo_jax.cli.rules import Mine
+from ppo_jax.cli.streams import discard_output, prepare_streams
 from ppo_jax.cli.sweep import Extract, Sweep, Tune
 from ppo_jax.cli.train import Resume, Train
 from ppo_jax.config.suggestions import nearest
@@ -73,18 +74,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where a query was not proved, a diagnosis found errors, a validation failed or
-        another process of the run was lost; 2 after a mistake of the user's; 130 after Ctrl-C, 143 after SIGTERM.
+        another process of the run was lost; 2 after a mistake of the user's; 70 after one of ours; 130 after Ctrl-C,
+        141 where the reader of a pipe had enough, 143 after SIGTERM.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # import paths in a configuration begin where the user stands
     if arguments is None:
+        prepare_streams()
         atexit.register(gc.freeze)  # Python would look through all that JAX made for cycles: 0.3 s of 8 on Countries S3
     try:
+        _stand_here()
         code = _parse(list(sys.argv[1:] if arguments is None else arguments)).run()
-        sys.stdout.flush()
-        return code
     except BaseException as error:
-        return explain(error)
+        code = explain(error)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or explain(error)
+        discard_output()
+    return code
+
+
+def _stand_here() -> None:
+    """Let import paths in a configuration begin where the user stands."""
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        raise PPOJaxError("the working directory is gone; change to one that is there") from None
+    if here not in sys.path:
+        sys.path.append(here)
 
 
 def _parse(arguments: list[str]) -> Command:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.segment import Segment
 from rich.table import Table
 
+from ppo_jax.config.legible import legible
 from ppo_jax.config.toml import shortest
 from ppo_jax.runs.files import to_json
 
@@ -29,7 +32,7 @@ __all__ = [
 
 def say(text: str, file: TextIO | None = None) -> None:
     """Print a line, by default to standard error, where it disturbs no results."""
-    print(text, file=file or sys.stderr, flush=True)
+    print(legible(text, keep="\n"), file=file or sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
@@ -51,8 +54,31 @@ def print_json(value: Any) -> None:
 
 
 def make_console() -> Console:
-    """A console that prints text as it is."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """A console that prints text as it is, with control characters written out."""
+    console = _Console(highlight=False, markup=False, emoji=False)
+    console.push_render_hook(_WriteOut())
+    return console
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # rich calls this where it handles the error, and would exit with 1
+
+
+class _WriteOut(RenderHook):
+    """Makes all text of whatever is printed legible, once it is laid out."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_WrittenOut(one) for one in renderables]
+
+
+@dataclass(frozen=True)
+class _WrittenOut:
+    renderable: ConsoleRenderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for text, style, control in console.render(self.renderable, options):
+            yield Segment(text if control else legible(text, keep="\n"), style, control)
 
 
 def make_table(*headers: str, header: bool = True) -> Table:

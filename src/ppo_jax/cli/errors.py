@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_jax.cli.console import say
+from ppo_jax.cli.streams import discard_output
 from ppo_jax.config.own_code import describe_raised
+from ppo_jax.config.user_folders import user_folder
 from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
@@ -18,9 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["explain", "goes_on_again", "how_to_go_on"]
 
+JAX_CONFIG = os.path.join("jax", "_src", "config.py")
+LONGEST, LONGEST_WORD = 1000, 300  # characters of a message, and of what stands in it without a space
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+
 
 def explain(error: BaseException) -> int:
-    """Say in one line what ended a command, and return its exit code; raises what no line explains."""
+    """Say in one line what ended a command, and return its exit code.
+
+    Where it is a defect of ours, the line names the file that the traceback was written to. With PPO_JAX_TRACEBACK set
+    every error is raised again instead.
+    """
     if isinstance(error, SystemExit) and (raised := describe_raised(error)):
         return _fail(raised)
     if isinstance(error, SystemExit):  # tyro's, after --help or a mistake that it explained
@@ -28,18 +38,32 @@ def explain(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         say(f"interrupted{error}")
         return 128 + getattr(error, "signal", 2)  # 130 after Ctrl-C, 143 after SIGTERM
-    if isinstance(error, BrokenPipeError):  # the reader of a pipe had enough; Python would complain again while it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe had enough
+        discard_output()
+        return 141
+    if os.environ.get("PPO_JAX_TRACEBACK"):
+        raise error
     if isinstance(error, PPOJaxError):
         return _fail(str(error), getattr(error, "exit_code", 2))
     if raised := describe_raised(error):
         return _fail(raised)
     if isinstance(error, OSError):
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
-        return _fail(f"out of memory; lower n_envs, n_steps, batch_size or beam_width ({error})")
-    raise error
+        reason = error.strerror or str(error)
+        return _fail(f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason)
+    message = str(error)
+    if isinstance(error, MemoryError) or any(words in message for words in OUT_OF_MEMORY):
+        return _fail(
+            "out of memory; lower n_envs, n_steps, batch_size, beam_width or the sizes of the network"
+            + (f" ({message})" if message else "")
+        )
+    if isinstance(error, RuntimeError) and "Unable to initialize backend" in message:
+        return _fail(f"JAX finds no such device: {message}; see JAX_PLATFORMS")
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and frames[-1].filename.endswith(JAX_CONFIG):
+        return _fail(f"JAX: {message}; see the environment variables JAX_…")
+    if isinstance(error, RecursionError):
+        return _fail("something is nested too deeply to be read; the traceback with PPO_JAX_TRACEBACK=1 shows what")
+    return _confess(error)
 
 
 @contextmanager
@@ -68,6 +92,30 @@ def goes_on_again(unfinished: Unfinished | None) -> Iterator[None]:
         raise
 
 
+def _confess(error: BaseException) -> int:
+    """A defect of ours, or of a library: what and where, and how it can be reported."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "ppo_jax" in Path(frame.filename).parts] or frames
+    where = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+    what = f"internal error: {type(error).__name__}: {error}"[: LONGEST // 2]
+    folder = user_folder("state")
+    try:
+        if folder is None:
+            raise FileNotFoundError
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = folder / "traceback.txt"
+        file.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return _fail(f"{what}{where}; PPO_JAX_TRACEBACK=1 shows the traceback: please report it with that", 70)
+    return _fail(f"{what}{where}; please report it with {file}, which has the traceback", 70)
+
+
 def _fail(message: str, code: int = 2) -> int:
-    say(f"error: {' '.join(message.split())}")
+    message = " ".join(map(_shorten, message.split()))
+    say(f"error: {message if len(message) <= LONGEST else f'{message[: LONGEST - 1]}…'}")
     return code
+
+
+def _shorten(word: str) -> str:
+    """A path is told whole, and of somebody's megabytes the two ends."""
+    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD // 2]}…{word[-LONGEST_WORD // 4 :]}"

@@ -1,13 +1,24 @@
-"""What commands that train or compile share: the name of an experiment, settings compared, the compilation cache."""
+"""What commands that train or compile share: experiments read, their names, settings compared, compiled programs."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from ppo_jax.cli.console import warn
 from ppo_jax.config import Config, load_config
+from ppo_jax.runs import trust as consent
 
-__all__ = ["experiment_name", "other_settings", "use_caches"]
+__all__ = ["experiment_name", "load_experiment", "other_settings", "use_caches"]
+
+
+def load_experiment(path: Path, assignments: list[str], trust: bool = False) -> Config:
+    """The configuration of an experiment; that of a run is code only with the user's consent, as for the run itself."""
+    recorded = load_config(path)
+    config = recorded.override(assignments) if assignments else recorded
+    if path.name == "config.toml" and any((path.parent / name).exists() for name in ("summary.json", "metrics.jsonl")):
+        consent.check(path.parent, recorded, config, trust)
+    return config
 
 
 def experiment_name(path: Path) -> str:
@@ -23,6 +34,6 @@ def other_settings(config: Config, folder: Path) -> list[str]:
 
 def use_caches() -> None:
     """Keep compiled programs between processes."""
-    from ppo_jax.runs import runner
+    from ppo_jax.runs.compiled_programs import use_compilation_cache
 
-    runner.use_compilation_cache()
+    use_compilation_cache(warn)

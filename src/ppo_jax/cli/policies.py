@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo_jax.cli.arguments import Assignments, RunFolder, Switch, flat
+from ppo_jax.cli.arguments import Assignments, RunFolder, Switch, Trust, flat
 from ppo_jax.cli.console import output, print_json, say
 from ppo_jax.cli.experiments import use_caches
 from ppo_jax.cli.tables.policies import show_export, show_played, show_proof
@@ -36,6 +36,7 @@ class Evaluate:
     """Judge the last parameters; otherwise those best on valid."""
     assignments: Assignments = ()
     """Settings of the evaluation other than the run's, such as beam_width=256 or mask_end=true."""
+    trust: Trust = False
     json: Switch = False
     """Print JSON."""
 
@@ -44,7 +45,7 @@ class Evaluate:
         from ppo_jax.runs import runner
 
         which = "last" if self.last else "best"
-        experiment, params = runner.load(self.folder, which, flat(self.assignments))
+        experiment, params = runner.load(self.folder, which, flat(self.assignments), trust=self.trust)
         protocols = None if self.protocol == "both" else (self.protocol,)
         result = experiment.evaluate(params, self.split, protocols)
         if self.json:
@@ -64,6 +65,7 @@ class Prove:
     """A ground atom, quoted: "locatedInCR(bulgaria,europe)"."""
     mask_end: Switch = False
     """Never give up while another action is open."""
+    trust: Trust = False
     json: Switch = False
     """Print JSON."""
 
@@ -71,7 +73,8 @@ class Prove:
         use_caches()
         from ppo_jax.policies.prover import load_prover
 
-        prover = load_prover(self.folder, assignments={"mask_end": True} if self.mask_end else {})
+        settings = {"mask_end": True} if self.mask_end else {}
+        prover = load_prover(self.folder, assignments=settings, trust=self.trust)
         proof = prover.prove(self.query)
         output(proof, self.json, show_proof)
         return 0 if proof["proved"] else 1
@@ -91,6 +94,7 @@ class Play:
     """Of the episodes; decides which queries."""
     max_steps: Annotated[int, arg(metavar="N", help_behavior_hint="(default: 500)")] = 500
     """Steps after which an episode is cut, one frame each."""
+    trust: Trust = False
     json: Switch = False
     """Print JSON."""
 
@@ -107,7 +111,7 @@ class Play:
         use_caches()
         from ppo_jax.runs import runner
 
-        experiment, params = runner.load(self.folder)
+        experiment, params = runner.load(self.folder, trust=self.trust)
         limits: dict[str, int] = {"seed": self.seed, "n": self.episodes, "max_steps": self.max_steps}
         record, gif = experiment.task.play(experiment.policy, params, **limits)
         out = self.out or (None if gif is None else self.folder / "play.gif")
@@ -135,6 +139,7 @@ class Export:
     """Always the most likely action; otherwise the program takes a random key and draws one."""
     last: Switch = False
     """Export the last parameters; otherwise those best on valid."""
+    trust: Trust = False
     json: Switch = False
     """Print JSON."""
 
@@ -145,7 +150,8 @@ class Export:
         from ppo_jax.policies.export import export_policy
         from ppo_jax.policies.policy import load_policy
 
-        policy = load_policy(self.folder, "last" if self.last else "best", deterministic=self.deterministic)
+        which: Literal["last", "best"] = "last" if self.last else "best"
+        policy = load_policy(self.folder, which, deterministic=self.deterministic, trust=self.trust)
         found: dict[str, Any] = {"run": str(self.folder), "out": str(out), **export_policy(policy, out)}
         output(found, self.json, show_export)
         return 0

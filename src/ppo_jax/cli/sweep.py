@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ppo_jax.cli.arguments import Assignments, Switch, flat
+from ppo_jax.cli.arguments import Assignments, Switch, Trust, flat
 from ppo_jax.cli.console import output, print_json, say, warn
 from ppo_jax.cli.errors import how_to_go_on
-from ppo_jax.cli.experiments import experiment_name, use_caches
+from ppo_jax.cli.experiments import experiment_name, load_experiment, use_caches
 from ppo_jax.cli.policies import check_writable
 from ppo_jax.cli.tables.sweep import show_study, show_sweep
-from ppo_jax.config import load_config
+from ppo_jax.runs import trust as consent
 from ppo_jax.sweeps.plan import make_plan
 from ppo_jax.types import PPOJaxError
 
@@ -48,13 +48,14 @@ class Sweep:
     """Train the members of a chunk in one vmapped program, or one after another."""
     devices: Annotated[int, arg(metavar="N", help_behavior_hint="")] = 1
     """Spread the members over N devices."""
+    trust: Trust = False
     json: Switch = False
     """Print sweep.json instead of a table, and no progress bar."""
     quiet: Switch = False
     """Show no progress bar."""
 
     def run(self) -> int:
-        plan = make_plan(load_config(self.config, flat(self.assignments)), self.seeds, flat(self.grid))
+        plan = make_plan(load_experiment(self.config, flat(self.assignments), self.trust), self.seeds, flat(self.grid))
         name = f"sweep-{experiment_name(self.config)}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = self.run_dir or Path("runs") / name
         use_caches()
@@ -131,6 +132,7 @@ class Tune:
     """Write the best configuration there."""
     assignments: Assignments = ()
     """Settings other than the file's, for every trial."""
+    trust: Trust = False
     json: Switch = False
     """Print JSON instead of tables."""
     quiet: Switch = False
@@ -140,7 +142,7 @@ class Tune:
         from ppo_jax.runs.files import write_atomically
         from ppo_jax.sweeps import tuning
 
-        config = load_config(self.config, flat(self.assignments)).with_absolute_dataset()
+        config = load_experiment(self.config, flat(self.assignments), self.trust).with_absolute_dataset()
         space = tuning.read_search_space(self.config, config)
         for name, value in (("--trials", self.trials), ("--seeds", self.seeds)):
             if value < 1:
@@ -172,13 +174,15 @@ class Tune:
         return 0
 
 
-def resume_sweep(folder: Path, as_json: bool, quiet: bool) -> int:
-    """Go on with a sweep that was stopped."""
+def resume_sweep(folder: Path, as_json: bool, quiet: bool, trust: bool) -> int:
+    """Go on with a sweep that was stopped; `trust`: the user consents to the code that it names."""
     use_caches()
     from ppo_jax.devices import cpu
     from ppo_jax.sweeps import sweep
 
     plan = sweep.read_plan(folder)
+    for member in plan.members:
+        consent.check(folder, member.config, member.config, trust)
     cpu.prepare(plan.members[0].config, sweep.recorded_devices(folder))
     with how_to_go_on(folder):
         sweep.run(plan, folder, progress=not (as_json or quiet), warn=warn)

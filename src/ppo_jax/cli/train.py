@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ppo_jax.cli.arguments import Assignments, Devices, RunFolder, Switch, flat
+from ppo_jax.cli.arguments import Assignments, Devices, RunFolder, Switch, Trust, flat
 from ppo_jax.cli.console import print_json, say, warn
 from ppo_jax.cli.errors import how_to_go_on
-from ppo_jax.cli.experiments import experiment_name, other_settings, use_caches
+from ppo_jax.cli.experiments import experiment_name, load_experiment, other_settings, use_caches
 from ppo_jax.cli.sweep import resume_sweep
 from ppo_jax.cli.tables.train import show_run
 from ppo_jax.config import Config, load_config
@@ -43,6 +43,7 @@ class Train:
     on_nan: Annotated[Literal["stop", "skip"] | None, arg(help_behavior_hint="")] = None
     """Short for --set on_nan=…: stop at a loss that is not finite, or drop that update and go on."""
     placement: Devices = field(default_factory=Devices)
+    trust: Trust = False
     json: Switch = False
     """Print summary.json instead of tables, and no progress bar."""
     quiet: Switch = False
@@ -50,7 +51,7 @@ class Train:
 
     def run(self) -> int:
         short = {"seed": self.seed, "on_nan": self.on_nan}
-        config = load_config(self.config, flat(self.assignments)).with_absolute_dataset()
+        config = load_experiment(self.config, flat(self.assignments), self.trust).with_absolute_dataset()
         config = config.override(
             {key: value for key, value in short.items() if value is not None} | self.placement.settings
         )
@@ -70,7 +71,7 @@ class Train:
         with self.placement.joined(), how_to_go_on(folder):
             cpu.prepare(config)
             if self.reuse and not self.overwrite and _stopped(folder, mesh.resolve(config)):
-                summary = runner.resume(folder, progress=progress, warn=warn)
+                summary = runner.resume(folder, progress=progress, warn=warn, trust=self.trust)
             else:
                 overwrite = self.overwrite or self.reuse
                 summary = runner.train(config, folder, overwrite=overwrite, progress=progress, warn=warn)
@@ -87,6 +88,7 @@ class Resume:
     assignments: Assignments = ()
     """total_timesteps=N makes the run longer; settings of [run], such as on_nan=skip, may change as well."""
     placement: Devices = field(default_factory=Devices)
+    trust: Trust = False
     json: Switch = False
     """Print summary.json instead of tables, and no progress bar."""
     quiet: Switch = False
@@ -101,7 +103,7 @@ class Resume:
         if sweep.holds_sweep(self.folder):
             if self.assignments:
                 raise PPOJaxError(f"{self.folder}: settings cannot change in the middle of a sweep; sweep anew")
-            return resume_sweep(self.folder, self.json, self.quiet)
+            return resume_sweep(self.folder, self.json, self.quiet, self.trust)
         summary = read_summary(self.folder)
         if summary.get("status") == "completed" and not self.assignments:
             _show(summary, self.folder, self.json)
@@ -112,7 +114,7 @@ class Resume:
         config = run_folder.read_config(self.folder).override(assignments)
         with self.placement.joined(), how_to_go_on(self.folder):
             cpu.prepare(config, config.run.devices or 1)
-            summary = runner.resume(self.folder, assignments, progress=progress, warn=warn)
+            summary = runner.resume(self.folder, assignments, progress=progress, warn=warn, trust=self.trust)
         _show(summary, self.folder, self.json)
         return 0
 

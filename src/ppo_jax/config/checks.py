@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ppo_jax.config.legible import shorten
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.types import PPOJaxError
 
@@ -41,10 +42,10 @@ def convert(value: Any, kind: Any, place: str) -> Any:
         raise PPOJaxError(f"{place}: Expected a number, got nan")
     choices = [name for one in kinds if typing.get_origin(one) is Literal for name in typing.get_args(one)]
     if choices and isinstance(value, str) and value not in choices:
-        raise PPOJaxError(f"{place}: Expected {' or '.join(choices)}, got {value!r}")
+        raise PPOJaxError(f"{place}: Expected {' or '.join(choices)}, got {shorten(value)}")
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError) as error:
         raise PPOJaxError(f"{place}: {error}") from None
 
 

@@ -15,6 +15,11 @@ __all__ = ["EvaluationConfig", "NetworkConfig", "PPOConfig", "RunConfig", "Sched
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+# What no memory or patience would hold is refused at once, and not by whatever overflows first.
+Width = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
+Layers = Annotated[int, msgspec.Meta(ge=0, le=256)]
+Depth = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Many = Annotated[int, msgspec.Meta(ge=1, le=2**20)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0.0, le=1e30)]
@@ -63,12 +68,12 @@ class TaskConfig:
     shaping: NonNegative = 0.0
     """Pay this times the change of a potential: the probability that `prior` gives the answer of a resolvent, once it
     is bound. Whole episodes pay what they did, and the best policy stays the best (`answer`)."""
-    max_depth: Count | None = None
+    max_depth: Depth | None = None
     """Proof steps before an episode ends as not proved; by default 20, in `answer` mode 5."""
-    max_atoms: Annotated[int, msgspec.Meta(ge=2)] | None = None
+    max_atoms: Annotated[int, msgspec.Meta(ge=2, le=1024)] | None = None
     """Atoms a resolvent can hold, inequalities among them; longer successors are dropped and counted. By default 6, in
     `answer` mode more where the longest rule needs it."""
-    max_successors: Count | None = None
+    max_successors: Many | None = None
     """Cap on the actions of a state besides `end`; by default what the knowledge base needs, in `answer` mode at most
     256. Where more facts match, so many are drawn anew in each episode (`answer`), or the first ones are taken."""
     negative_ratio: Natural = 1
@@ -144,15 +149,15 @@ class NetworkConfig:
 
     network: str = "auto"
     """`mlp`, `cnn`, `proof_actions`, `proof_successors`, or the import path `package.module:Network` of your own."""
-    hidden_sizes: tuple[Count, ...] = (64, 64)
+    hidden_sizes: tuple[Width, ...] = (64, 64)
     """Widths of the hidden layers."""
     activation: Literal["tanh", "relu", "gelu"] = "tanh"
     """Between the layers."""
-    residual_layers: Natural = 0
+    residual_layers: Layers = 0
     """Residual blocks after the hidden layers, each as wide as the last of them."""
     separate_critic: bool = True
     """Give the critic a trunk of its own."""
-    embedding_size: Count = 64
+    embedding_size: Width = 64
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
     constants: bool | None = None
     """Give each constant an embedding of its own (proof networks); by default in `verify` mode alone. Otherwise all
@@ -160,11 +165,11 @@ class NetworkConfig:
     initial_embeddings: Literal["prior"] | None = None
     """`prior`: embeddings of predicates, and of constants where they have some, begin as the leading principal
     components of those of the prior (proof networks, `answer`); by default drawn."""
-    fact_layers: Natural = 0
+    fact_layers: Layers = 0
     """Layers in which the embedding of a constant to be bound takes in its background facts (`proof_actions`)."""
     core: Literal["gru", "lstm"] | None = None
     """Recurrent core between encoder and heads, for tasks that need memory; by default none."""
-    core_size: Count = 64
+    core_size: Width = 64
     """Width of the recurrent core."""
 
 
@@ -176,7 +181,7 @@ class EvaluationConfig:
     """Updates between evaluations during training; 0 evaluates at the end alone."""
     eval_episodes: Count = 128
     """Episodes of an evaluation (tasks other than proving)."""
-    beam_width: Count = 64
+    beam_width: Many = 64
     """Derivations of a query that go on at each step of a beam search (`marginal`, `answers`)."""
     sharpness: tuple[NonNegative, ...] = (0.25, 0.5, 1.0)
     """What the policy's logits are multiplied by in a ranking (`marginal`, `answers`); of several the one best on

@@ -9,12 +9,17 @@ from collections.abc import Iterable
 
 __all__ = ["nearest", "nearest_divisors"]
 
+MOST = 25  # names of a list
+LONGEST = 100  # characters of a name that is compared with others
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names most like `name`, as a hint that ends an error message."""
+    """The known names most like `name`, as a hint that ends an error message; of many only the first are told."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    if close := difflib.get_close_matches(name[:LONGEST], known, n=3, cutoff=0.5):
+        return f"did you mean {' or '.join(close)}?"
+    told = known if len(known) <= MOST else known[: MOST - 1]
+    return f"known: {', '.join(told)}" + (f", … ({len(known)} in all)" if len(known) > len(told) else "")
 
 
 def nearest_divisors(factors: Iterable[int], wanted: int) -> list[int]:

@@ -28,7 +28,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise PPOJaxError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise PPOJaxError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise PPOJaxError(f"{path}: nested too deeply") from None
+    except ValueError as error:  # also an integer of thousands of digits
         raise PPOJaxError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -64,7 +66,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return key, None
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, value
 
 
@@ -79,5 +81,5 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
         raise PPOJaxError(f"--grid {text}: expected key=value,value,…")
     try:
         return key, tomllib.loads(f"values = [{values}]")["values"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, [parse_assignment(f"{key}={value}")[1] for value in values.split(",")]

@@ -112,7 +112,8 @@ def join(
 def _keep_stdout_for_results() -> None:
     """Send to stderr what libraries write past Python: gloo reports its connections on stdout."""
     sys.stdout.flush()
-    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    encoding, errors = sys.stdout.encoding, sys.stdout.errors
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1, encoding=encoding, errors=errors)
     os.dup2(2, 1)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from flax import linen as nn
 
+from ppo_jax.config.imported import check_call
 from ppo_jax.networks import cpu
 from ppo_jax.networks.conv import ConvActorCritic
 from ppo_jax.networks.mlp import MLPActorCritic
@@ -48,16 +48,16 @@ def from_class(network: Callable[..., Any], action_space: ActionSpace, place: st
     """Build a network of the user's own, ``network(action_space=action_space)``.
 
     Args:
-        network: a class or a function.
+        network: a class or a function; nothing else is called.
         action_space: of the environment.
         place: the setting that named it, for the error.
 
     Raises:
-        PPOJaxError: it cannot be called so.
+        PPOJaxError: it cannot be called so, or is a class of something else.
     """
-    try:
-        inspect.signature(network).bind(action_space=action_space)
-    except TypeError as error:
-        name = getattr(network, "__name__", type(network).__name__)
-        raise PPOJaxError(f"{place}: {name}(action_space=...) must give the network, but: {error}") from None
+    if isinstance(network, type) and not (hasattr(network, "init") and hasattr(network, "apply")):
+        raise PPOJaxError(
+            f"{place}: {network.__name__} is no network: it has no init and apply, as a flax.linen module"
+        )
+    check_call(network, place, action_space=action_space)
     return network(action_space=action_space)

@@ -100,7 +100,9 @@ class Policy:
             )
 
 
-def load_policy(run: str | Path, which: Literal["best", "last"] = "best", *, deterministic: bool = False) -> Policy:
+def load_policy(
+    run: str | Path, which: Literal["best", "last"] = "best", *, deterministic: bool = False, trust: bool = False
+) -> Policy:
     """The trained policy of a run, a pure function ``policy(observation, key) -> action``.
 
     For example, for eight observations at once::
@@ -112,13 +114,14 @@ def load_policy(run: str | Path, which: Literal["best", "last"] = "best", *, det
         run: folder of a run; environments and networks named by an import path are imported again.
         which: the parameters best on valid, or the last ones.
         deterministic: take the most likely action (of a Gaussian, its mean) and need no key, instead of drawing one.
+        trust: consent to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, or parameters that do not fit its configuration.
+        PPOJaxError: no run there, code without consent, or parameters that do not fit its configuration.
     """
     if which not in ("best", "last"):
         raise PPOJaxError(f"load_policy: which = {which!r}; expected 'best' or 'last'")
-    return Policy(*runner.load(run, which), deterministic=deterministic)
+    return Policy(*runner.load(run, which, trust=trust), deterministic=deterministic)
 
 
 def shapes_of(tree: PyTree) -> Any:

@@ -67,20 +67,23 @@ class Prover:
         return task.ask(policy, self.params, query, sharpness=sharpness, top=top, combined=combined)
 
 
-def load_prover(run: str | Path, which: str = "best", assignments: Any = ()) -> Prover:
+def load_prover(run: str | Path, which: str = "best", assignments: Any = (), *, trust: bool = False) -> Prover:
     """The prover of a run over a knowledge graph.
 
     Args:
         run: folder of a run.
         which: the parameters ``"best"`` on valid, or the ``"last"`` ones.
         assignments: settings of the evaluation other than the run's, such as ``["beam_width=256"]``.
+        trust: consent to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, or one of another task.
+        PPOJaxError: no run there, code without consent, or one of another task.
     """
-    experiment, params = runner.load(run, which, assignments)
+    experiment, params = runner.load(run, which, assignments, trust=trust)
     if not isinstance(experiment.task, ProofTask | AnswerTask):
         raise PPOJaxError(f"{experiment.config.task.env_id}: no proof task, there is nothing to prove")
     summary = files.read_summary(Path(run))
     chosen = look_up(summary, "test", "answers", "sharpness")
-    return Prover(experiment, params, 1.0 if chosen is None else float(chosen), look_up(summary, "test", "combined"))
+    with files.as_written(Path(run) / "summary.json"):
+        sharpness = 1.0 if chosen is None else float(chosen)
+    return Prover(experiment, params, sharpness, look_up(summary, "test", "combined"))

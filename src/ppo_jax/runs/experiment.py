@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
+from ppo_jax.config.imported import check_call, imported
 from ppo_jax.devices.collectives import default_collectives
 from ppo_jax.networks.check import call_own_code, check_network
 from ppo_jax.ops import network as network_calls
@@ -21,7 +22,7 @@ from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
 from ppo_jax.tasks.check import check_environment
-from ppo_jax.tasks.make import imported, make_network, make_task
+from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import EpisodeStatistics
 from ppo_jax.types import Environment, PPOJaxError
@@ -174,9 +175,7 @@ def build(
     if network_calls.has_memory(network) and not task.takes_memory:
         raise PPOJaxError("network: it has a memory, and a policy with memory cannot be judged on a proof task")
     loss = imported(config.ppo.loss, "ppo.loss") if loss is None and config.ppo.loss else loss
-    if optimizer is None:
-        name = config.ppo.optimizer
-        optimizer = call_own_code(f"ppo.optimizer = {name!r}", imported(name, "ppo.optimizer")) if name else ppo.adam()
+    optimizer = _optimizer(config.ppo.optimizer) if optimizer is None else optimizer
     trainer = ppo.Trainer(
         env=EpisodeStatistics(task.env, counts_invalid=own_env),
         env_params=task.env_params,
@@ -206,6 +205,16 @@ def _check_optimizer(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
     shapes = [jax.tree.map(lambda x: x.shape, tree) for tree in (params, updates)]
     if shapes[0] != shapes[1]:
         raise PPOJaxError("optimizer: its updates must have the shapes of the parameters, to which they are added")
+
+
+def _optimizer(name: str | None) -> optax.GradientTransformation:
+    """The one of an import path; Adam without."""
+    if name is None:
+        return ppo.adam()
+    place, make = f"ppo.optimizer = {name!r}", imported(name, "ppo.optimizer")
+    check_call(make, place)
+    optimizer: optax.GradientTransformation = call_own_code(place, make)
+    return optimizer
 
 
 def _check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:

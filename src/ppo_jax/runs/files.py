@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ppo_jax.files import write_atomically
+from ppo_jax.types import PPOJaxError
 
-__all__ = ["read_summary", "to_json", "write_atomically"]
+__all__ = ["as_written", "read_summary", "to_json", "write_atomically"]
 
 
 def to_json(value: Any) -> Any:
@@ -25,10 +28,24 @@ def to_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+@contextmanager
+def as_written(place: object) -> Iterator[None]:
+    """Within, data of the file `place` are used as ppo_jax writes them.
+
+    Raises:
+        PPOJaxError: they are built otherwise; names the file and what was not found in it.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise PPOJaxError(f"{place}: damaged, or not written by ppo_jax: {what}") from error
+
+
 def read_summary(folder: Path) -> dict[str, Any]:
     """The ``summary.json`` of a run; empty where there is none, or half of one."""
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return summary if isinstance(summary, dict) else {}

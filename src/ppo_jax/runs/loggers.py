@@ -116,7 +116,7 @@ class Progress:
         self._bar = progress.Progress(
             progress.BarColumn(bar_width=16),
             progress.TaskProgressColumn(),
-            progress.TextColumn("{task.fields[live]}"),
+            progress.TextColumn("{task.fields[live]}", markup=False),
             progress.TimeRemainingColumn(compact=True),
             console=console.Console(stderr=True),
             disable=not enabled,

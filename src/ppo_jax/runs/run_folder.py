@@ -17,7 +17,7 @@ import jax
 
 from ppo_jax.config import Config, from_dict, load_config
 from ppo_jax.proving.unfinished import left_in
-from ppo_jax.runs import files
+from ppo_jax.runs import files, trust
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.types import PPOJaxError
 
@@ -78,6 +78,7 @@ def prepare(folder: Path, experiment: Experiment) -> None:
         "dataset_sha256": experiment.task.sha256,
     }
     files.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    trust.remember(trust.read_run_id(folder), trust.import_paths(experiment.config))
 
 
 def _version(name: str) -> str | None:
@@ -142,7 +143,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
     """The ``environment.json`` of a run; empty where there is none, or half of one."""
     try:
         found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

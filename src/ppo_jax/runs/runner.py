@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 from ppo_jax.config import Config, load_config
 from ppo_jax.devices import mesh, processes
 from ppo_jax.runs import checkpoint, files, loggers, loop, run_folder, signals
+from ppo_jax.runs import trust as consent
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
 from ppo_jax.tasks.make import prepare
@@ -28,7 +28,6 @@ __all__ = [
     "test",
     "test_context",
     "train",
-    "use_compilation_cache",
 ]
 
 LIVE = (
@@ -39,21 +38,6 @@ LIVE = (
 )
 Build = Callable[[Config], Experiment]
 _WARN = partial(warnings.warn, stacklevel=2)
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, unless JAX was told where to keep them.
-
-    The folder is the user's alone: entries can execute code.
-    """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo_jax" / "xla"
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
-            return  # a read-only home costs compile time, nothing else
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def train(
@@ -113,6 +97,7 @@ def resume(
     build: Build = build,
     hook: loop.Hook | None = None,
     hook_interval: int = 1,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, as if it had not been; returns its summary.
 
@@ -128,14 +113,17 @@ def resume(
         build: as for `train`, and the same as there; so are `hook` and `hook_interval`.
         hook: as for `train`.
         hook_interval: updates.
+        trust: the user consents to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, it is complete, or its checkpoint is of another configuration.
+        PPOJaxError: no run there, it is complete, its checkpoint is of another configuration, or it names code without
+            consent.
     """
     folder = Path(folder)
     recorded = run_folder.read_config(folder)
     config = mesh.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
     run_folder.check_resumable(recorded, config)
+    consent.check(folder, recorded, config, trust)
     summary = files.read_summary(folder)
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
         raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
@@ -251,7 +239,11 @@ def test(experiment: Experiment, folder: Path, summary: dict[str, Any], standing
 
 
 def load(
-    folder: str | Path, which: str = "best", assignments: Iterable[str] | Mapping[str, Any] = ()
+    folder: str | Path,
+    which: str = "best",
+    assignments: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    trust: bool = False,
 ) -> tuple[Experiment, PolicyParams]:
     """The experiment of a run and its parameters, ``"best"`` on valid or ``"last"``.
 
@@ -259,13 +251,17 @@ def load(
         folder: the run.
         which: name of the checkpoint.
         assignments: settings other than the run's, as for `Config.override`; those of the evaluation make sense.
+        trust: the user consents to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, or a checkpoint that does not fit the configuration.
+        PPOJaxError: no run there, code without consent, or a checkpoint that does not fit the configuration.
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
-    experiment = build(load_config(folder / "config.toml", assignments))
+    recorded = load_config(folder / "config.toml")
+    config = recorded.override(assignments) if assignments else recorded
+    consent.check(folder, recorded, config, trust)
+    experiment = build(config)
     _, like = experiment.shapes()
     return experiment, checkpoint.restore(folder / "checkpoints" / which, like)

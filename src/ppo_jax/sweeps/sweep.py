@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,7 +26,7 @@ from ppo_jax import ppo
 from ppo_jax.analysis.readers import read_sweep
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.devices import cpu, mesh
-from ppo_jax.runs import files, loggers, loop, run_folder, runner
+from ppo_jax.runs import files, loggers, loop, run_folder, runner, trust
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.runs.recorder import Hopeless, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
@@ -52,13 +53,17 @@ def read_plan(folder: Path) -> Plan:
     Raises:
         PPOJaxError: there is none, or it cannot be read.
     """
-    return Plan.from_dict(read_sweep(folder), place=str(folder / "sweep.json"))
+    with files.as_written(folder / "sweep.json"):
+        plan = Plan.from_dict(read_sweep(folder), place=str(folder / "sweep.json"))
+        _ = plan.members  # every setting is checked
+        return plan
 
 
 def recorded_devices(folder: Path) -> int:
     """Devices that the sweep in `folder` spreads its members over."""
-    programs = read_sweep(folder)["programs"]
-    return max((program["devices"] for program in programs), default=1)
+    with files.as_written(folder / "sweep.json"):
+        programs = read_sweep(folder)["programs"]
+        return max((int(program["devices"]) for program in programs), default=1)
 
 
 def member_folder(folder: Path, name: str) -> Path:
@@ -135,6 +140,9 @@ def _run(
         files.write_atomically(folder / "sweep.json", text)
 
     write("running")
+    trust.remember(
+        record.get("run_id"), {path for member in plan.members for path in trust.import_paths(member.config)}
+    )
     total = sum(m.config.settings.n_updates * m.config.settings.rollout_size for m in plan.members)
     try:
         with sigterm_interrupts(), loggers.Progress(total, runner.LIVE, enabled=progress) as bar:
@@ -192,7 +200,7 @@ def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_si
         side_by_side = devices > 1 or jax.default_backend() != "cpu"
     how = {"chunk": chunk, "devices": devices, "side_by_side": side_by_side}
     programs = [{"members": len(members), **how} for members in parts]
-    return {"status": "running", **plan.to_dict(), "seconds": 0.0, "programs": programs}
+    return {"status": "running", "run_id": uuid.uuid4().hex, **plan.to_dict(), "seconds": 0.0, "programs": programs}
 
 
 def _describe(member: Member, folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 from flax import linen as nn
 
 from ppo_jax.config import Config
+from ppo_jax.config.imported import check_call, imported
 from ppo_jax.config.schema import NetworkConfig
+from ppo_jax.networks.check import call_own_code
 from ppo_jax.networks.make import from_class
 from ppo_jax.proving import task as proof_task
 from ppo_jax.proving.environment import ProofEnv
@@ -19,7 +20,7 @@ from ppo_jax.tasks.episodes import EpisodeTask
 from ppo_jax.tasks.task import Task
 from ppo_jax.types import Environment, PPOJaxError
 
-__all__ = ["adapt", "imported", "make_network", "make_task", "prepare"]
+__all__ = ["adapt", "make_network", "make_task", "prepare"]
 
 REQUIRED = ("action_space", "can_truncate", "default_params", "reset", "step")  # of an Environment
 
@@ -60,7 +61,8 @@ def make_task(config: Config, env: Any = None) -> Task:
     elif proof_task.is_named(config):
         return proof_task.make(config)
     elif ":" in name:
-        env = adapt(imported(name, "task.env_id")(), f"task.env_id = {name!r}")
+        place = f"task.env_id = {name!r}"
+        env = adapt(_instance(imported(name, "task.env_id"), place), place)
     else:
         env = gymnax_envs.make(name)
     if isinstance(env, ProofEnv):
@@ -79,6 +81,20 @@ def make_network(config: NetworkConfig, task: Task) -> nn.Module:
         network: nn.Module = from_class(imported(config.network, "network.network"), task.env.action_space, place)
         return network
     return task.default_network(config)
+
+
+def _instance(found: Any, place: str) -> Any:
+    """An environment from what an import path leads to: one, its class, or a function without arguments."""
+    if _is_environment(found) and not isinstance(found, type):
+        return found
+    if isinstance(found, type) and not _is_environment(found):
+        raise PPOJaxError(f"{place}: {found.__name__} is no environment: it has no reset and step")
+    check_call(found, place)
+    return call_own_code(place, found)
+
+
+def _is_environment(thing: Any) -> bool:
+    return hasattr(thing, "reset") and (hasattr(thing, "step") or hasattr(thing, "step_env"))
 
 
 def adapt(env: Any, place: str) -> Environment:
@@ -106,20 +122,3 @@ def adapt(env: Any, place: str) -> Environment:
     raise PPOJaxError(
         f"{place}: neither a ppo_jax Environment nor one of gymnax's: {type(env).__name__} has no {', '.join(missing)}"
     )
-
-
-def imported(path: str, place: str) -> Any:
-    """What the import path ``package.module:name`` leads to.
-
-    Raises:
-        PPOJaxError: it leads nowhere; begins with `place`.
-    """
-    module_name, _, attribute = path.partition(":")
-    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
-        raise PPOJaxError(f"{place} = {path!r}: expected an import path such as my_package.module:Name")
-    try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise PPOJaxError(f"{place} = {path!r}: cannot import {module_name}: {error}") from None
-    except AttributeError:
-        raise PPOJaxError(f"{place} = {path!r}: {module_name} has no {attribute}") from None

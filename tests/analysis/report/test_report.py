@@ -21,7 +21,9 @@ import pytest
 
 from ppo_jax.analysis import report
 from ppo_jax.analysis.readers import RunLog, read_run
-from ppo_jax.analysis.report import figures, to_html, to_markdown
+from ppo_jax.analysis.report import figures, proof_trees, to_html, to_markdown
+from ppo_jax.analysis.report.blocks import Cell, Document, Drawings, Item, Items, Section, Table, Text, Title
+from ppo_jax.analysis.report.svg import make_figure
 from ppo_jax.analysis.run_sets import gather_run_sets
 from ppo_jax.config import Config, TaskConfig
 from ppo_jax.runs.metric_table import METRICS
@@ -139,7 +141,7 @@ def test_a_run_that_blew_up_is_reported():
     assert to_html(document).count("<svg") >= 8
 
 
-def test_names_that_no_page_or_file_can_hold_are_replaced(tmp_path):
+def test_names_that_no_page_or_file_can_hold_are_written_out(tmp_path):
     folder = tmp_path / "run\x1b[31m"
     folder.mkdir()
     strange = "\x00\ud800\u202e" + HOSTILE
@@ -150,11 +152,26 @@ def test_names_that_no_page_or_file_can_hold_are_replaced(tmp_path):
     (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
     for file in report.write([read_run(folder)], tmp_path / "out"):
         text = file.read_text(encoding="utf-8")
-        assert "\ufffd" in text or file.suffix == ".svg"
-        assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", text)
+        assert "x1b" in text or file.suffix == ".svg"
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
         assert "<script" not in text or file.suffix == ".md"  # there it may stand within a fence
         if file.suffix == ".svg":
             ElementTree.parse(file)
+
+
+def test_text_that_no_reader_made_legible_is_written_out_in_every_form():
+    strange = "a\x1b[31mb\u202e"
+    blocks = (
+        Text(strange),
+        Title(strange),
+        Table((strange, "b"), ((Cell(strange, note=strange), Cell(f"`{strange}`", strong=True)),)),
+        Items((Item(strange, strange, "", (strange,), code=strange, remark=strange),)),
+        Drawings((make_figure("x", strange, strange, lambda axes: axes.set_title(strange)),)),
+    )
+    document = Document(strange, strange, (Section(strange, blocks),))
+    for text in (to_html(document), to_markdown(document)):
+        assert not set("\x1b\u202e") & set(text)
+        assert text.count("x1b") >= 10
 
 
 def test_another_trainers_log_leaves_out_what_it_lacks(tmp_path):
@@ -304,3 +321,21 @@ def browser(folder: Path) -> Iterator[Any]:
             process.wait()
         os.close(from_browser)
         os.close(to_browser)
+
+
+@pytest.mark.parametrize(
+    "candidates",
+    [
+        None,
+        3,
+        [[]],
+        [{"steps": 3}],
+        [{"query": "a", "steps": [{}]}],
+        [{"query": "a", "steps": [{"action": "end", "probability": "x", "resolvent": []}]}],
+        [{"query": "a", "steps": [{"action": "end", "probability": 1.0, "resolvent": [], "goal": 7}]}],
+        [{"query": "a", "steps": [{"action": "end", "probability": 1.0, "resolvent": [], "goal": 0, "known": [3]}]}],
+    ],
+)
+def test_attempts_of_another_build_are_passed_over(candidates):
+    good = queries("x")[0]
+    assert proof_trees.examples("run", ({"candidates": candidates}, good)) == proof_trees.examples("run", (good,))

@@ -36,7 +36,7 @@ def read_run(folder: str | Path) -> RunLog:
             notes.append(f"summary.json: the run's status is {summary.get('status')!r}, not 'completed'")
     except OSError:
         notes.append("summary.json: missing; the run ended before it was written")
-    except ValueError:
+    except (ValueError, RecursionError):
         notes.append("summary.json: not JSON; left out")
     path = folder.resolve()
     sweep = f"{path.parents[1].name}-" if path.parent.name == "members" else ""  # whose members are called s0, s1, …
@@ -64,7 +64,7 @@ def _json_lines(path: Path, notes: list[str], required: bool = True) -> list[dic
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             rows.append(legible(row))
@@ -83,7 +83,7 @@ def _settings(path: Path, notes: list[str]) -> dict[str, Any]:
     except OSError:
         notes.append("config.toml: missing; rules that need settings are not judged")
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         notes.append(f"config.toml: not TOML ({error}); rules that need settings are not judged")
         return {}
     # What a valid configuration leaves out is at its default, or off; of an invalid one only what it says is known.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -10,13 +9,12 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from ppo_jax.config import SECTIONS
+from ppo_jax.config import legible as text
 from ppo_jax.config.checks import convert
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["RunLog", "check_settings", "legible", "make_columns", "to_number"]
-
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def legible(value: Any) -> Any:
-    """Text, within lists and dicts too, without what no page or terminal should be sent: controls, lone surrogates."""
+    """Text, within lists and dicts too, with what no page or terminal should be sent written out: controls and such."""
     if isinstance(value, str):
-        return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+        return text.legible(value)
     if isinstance(value, dict):
         return {legible(key): legible(one) for key, one in value.items()}
     return type(value)(map(legible, value)) if isinstance(value, list | tuple) else value
@@ -81,5 +79,5 @@ def to_number(value: Any) -> float:
     """A number of a log; NaN where it is missing or something else."""
     try:
         return float("nan") if value is None or value == "" else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")

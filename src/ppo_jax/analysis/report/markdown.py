@@ -20,6 +20,7 @@ from ppo_jax.analysis.report.blocks import (
     Trees,
 )
 from ppo_jax.analysis.report.proof_trees import draw_text
+from ppo_jax.config.legible import legible
 
 __all__ = ["to_markdown"]
 
@@ -93,7 +94,7 @@ def _item(item: Item) -> str:
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line; what stands in backticks is code."""
-    plain_and_code = IN_BACKTICKS.split(" ".join(text.split()))
+    plain_and_code = IN_BACKTICKS.split(legible(" ".join(text.split())))
     return "".join(part if i % 2 else _escape_plain(part) for i, part in enumerate(plain_and_code))
 
 
@@ -106,4 +107,4 @@ def _escape_plain(text: str) -> str:
 def _fenced(text: str) -> str:
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{text}\n{fence}"
+    return "\n".join((fence, legible(text, keep="\n"), fence))

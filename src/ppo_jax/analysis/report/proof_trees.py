@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+import msgspec
 
 __all__ = ["Example", "Node", "draw_text", "examples", "tree"]
 
@@ -61,7 +63,8 @@ def examples(run: str, queries: Sequence[Mapping[str, Any]]) -> tuple[Example, .
         run: name of the run.
         queries: lines of its queries.jsonl.
     """
-    candidates = [one for query in queries for one in query.get("candidates", ()) if one.get("steps")]
+    found = [query.get("candidates") for query in queries]
+    candidates = [one for each in found if isinstance(each, list) for one in each if _is_attempt(one)]
     chosen = []
     for label, proved in ((True, True), (False, True), (True, False)):
         kind = [one for one in candidates if (one.get("label"), one.get("proved")) == (label, proved)]
@@ -72,6 +75,36 @@ def examples(run: str, queries: Sequence[Mapping[str, Any]]) -> tuple[Example, .
             steps = one["steps"]
             chosen.append(Example(run, one["query"], label, proved, _probability(steps), tree(one["query"], steps)))
     return tuple(chosen)
+
+
+class _Step(TypedDict):
+    action: str
+    probability: float
+    resolvent: list[str]
+    goal: NotRequired[int]
+    subgoals: NotRequired[list[str]]
+    known: NotRequired[list[int]]
+
+
+class _Attempt(TypedDict):
+    query: str
+    steps: list[_Step]
+
+
+def _is_attempt(one: Any) -> bool:
+    """Whether a candidate holds an attempt that can be drawn: what else a file may hold is passed over."""
+    try:
+        steps = msgspec.convert(one, _Attempt)["steps"]
+    except msgspec.ValidationError:
+        return False
+    n_goals = 1
+    for step in steps if all("goal" in step for step in steps) else ():
+        if not 0 <= step["goal"] < n_goals:
+            return False
+        n_goals += len(step.get("subgoals", ()))
+        if not all(0 <= number < n_goals for number in step.get("known", ())):
+            return False
+    return bool(steps)
 
 
 def tree(query: str, steps: Sequence[Mapping[str, Any]]) -> Node:
@@ -89,9 +122,9 @@ def tree(query: str, steps: Sequence[Mapping[str, Any]]) -> Node:
     for step in steps:
         node = nodes[step["goal"]]
         node.by, node.probability = _treated_by(step["action"]), step["probability"]
-        node.children = [Node(text) for text in step["subgoals"]]
+        node.children = [Node(text) for text in step.get("subgoals", ())]
         nodes += node.children
-        for number in step["known"]:
+        for number in step.get("known", ()):
             nodes[number].by = "known fact"
     return nodes[0]
 

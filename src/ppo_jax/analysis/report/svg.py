@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+from ppo_jax.config.legible import legible
 
 __all__ = ["HEIGHT", "MUTED", "SERIES", "Axes", "Drawing", "Line", "make_figure", "shorten", "standalone"]
 
@@ -82,7 +85,9 @@ def make_figure(
 
     columns = max(1, min(len(legend), 60 // (6 + max((min(len(text), 46) for text, *_ in legend), default=0))))
     rows = -(-len(legend) // columns)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # The page's font writes the text, which may well have what matplotlib's lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(WIDTH, height + 0.2 * rows), layout="constrained")
         axes = figure.subplots(panels, sharex=True, squeeze=False)[:, 0]
         paint(*axes)
@@ -98,7 +103,7 @@ def make_figure(
         figure.draw_without_rendering()  # the layout settles only once it has seen the labels of the ticks
         buffer = io.StringIO()
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    return Drawing(name, title, caption, _for_pages(buffer.getvalue(), name, title))
+    return Drawing(name, title, caption, _for_pages(legible(buffer.getvalue(), keep="\n"), name, legible(title)))
 
 
 def _for_pages(svg: str, name: str, title: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ppo_jax.cli.console import make_console, make_table
+from ppo_jax.config.legible import legible
 from ppo_jax.proving.results import answer_numbers
 
 __all__ = ["show_answers", "write_csv"]
@@ -38,10 +39,11 @@ def show_answers(answered: list[Json]) -> None:
 
 
 def write_csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table as CSV."""
+    """Print a table as CSV; what is there, byte for byte, unless a terminal would obey it."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(headers)
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow([legible(x) if isinstance(x, str) and sys.stdout.isatty() else x for x in row])
 
 
 def _proof(steps: list[Json]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.cli.console import make_console, make_pairs, make_table
+from ppo_jax.runs.files import as_written
 from ppo_jax.tasks import results
 
 __all__ = ["show_results", "show_run"]
@@ -21,6 +22,11 @@ def show_run(summary: Json, folder: Path) -> None:
         summary: content of summary.json.
         folder: of the run.
     """
+    with as_written(folder / "summary.json"):
+        _show_run(summary, folder)
+
+
+def _show_run(summary: Json, folder: Path) -> None:
     console, kind = make_console(), results.of(summary)
     console.print(f"{summary['env_id']}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
     show_results(kind.rows(summary))

@@ -235,7 +235,10 @@ def _fields(line: str, separator: str) -> list[str]:
         return line.split()
     if separator == "\t":
         return [_bare(field.strip()) for field in line.split("\t")]
-    return [field.strip() for field in next(_csv(line, separator), [])]
+    try:
+        return [field.strip() for field in next(_csv(line, separator), [])]
+    except csv.Error:  # a field of more than 131,072 characters, mostly after a quote that nothing closes
+        return [line]
 
 
 def _csv(line: str, separator: str) -> Iterator[list[str]]:
