@@ -24,13 +24,18 @@ class RunLog:
     """One run, as far as it could be read."""
 
     name: str  # of the folder or file; before that of a member, its sweep
-    kind: str  # "ppo_jax", "sb3" or "tensorboard"
+    kind: str  # "ppo_jax", "tensorboard", "monitor"; of the text files of another trainer, the trainer
     settings: Mapping[str, Any]  # configuration keys -> values, as far as known; a schedule is a table
-    columns: Mapping[str, np.ndarray]  # metric -> [updates] float64, NaN where null; "update" and "env_steps" always
+    # metric -> [updates] float64, NaN where null; "update" and "env_steps" always. Of evaluations during training
+    # "eval/episode_return_mean", "eval/episode_length_mean" and "eval/success_rate".
+    columns: Mapping[str, np.ndarray]
     evaluations: tuple[Mapping[str, Any], ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     queries: tuple[Mapping[str, Any], ...] = ()
-    notes: tuple[str, ...] = ()  # what was missing or cut off, a line each
+    notes: tuple[str, ...] = ()  # what was missing, cut off, merged or repaired, a line each
+    # Whose names the log had: "ppo_jax", "sb3", "cleanrl", "baselines" (and SB2) or "rllib". Of a trainer other than
+    # ppo_jax, `settings` may also have "rollout_size", the transitions of an update.
+    trainer: str = "ppo_jax"
 
     @property
     def n_updates(self) -> int:
