@@ -93,6 +93,16 @@ def loud_acrobot() -> Environment:
     return Altered(gymnax.make("Acrobot-v1"), scale=1000.0)
 
 
+def quiet_cartpole() -> Environment:
+    """Rewards of 0.001."""
+    return Altered(gymnax.make("CartPole-v1"), scale=0.001)
+
+
+def quiet_acrobot() -> Environment:
+    """Rewards of −0.001."""
+    return Altered(gymnax.make("Acrobot-v1"), scale=0.001)
+
+
 def poisoned_cartpole() -> Environment:
     """NaN after the 1,500th step of an environment."""
     return Altered(gymnax.make("CartPole-v1"), poison_after=1500)
@@ -170,6 +180,25 @@ FAULTS = (
             "cartpole": {"env_id": "diagnosis_benchmark:loud_cartpole"},
             "acrobot": {"env_id": "diagnosis_benchmark:loud_acrobot"},
         },
+    ),
+    Fault(
+        "rewards divided by 1000",
+        ("reward-scale",),
+        {
+            "cartpole": {"env_id": "diagnosis_benchmark:quiet_cartpole"},
+            "acrobot": {"env_id": "diagnosis_benchmark:quiet_acrobot"},
+        },
+    ),
+    Fault("learning rate of 1e-5", ("lr-too-low",), on("cartpole", "acrobot", learning_rate=1e-5)),
+    Fault(
+        "rollouts of 2 steps",
+        ("rollout-too-small",),
+        on("cartpole", "acrobot", n_envs=1, n_steps=2, batch_size=2, total_timesteps=2000),
+    ),
+    Fault(
+        "late jump of the learning rate",
+        ("return-collapse", "lr-too-high"),
+        on("cartpole", learning_rate={"init": 1e-3, "final": 0.1, "start": 0.6, "end": 0.62}),
     ),
     Fault("value coefficient 0", CRITIC, on("cartpole", "acrobot", "countries_s3", vf_coef=0.0)),
     Fault("frozen critic", CRITIC, on("cartpole", "acrobot", "countries_s3", critic_learning_rate=0.0)),

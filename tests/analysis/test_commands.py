@@ -143,7 +143,7 @@ def test_what_could_not_be_read_is_said(healthy):
 def test_a_run_without_its_configuration_is_told_its_settings(healthy):
     (healthy / "config.toml").unlink()
     assert "not known: batch_size" in " ".join(call("diagnose", healthy)[1].split())
-    code, out, _ = call("diagnose", healthy, "--set", "n_envs=2", "n_steps=8", "batch_size=32")
+    code, out, _ = call("diagnose", healthy, "--set", "n_envs=8", "n_steps=32", "batch_size=512")
     assert code == 0
     assert "batch-exceeds-rollout" in out and "not known: batch_size" not in " ".join(out.split())
 

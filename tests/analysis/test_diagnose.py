@@ -174,8 +174,8 @@ def test_the_document_lists_the_rules_with_their_thresholds_and_sources():
 
 SERIES = st.lists(
     st.one_of(st.floats(-1e6, 1e6), st.floats(0, 1), st.just(0.0), st.just(float("nan")), st.floats()),
-    min_size=8,
-    max_size=8,
+    min_size=16,
+    max_size=16,
 )
 # Both sides of these would be advice to raise and to lower the same setting, or two readings of one number.
 OPPOSED = [
@@ -193,6 +193,12 @@ OPPOSED = [
     ("returns-degenerate", "still-improving"),
     ("critic-worse-than-mean", "critic-memorises"),
     ("critic-uninformative", "critic-memorises"),
+    ("rollout-too-small", "lr-too-low"),
+    ("return-collapse", "plateau"),
+    ("return-collapse", "still-improving"),
+    ("std-grows", "entropy-stuck"),
+    ("std-grows", "entropy-collapse"),
+    ("advantages-degenerate", "reward-scale"),
 ]
 # What the advice of a rule says to raise (+1) or to lower (-1), in words or as a change.
 DIRECTIONS = {
@@ -203,14 +209,14 @@ DIRECTIONS = {
         "clip-fraction-high": -1,
         "lr-too-low": 1,
     }
-    | {"kl-target-unreachable": -1},
+    | {"kl-target-unreachable": -1, "return-collapse": -1},
     "n_epochs": {"too-many-epochs": -1, "kl-early-stops": -1, "clip-fraction-high": -1, "critic-memorises": -1},
-    "ent_coef": {"entropy-bonus-dominates": -1, "entropy-stuck": -1, "entropy-collapse": 1},
+    "ent_coef": {"entropy-bonus-dominates": -1, "entropy-stuck": -1, "std-grows": -1, "entropy-collapse": 1},
     "vf_coef": {"critic-worse-than-mean": 1, "critic-uninformative": 1, "value-loss-high": 1},
     "batch_size": {"batch-exceeds-rollout": -1, "value-loss-high": -1, "critic-worse-than-mean": -1}
     | {"critic-uninformative": -1},
     "gamma": {"horizon-too-short": 1},
-    "n_steps": {"rollout-shorter-than-episode": 1},
+    "n_steps": {"rollout-shorter-than-episode": 1, "rollout-too-small": 1, "batch-exceeds-rollout": 1},
     "total_timesteps": {"still-improving": 1, "plateau": -1, "overfitting": -1, "returns-degenerate": -1},
 }
 
@@ -239,7 +245,7 @@ def test_a_policy_that_hardly_moves_is_not_told_to_move_faster_where_something_e
 
 
 @given(
-    st.integers(0, 8),
+    st.integers(0, 16),
     st.dictionaries(st.sampled_from(COLUMNS), SERIES),
     st.sets(st.sampled_from(PPOConfig.__match_args__)),
 )

@@ -9,9 +9,11 @@ from typing import Any
 
 import tomlkit
 
+from ppo_jax.analysis import vocabulary
 from ppo_jax.analysis.readers import RunLog
-from ppo_jax.analysis.rules import critic, policy, task
+from ppo_jax.analysis.rules import critic, entropy, policy, returns, task
 from ppo_jax.analysis.rules.evidence import Evidence, overflow_allowed
+from ppo_jax.analysis.rules.rule import Rule
 from ppo_jax.config import SECTIONS, from_dict
 from ppo_jax.config.suggestions import nearest_divisors
 from ppo_jax.runs.files import to_json
@@ -26,18 +28,21 @@ RULES = (
     critic.non_finite,
     task.data_leak,
     critic.advantages_degenerate,
+    policy.rollout_too_small,
+    policy.lr_too_high,
     critic.reward_scale,
     critic.horizon_too_short,
-    policy.lr_too_high,
     policy.lr_too_low,
-    policy.entropy_bonus_dominates,
+    entropy.entropy_bonus_dominates,
     policy.too_many_epochs,
     policy.batch_exceeds_rollout,
     policy.rollout_shorter_than_episode,
     policy.kl_target_unreachable,
     policy.kl_early_stops,
-    policy.entropy_collapse,
-    policy.entropy_stuck,
+    entropy.entropy_collapse,
+    returns.return_collapse,
+    entropy.std_grows,
+    entropy.entropy_stuck,
     policy.clip_fraction_high,
     critic.value_clip_saturated,
     critic.truncation_dominates,
@@ -45,6 +50,7 @@ RULES = (
     critic.critic_uninformative,
     critic.value_loss_high,
     critic.critic_memorises,
+    returns.evaluation_below_training,
     task.overfitting,
     task.beaten_by_baseline,
     task.successors_overflow,
@@ -52,14 +58,18 @@ RULES = (
     critic.returns_degenerate,
     critic.gradient_always_clipped,
     task.action_space_forced,
-    policy.no_entropy_schedule,
+    entropy.no_entropy_schedule,
     policy.no_lr_schedule,
-    task.plateau,
-    task.still_improving,
+    returns.memory_needed,
+    returns.plateau,
+    returns.still_improving,
 )
 
 _STEPS = ("lr-too-high", "too-many-epochs", "kl-target-unreachable", "kl-early-stops")
-_CRITIC = ("non-finite", "reward-scale", *_STEPS, "batch-exceeds-rollout", "value-clip-saturated", "lr-too-low")
+_CRITIC = (
+    *("non-finite", "rollout-too-small", "reward-scale", *_STEPS, "batch-exceeds-rollout", "value-clip-saturated"),
+    "lr-too-low",
+)
 _POLICY = ("non-finite", "advantages-degenerate", "lr-too-high", "lr-too-low", "entropy-bonus-dominates")
 # Effect -> what explains it where both are found. Without cycles.
 CAUSES: Mapping[str, tuple[str, ...]] = {
@@ -71,11 +81,13 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "gradient-always-clipped": ("reward-scale", "lr-too-high"),
     "value-clip-saturated": ("reward-scale",),
     "entropy-collapse": ("non-finite", "lr-too-high", "too-many-epochs", "reward-scale"),
-    "entropy-stuck": (*_POLICY, "reward-scale", "horizon-too-short", "kl-target-unreachable"),
-    "critic-worse-than-mean": _CRITIC,
-    "critic-uninformative": _CRITIC,
+    "return-collapse": ("non-finite", "lr-too-high", "too-many-epochs", "entropy-collapse"),
+    "std-grows": ("entropy-bonus-dominates", "reward-scale"),
+    "entropy-stuck": (*_POLICY, "rollout-too-small", "reward-scale", "horizon-too-short", "kl-target-unreachable"),
+    "critic-worse-than-mean": (*_CRITIC, "return-collapse"),
+    "critic-uninformative": (*_CRITIC, "return-collapse"),
     "value-loss-high": (*_CRITIC, "critic-worse-than-mean"),
-    "returns-degenerate": (*_POLICY, "entropy-collapse", "horizon-too-short"),
+    "returns-degenerate": (*_POLICY, "entropy-collapse", "return-collapse", "horizon-too-short"),
     "overfitting": ("data-leak", "too-many-epochs"),
     "plateau": ("entropy-collapse", "horizon-too-short", "kl-target-unreachable", "returns-degenerate"),
     "beaten-by-baseline": (
@@ -92,17 +104,25 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
 EXCLUDES: Mapping[str, tuple[str, ...]] = {
     "returns-degenerate": (
         *("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "critic-memorises"),
-        "still-improving",
+        *("still-improving", "memory-needed"),
     ),
-    "advantages-degenerate": ("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "lr-too-low"),
+    "advantages-degenerate": (
+        *("critic-worse-than-mean", "critic-uninformative", "value-loss-high", "lr-too-low", "memory-needed"),
+        "reward-scale",
+    ),
     "non-finite": ("lr-too-low",),
+    "rollout-too-small": ("lr-too-low", "rollout-shorter-than-episode", "memory-needed"),
     "critic-worse-than-mean": ("critic-uninformative", "critic-memorises"),
     "critic-uninformative": ("critic-memorises",),
-    "lr-too-high": ("lr-too-low",),
+    "lr-too-high": ("lr-too-low", "memory-needed"),
+    "lr-too-low": ("memory-needed",),
+    "reward-scale": ("memory-needed",),
     "kl-target-unreachable": ("lr-too-low",),
     "kl-early-stops": ("lr-too-low",),
     "entropy-bonus-dominates": ("lr-too-low",),
-    "entropy-collapse": ("entropy-stuck", "entropy-bonus-dominates"),
+    "entropy-collapse": ("entropy-stuck", "entropy-bonus-dominates", "std-grows"),
+    "return-collapse": ("plateau", "still-improving", "overfitting", "lr-too-low"),
+    "std-grows": ("entropy-stuck",),
     "overfitting": ("still-improving",),
     "plateau": ("still-improving",),
 }
@@ -144,6 +164,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     unjudged: tuple[Unjudged, ...]
     own_metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name -> first, mean at the end
+    trainer: str = "ppo_jax"  # whose words the advice has
 
     @property
     def has_error(self) -> bool:
@@ -171,6 +192,8 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
     findings: dict[str, Finding] = {}
     unjudged = []
     for rule in RULES:
+        if not _applies(rule, run):
+            continue
         if why := rule.lacks(run):
             unjudged.append(Unjudged(rule.id, why))
             continue
@@ -180,7 +203,7 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
                 severity=hit.severity or rule.severity,
                 evidence=hit.evidence,
                 cause=rule.cause,
-                advice=rule.advice,
+                advice=vocabulary.say(hit.advice or rule.advice, log.trainer),
                 confidence=hit.confidence or rule.confidence,
                 because_of=(),
                 source=rule.source,
@@ -191,7 +214,22 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
             for loser in losers:
                 findings.pop(loser, None)
     own = {name: (float(run.finite(name)[0]), run.tail(name)) for name in run.own_metrics}
-    return Diagnosis(_in_order(findings), tuple(unjudged), own)
+    return Diagnosis(_in_order(findings), tuple(unjudged), own, log.trainer)
+
+
+def _applies(rule: Rule, run: Evidence) -> bool:
+    """Whether a rule can say anything of runs of this trainer, were the log complete."""
+    if run.ours:
+        # What no run of a kind has is not missing from it: evaluations of other trainers, a std without actions of it.
+        return rule.id != "evaluation-below-training" and (rule.id != "std-grows" or run.has("action_std"))
+    if rule.ours_only or (rule.id == "seed-outlier" and not run.others):
+        return False
+    if run.log.kind == "monitor":  # it has returns and nothing else
+        return rule.columns != () and rule.lacks(run) is None
+    optional = {"eval/episode_return_mean", "action_std", "early_stopped"}
+    lacking = {name for name in rule.columns if not any(run.has(one) for one in name.split("|"))}
+    unset = {key for key in rule.settings if key in ("env_id", "clip_range_vf") and key not in run.log.settings}
+    return not lacking & optional and not unset
 
 
 def _in_order(findings: dict[str, Finding]) -> tuple[Finding, ...]:

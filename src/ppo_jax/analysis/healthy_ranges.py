@@ -13,11 +13,13 @@ import numpy as np
 from ppo_jax.runs.metric_table import METRICS
 
 __all__ = [
+    "CLIPPED_HALF",
     "CLIPPED_OFTEN",
     "ENTROPY_COLLAPSED",
     "ENTROPY_UNIFORM",
     "EPOCHS_WASTED",
     "EXPLAINED_VARIANCE_GOOD",
+    "EXPLAINED_VARIANCE_NIL",
     "EXPLAINED_VARIANCE_POOR",
     "FORCED_OFTEN",
     "GRADIENTS_CLIPPED_ALWAYS",
@@ -25,9 +27,13 @@ __all__ = [
     "KL_HIGH",
     "KL_TOO_HIGH",
     "PROOF_VALUE_LOSS_GOOD",
+    "STD_GONE",
+    "STD_GROWN",
     "STOPS_FREQUENT",
     "STOPS_RARE",
     "VALUES_CLIPPED_OFTEN",
+    "VALUE_ERROR_HIGH",
+    "VALUE_ERROR_TOO_HIGH",
     "VALUE_LOSS_GOOD",
     "VALUE_LOSS_HIGH",
     "HealthyRange",
@@ -36,14 +42,20 @@ __all__ = [
 
 EXPLAINED_VARIANCE_POOR = 0.3  # below: little more than the mean return; below 0: less than that
 EXPLAINED_VARIANCE_GOOD = 0.7  # from here on
+EXPLAINED_VARIANCE_NIL = 0.01  # in size, below: the critic says what the mean return says, neither better nor worse
 VALUE_LOSS_GOOD = 0.3  # below, as a share of the variance of the returns
 VALUE_LOSS_HIGH = 1.0  # above, as a share of that variance: a constant would do better
 PROOF_VALUE_LOSS_GOOD = 0.05  # below, in return²: proof tasks have rewards of one scale
 ENTROPY_UNIFORM = 0.9  # above: normalised entropy of a policy close to uniform
 ENTROPY_COLLAPSED = 0.1  # below: normalised entropy of a policy that hardly explores
+STD_GONE = 0.05  # below: std of continuous actions as a share of its first, that hardly explores
+STD_GROWN = 2.0  # above, as a share of its first: the policy becomes more random
 KL_HIGH = 0.03  # nat, of an update
 KL_TOO_HIGH = 0.1  # nat
 CLIPPED_OFTEN = 0.3  # share of the probability ratios
+CLIPPED_HALF = 0.5  # share of the probability ratios: the step is too large
+VALUE_ERROR_HIGH = 30.0  # in returns: above, a critic that knows little has rewards of a scale it cannot follow
+VALUE_ERROR_TOO_HIGH = 100.0
 VALUES_CLIPPED_OFTEN = 0.5  # share of the values
 GRADIENTS_CLIPPED_ALWAYS = 0.95  # share of the gradients
 STOPS_RARE = 0.1  # up to this share of the updates may be cut short by the KL limit

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.analysis.readers import RunLog
+from ppo_jax.analysis.rules.curve import Curve, make_curve, median
 from ppo_jax.results import look_up
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.tasks import results
@@ -23,7 +24,10 @@ STANDARD = {"update", "env_steps", *(metric.name for metric in METRICS)}  # colu
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run shows: means over the whole run and its last fifth, trends, scores."""
+    """What a run shows: over the whole run and its last fifth, trends, scores.
+
+    Rules judge by `late`, a median, which no single update decides; tables show `tail`, a mean.
+    """
 
     log: RunLog
     others: Sequence[RunLog] = ()  # further seeds of the same experiment
@@ -36,20 +40,38 @@ class Evidence:
         """A configuration value; None where it is unknown or unset."""
         return self.log.settings.get(key)
 
+    @property
+    def ours(self) -> bool:
+        """Whether the run is one of ppo_jax, with all its metrics."""
+        return self.log.kind == "ppo_jax"
+
     def has(self, name: str) -> bool:
         """Whether a metric was ever measured."""
-        return name in self.log.columns and bool(np.isfinite(self.log.columns[name]).any())
+        return bool(np.isfinite(self.series(name)).any())
 
     @property
     def own_metrics(self) -> list[str]:
         """Measured metrics that are the user's own: of a loss or an environment. Of other trainers' logs none."""
-        if self.log.kind != "ppo_jax":
+        if not self.ours:
             return []
         return [name for name in self.log.columns if name not in STANDARD and self.has(name)]
 
     def series(self, name: str) -> np.ndarray:
-        """A metric over the updates [U]; NaN where it was not measured."""
-        return self.log.columns[name] if name in self.log.columns else np.full(self.n_updates, np.nan)
+        """A metric over the updates [U]; NaN where it was not measured.
+
+        Of other trainers the spread of the returns follows from Var(R) = value loss / (1 − explained variance).
+        """
+        if name == "entropy_normalized" and not self.ours and "entropy" in self.log.columns:
+            # Elsewhere the run's own largest entropy stands for the uniform policy's, of two actions at least.
+            most = float(np.nanmax(np.append(self.log.columns["entropy"], 0.0)))
+            return self.log.columns.get(name, np.full(self.n_updates, np.nan)) * min(1.0, most / np.log(2.0))
+        if name in self.log.columns:
+            return self.log.columns[name]
+        if name == "returns_std" and {"value_loss", "explained_variance"} <= self.log.columns.keys():
+            unexplained = 1.0 - self.log.columns["explained_variance"]
+            variance = self.log.columns["value_loss"] / np.where(unexplained > 1e-6, unexplained, np.nan)
+            return np.sqrt(np.where(variance >= 0.0, variance, np.nan))
+        return np.full(self.n_updates, np.nan)
 
     def finite(self, name: str) -> np.ndarray:
         """The measured values of a metric."""
@@ -66,6 +88,12 @@ class Evidence:
         late = late[np.isfinite(late)]
         return _mean(late) if late.size else self.mean(name)
 
+    def late(self, name: str) -> float:
+        """Median over the last fifth of the updates; over all measured values where none is that late."""
+        late = self.series(name)[-_fifth(self.n_updates) :]
+        late = late[np.isfinite(late)]
+        return median(late if late.size else self.finite(name))
+
     def mean_or_none(self, name: str) -> float | None:
         """`mean`; None where the metric was never measured."""
         return self.mean(name) if self.has(name) else None
@@ -80,7 +108,7 @@ class Evidence:
         return early[np.isfinite(early)]
 
     def last_fifth(self) -> str:
-        """The updates that `tail` averages, in words."""
+        """The updates that `late` and `tail` look at, in words."""
         update = self.log.columns["update"]
         return _span(update[-_fifth(self.n_updates) :])
 
@@ -93,34 +121,65 @@ class Evidence:
         """Largest mean episode length of an update."""
         return float(self.finite("episode_length_mean").max(initial=0.0))
 
-    def improvement(self) -> float:
-        """Rise of the mean return from the first tenth of the run to its last fifth, in standard deviations.
+    @property
+    def returns(self) -> Curve | None:
+        """The mean return over the run; None where fewer than ten updates have one."""
+        return make_curve(self.series("episode_return_mean"))
 
-        The standard deviation is that of an update's mean around the run's trend; NaN where returns are not on record.
+    def improvement(self) -> float:
+        """Rise of the mean return from the first updates to the last, in standard deviations.
+
+        The standard deviation is that of an update's mean around the run's trend, its largest moves left out; NaN
+        where returns are not on record.
         """
         returns = self.finite("episode_return_mean")
         if returns.size < 5:
             return float("nan")
-        early, late = returns[: max(1, returns.size // 10)], returns[-_fifth(returns.size) :]
-        noise = float(np.std(np.diff(returns))) / np.sqrt(2.0)
-        return float((late.mean() - early.mean()) / max(noise, 1e-9 * max(1.0, np.abs(returns).max())))
+        early, late = median(returns[: min(3, returns.size // 5)]), median(returns[-_fifth(returns.size) :])
+        moves = np.diff(returns)
+        noise = float(np.std(np.clip(moves, *np.quantile(moves, [0.05, 0.95])))) / np.sqrt(2.0)
+        return float((late - early) / max(noise, 1e-9 * max(1.0, np.abs(returns).max())))
+
+    def learns(self) -> bool:
+        """Whether the mean return rose clearly and ends near its best."""
+        curve = self.returns
+        return curve is not None and self.improvement() > 3.0 and curve.end >= curve.level.max() - 0.2 * curve.range
 
     def dead(self) -> bool:
         """Whether the mean return never changes: there is nothing to learn from."""
         returns = self.finite("episode_return_mean")
         return returns.size > 1 and float(np.ptp(returns)) <= 1e-6 * max(1.0, float(np.abs(returns).max()))
 
-    def trend(self, share: float) -> float:
-        """Rise of the mean return over the last `share` of the run by a straight line, as part of its whole range.
+    def rollout(self) -> float:
+        """Transitions of a rollout: by the settings, else by the steps between two lines; NaN where neither is known.
 
-        0 where fewer than ten updates have finished episodes.
+        Where a line stands for several updates this is more than a rollout.
         """
-        returns = self.finite("episode_return_mean")
-        window = returns[-max(3, round(share * returns.size)) :]
-        if returns.size < 10 or np.ptp(returns) <= 0.0:
-            return 0.0
-        at = np.linspace(-0.5, 0.5, window.size)
-        return float(at @ (window - window.mean()) / (at @ at) / np.ptp(returns))
+        n_envs, n_steps, size = self.setting("n_envs"), self.setting("n_steps"), self.setting("rollout_size")
+        if n_envs and n_steps:
+            return float(n_envs * n_steps)
+        if size:
+            return float(size)
+        steps = np.diff(self.finite("env_steps"))
+        return median(steps[steps > 0])
+
+    def went_on(self) -> bool:
+        """Whether another trainer's log begins in the middle of a run, so that its first policy is not a fresh one."""
+        steps = self.finite("env_steps")
+        return not self.ours and steps.size > 0 and bool(steps[0] > 5.0 * self.rollout())
+
+    def stretch(self, shown: np.ndarray) -> tuple[int, int]:
+        """The longest run of consecutive updates that show something [U]: the first, and one beyond the last."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], shown, [False]]).astype(int)))
+        if edges.size == 0:
+            return 0, 0
+        starts, ends = edges[::2], edges[1::2]
+        longest = int((ends - starts).argmax())
+        return int(starts[longest]), int(ends[longest])
+
+    def updates(self, start: int, end: int) -> str:
+        """Updates by their indices, the last excluded, in words."""
+        return _span(self.log.columns["update"][start:end])
 
     def scores(self) -> np.ndarray:
         """The headline of each evaluation on valid."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ppo_jax.analysis import vocabulary
 from ppo_jax.analysis.rules.evidence import Evidence
 
 __all__ = ["NO_UPDATE", "Hit", "Rule", "changes_over_time", "number", "peak", "rule"]
@@ -21,11 +22,15 @@ class Hit:
     changes: Mapping[str, Any] = field(default_factory=dict)  # configuration keys -> values to try
     severity: str | None = None  # where it differs from the rule's
     confidence: float | None = None
+    advice: str | None = None  # where it differs from the rule's
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One fault: how it is seen, what it means, what to do."""
+    """One fault: how it is seen, what it means, what to do.
+
+    Names in braces, as in ``{learning_rate}``, become those of the log's trainer (`analysis/vocabulary.py`).
+    """
 
     id: str
     check: Callable[[Evidence], Hit | None]
@@ -38,18 +43,33 @@ class Rule:
     columns: tuple[str, ...] = ()  # metrics it needs; "a|b" where either will do
     settings: tuple[str, ...] = ()  # configuration keys it needs
     records: tuple[str, ...] = ()  # what else it needs, names of `RECORDS`
+    least: int = 10  # updates at which each metric must have been measured
+    ours_only: bool = False  # it judges what only runs of ppo_jax have
 
     def lacks(self, run: Evidence) -> str | None:
         """Why the rule cannot be judged on a run; None: it can."""
         if run.n_updates == 0 and self.columns:
             return NO_UPDATE
-        missing = [name for name in self.columns if not any(run.has(one) for one in name.split("|"))]
+        measured = {name: max(run.finite(one).size for one in name.split("|")) for name in self.columns}
         unknown = [key for key in self.settings if key not in run.log.settings]
-        parts = [f"the log has no {name.replace('|', ' or ')}" for name in missing]
+        parts = [_missing(run, name) for name, n in measured.items() if n == 0]
+        few = {name: n for name, n in measured.items() if 0 < n < self.least}
+        if run.n_updates < self.least and few:
+            parts.append(f"{run.n_updates} updates are on record, {self.least} are needed")
+        else:
+            parts += [
+                f"{name.split('|')[0]} is on record at {n} updates, {self.least} are needed" for name, n in few.items()
+            ]
         parts += [RECORDS[name][1] for name in self.records if not RECORDS[name][0](run)]
         if unknown:
             parts.append(f"not known: {', '.join(unknown)} (give it with --set)")
         return "; ".join(parts) or None
+
+
+def _missing(run: Evidence, name: str) -> str:
+    if name == "episode_return_mean" and not run.ours:
+        return "the log has no episode returns; " + vocabulary.say("{monitor}", run.log.trainer)
+    return f"the log has no {name.replace('|', ' or ')}"
 
 
 def rule(id: str, severity: str, **fields: Any) -> Callable[[Callable[[Evidence], Hit | None]], Rule]:

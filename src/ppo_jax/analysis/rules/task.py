@@ -14,46 +14,9 @@ __all__ = [
     "beaten_by_baseline",
     "data_leak",
     "overfitting",
-    "plateau",
     "seed_outlier",
-    "still_improving",
     "successors_overflow",
 ]
-
-
-@rule(
-    "still-improving",
-    severity="info",
-    threshold="over the last fifth the mean return rises by more than 10% of its whole range",
-    cause="The run ended before learning did.",
-    advice="Raise total_timesteps; schedules stretch with it.",
-    source="straight line through the last fifth of episode_return_mean",
-    confidence=0.6,
-    columns=("episode_return_mean",),
-)
-def still_improving(run: Evidence) -> Hit | None:
-    rise = run.trend(0.2)
-    if rise <= 0.1 or run.improvement() < 1.0:
-        return None
-    return Hit(f"the mean return rises by {rise:.0%} of its range over {run.last_fifth()}")
-
-
-@rule(
-    "plateau",
-    severity="info",
-    threshold="after a rise of over one standard deviation the second half moves by less than 5% of the range",
-    cause="Learning has come to its end with this configuration.",
-    advice="If the result is good, halve total_timesteps; if not, more steps of the same will not help: change the "
-    "settings that other findings name, or explore more.",
-    source="straight line through the second half of episode_return_mean",
-    confidence=0.6,
-    columns=("episode_return_mean",),
-)
-def plateau(run: Evidence) -> Hit | None:
-    rise = run.trend(0.5)
-    if abs(rise) >= 0.05 or not run.improvement() > 1.0 or run.finite("episode_return_mean").size < 10:
-        return None
-    return Hit(f"over the second half the mean return moves by {rise:+.0%} of its range")
 
 
 @rule(
@@ -68,12 +31,13 @@ def plateau(run: Evidence) -> Hit | None:
     confidence=0.7,
     columns=("episode_return_mean",),
     records=("evaluations",),
+    ours_only=True,
 )
 def overfitting(run: Evidence) -> Hit | None:
     scores = run.scores()
     best, last = int(scores.argmax()), float(scores[-2:].mean())
     fall = float(scores[best]) - last
-    if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or run.trend(0.5) < -0.05:
+    if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or _falls(run):
         return None
     return Hit(
         f"valid was best at evaluation {best + 1} of {scores.size} ({number(scores[best])}) and ends at {number(last)}"
@@ -90,6 +54,8 @@ def overfitting(run: Evidence) -> Hit | None:
     source="forced_fraction, docs/proof_mdp.md",
     confidence=0.8,
     columns=("forced_fraction",),
+    ours_only=True,
+    least=5,
 )
 def action_space_forced(run: Evidence) -> Hit | None:
     share = run.mean("forced_fraction")
@@ -105,6 +71,8 @@ def action_space_forced(run: Evidence) -> Hit | None:
     source="overflow_fraction, docs/proof_mdp.md",
     confidence=0.8,
     columns=("overflow_fraction",),
+    ours_only=True,
+    least=5,
 )
 def successors_overflow(run: Evidence) -> Hit | None:
     share, atoms = run.mean("overflow_fraction"), run.setting("max_atoms")
@@ -147,6 +115,7 @@ def seed_outlier(run: Evidence) -> Hit | None:
     source="docs/evaluation.md, baselines",
     confidence=0.9,
     records=("baselines",),
+    ours_only=True,
 )
 def beaten_by_baseline(run: Evidence) -> Hit | None:
     summary, lost, by_untrained = run.log.summary, [], False
@@ -170,7 +139,14 @@ def beaten_by_baseline(run: Evidence) -> Hit | None:
     source="held-out evaluation",
     confidence=1.0,
     records=("overlaps",),
+    ours_only=True,
 )
 def data_leak(run: Evidence) -> Hit | None:
     shared = {pair: n for pair, n in run.overlaps().items() if n}
     return Hit("queries in both: " + ", ".join(f"{pair} {n}" for pair, n in shared.items())) if shared else None
+
+
+def _falls(run: Evidence) -> bool:
+    """Whether the mean return on training queries ends clearly below its best."""
+    curve = run.returns
+    return curve is not None and curve.level[curve.best] - curve.end > max(0.1 * curve.range, 3.0 * curve.noise)

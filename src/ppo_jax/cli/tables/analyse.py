@@ -24,6 +24,7 @@ LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
 def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
     """Each finding with what was seen, why, and what to do; then what could not be judged."""
     from ppo_jax.analysis.rules.rule import NO_UPDATE
+    from ppo_jax.analysis.vocabulary import write_change
 
     console = make_console()
     counts = {s: sum(f.severity == s for f in diagnosis.findings) for s in ("error", "warning", "info")}
@@ -42,7 +43,12 @@ def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
             parts["because"] = f"of {', '.join(finding.because_of)}"
         parts |= {"why": finding.cause, "do": finding.advice}
         if finding.changes:
-            parts["try"] = " ".join(f"{key}={as_argument(value)}" for key, value in finding.changes.items())
+            changes, ours = finding.changes.items(), diagnosis.trainer == "ppo_jax"
+            written = [
+                f"{key}={as_argument(value)}" if ours else write_change(key, value, diagnosis.trainer)
+                for key, value in changes
+            ]
+            parts["try"] = (" " if ours else ", ").join(written)
         console.print(make_pairs(parts | {"source ": finding.source}))
     if diagnosis.own_metrics:
         console.print("\nYour own metrics", style="bold")
