@@ -27,4 +27,4 @@ def test_lines_tables_and_styled_text_are_legible(capsys):
 def test_an_error_with_a_strange_path_is_one_legible_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert fail("train", f"{ESCAPE}\n.toml").startswith(f"error: {SHOWN} .toml: no such file")
-    assert fail("diagnose", "\udcff") == "error: \\udcff: no run there (neither metrics.jsonl nor summary.json)\n"
+    assert fail("diagnose", "\udcff").startswith("error: \\udcff: no run there")

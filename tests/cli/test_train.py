@@ -99,7 +99,7 @@ def test_the_summary_of_a_proof_task(places):
     for name in ("valid", "test", "test_last"):
         assert set(summary[name]) == {"greedy", "marginal"}
         assert set(summary[name]["greedy"]) == RANKING | {"mrr_interval"}
-        assert set(summary[name]["marginal"]) == RANKING | {"mrr_interval", "auc_pr", "unexplored_mass"}
+        assert set(summary[name]["marginal"]) == RANKING | {"mrr_interval", "auc_pr", "unexplored_mass", "sharpness"}
     untrained, uniform, shortest = (summary["baselines"][name] for name in ("untrained", "uniform", "shortest_proof"))
     assert len(untrained["greedy"]["mrr_each"]) == len(untrained["marginal"]["mrr_each"]) == 2
     assert (set(untrained), set(uniform), set(shortest)) == ({"greedy", "marginal"}, {"marginal"}, {"greedy"})

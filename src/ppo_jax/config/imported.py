@@ -6,11 +6,10 @@ import functools
 import importlib
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from ppo_jax.config.own_code import describe_raised, summarize_error
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["check_call", "imported"]
@@ -34,10 +33,10 @@ def imported(path: str, place: str) -> Any:
         raise PPOJaxError(f"{where}: cannot import {module_name}: {error}") from None
     except AttributeError as error:
         if getattr(error, "name", None) != attribute:
-            raise PPOJaxError(_failed(where, module_name, error)) from error
+            raise PPOJaxError(f"{where}: {describe_raised(error) or summarize_error(error)}") from error
         raise PPOJaxError(f"{where}: {module_name} has no {attribute}") from None
     except (Exception, SystemExit) as error:
-        raise PPOJaxError(_failed(where, module_name, error)) from error
+        raise PPOJaxError(f"{where}: {describe_raised(error) or summarize_error(error)}") from error
 
 
 def check_call(thing: Any, place: str, **arguments: Any) -> None:
@@ -67,10 +66,3 @@ def describe(thing: Any) -> str:
 def _is_pythons(module: str) -> bool:
     """Whether a module belongs to Python's standard library."""
     return module.partition(".")[0] in sys.stdlib_module_names | {"builtins"}
-
-
-def _failed(where: str, module: str, error: BaseException) -> str:
-    """What running a module raised, with the last place outside the import system."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if len(frames) > 1 else ""
-    return f"{where}: importing {module} raised {type(error).__name__}: {error}{place}"
