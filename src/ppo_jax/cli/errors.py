@@ -40,8 +40,9 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         from ppo_jax.devices import processes
+        from ppo_jax.runs import manifest
 
-        if processes.leads():
+        if processes.leads() and (manifest.holds_run(folder) or (folder / "sweep.json").is_file()):
             error.args = (f"; go on with: ppo-jax resume {folder}",)
         raise
 

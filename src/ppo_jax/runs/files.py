@@ -1,16 +1,41 @@
-"""Files of a run, written whole or not at all, and JSON data."""
+"""What a run does to the disk: files and folders replaced whole or not at all, and on disk before what builds on them.
+
+Everything that `runs/` writes is written aside, under a name that a later start recognises, synced, and renamed.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["read_summary", "to_json", "write_atomically"]
+__all__ = [
+    "LINES",
+    "aside",
+    "discard",
+    "explained",
+    "is_left_aside",
+    "put_in_place",
+    "read_object",
+    "read_summary",
+    "remove",
+    "sync",
+    "sync_tree",
+    "to_json",
+    "whole",
+    "write_atomically",
+]
+
+LINES = ("metrics.jsonl", "eval.jsonl", "timing.jsonl")  # a line is appended while a run trains
+_LEFT = re.compile(r"\.(?P<name>.+?)\.(\d+\.new|\d+|old)")  # `.name.PID` is that of earlier versions
 
 
 def to_json(value: Any) -> Any:
@@ -26,24 +51,111 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file in one move: readers, a crash or a full disk see the old content or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; empty where there is none, or half of one."""
     try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise PPOJaxError(f"{path}: cannot be written: {error.strerror}; what was there is unchanged") from None
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """The ``summary.json`` of a run; empty where there is none, or half of one."""
+    return read_object(folder / "summary.json")
+
+
+@contextmanager
+def explained(path: Path, rest: str = "") -> Iterator[None]:
+    """Within, what the system refuses becomes a `PPOJaxError` that names `path`, the reason, and then says `rest`."""
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return summary if isinstance(summary, dict) else {}
+        yield
+    except OSError as error:
+        raise PPOJaxError(f"{path}: cannot be written: {error.strerror or error}{rest}") from None
+
+
+def aside(path: Path) -> Path:
+    """Where this process writes what will take the place of `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
+
+
+def is_left_aside(path: Path, of: str) -> bool:
+    """Whether `path` was written aside for a name that matches the pattern `of`, and is now of no use to anyone."""
+    left = _LEFT.fullmatch(path.name)
+    return left is not None and re.fullmatch(of, left["name"]) is not None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file in one move: readers, a crash or a full disk see the old content or the new, never half."""
+    new = aside(path)
+    with explained(path, "; what was there is unchanged"):
+        try:
+            with open(new, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+def put_in_place(new: Path, folder: Path) -> None:
+    """Rename the folder `new` to `folder`; where that exists it is set aside before and removed after.
+
+    A kill between the two moves leaves both, and `whole` finds the old one.
+    """
+    old = _old(folder)
+    if folder.exists():
+        remove(old)
+        os.rename(folder, old)
+    os.rename(new, folder)
+    sync(folder.parent)
+    remove(old)
+
+
+def whole(folder: Path) -> Path:
+    """Where the content of `folder` is, also in the middle of `put_in_place`."""
+    return folder if folder.exists() or not _old(folder).exists() else _old(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that readers must not see by half."""
+    old = _old(folder)
+    remove(old)
+    os.rename(folder, old)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with what is in it; a link alone and not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or the names in a folder, on disk."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError:
+            if not path.is_dir():  # some file systems cannot sync folders
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have a folder on disk, with all that is in it."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(parent, name))
+        sync(Path(parent))
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")

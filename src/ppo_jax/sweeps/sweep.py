@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from ppo_jax import ppo
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.devices import cpu, mesh
-from ppo_jax.runs import files, loggers, loop, run_folder, runner
+from ppo_jax.runs import files, loggers, loop, manifest, run_folder, runner
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.runs.recorder import NotFinite, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
@@ -67,7 +68,7 @@ def member_folder(folder: Path, name: str) -> Path:
         PPOJaxError: no such member; names the nearest.
     """
     found = folder / "members" / name
-    if not run_folder.holds_run(found):
+    if not manifest.holds_run(found):
         names = [member.name for member in read_plan(folder).members]
         hint = "it was not trained yet" if name in names else nearest(name, names)
         raise PPOJaxError(f"{folder}: no member {name!r}; {hint}")
@@ -105,7 +106,22 @@ def run(
         KeyboardInterrupt: after everything needed to go on was written.
     """
     mesh.require_devices(devices)
-    record = _claim(plan, folder, chunk, devices, side_by_side)
+    if not holds_sweep(folder):
+        manifest.check_folder(folder, overwrite=False)
+    with manifest.claimed(folder):
+        record = _claim(plan, folder, chunk, devices, side_by_side)
+        return _run(plan, folder, record, progress, warn, watch, test)
+
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    record: dict[str, Any],
+    progress: bool,
+    warn: Callable[[str], None],
+    watch: Watch | None,
+    test: bool,
+) -> dict[str, Any]:
     began, before = time.perf_counter(), record["seconds"]
 
     def write(status: str) -> None:
@@ -138,8 +154,7 @@ def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_si
             raise PPOJaxError(f"{folder}: holds another sweep; choose another --run-dir")
         record: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
         return record
-    run_folder.check_folder(folder, overwrite=False)
-    run_folder.make_folder(folder)
+    manifest.check_folder(folder, overwrite=False)
     if side_by_side is None:
         # A CPU has nothing to gain from wider arrays, and a member that stops early waits for the others under vmap.
         side_by_side = devices > 1 or jax.default_backend() != "cpu"
@@ -216,6 +231,12 @@ class _SharedProgram:
         return self.folder / "members" / member.name
 
     def _run_chunk(self, members: Sequence[Member]) -> None:
+        with ExitStack() as claims:
+            for member in members:
+                claims.enter_context(manifest.claimed(self._folder(member)))
+            self._run_claimed(members)
+
+    def _run_claimed(self, members: Sequence[Member]) -> None:
         recorders = self._recorders(members)
         try:
             self._train(recorders)
@@ -236,6 +257,9 @@ class _SharedProgram:
         experiments = [self.experiment.variant(member.config.with_absolute_dataset()) for member in members]
         folders = [self._folder(member) for member in members]
         found = [restore(*pair) for pair in zip(experiments, folders, strict=True)]
+        for folder, (standing, _, problems) in zip(folders, found, strict=True):
+            if standing is None:
+                run_folder.check_may_start_again(folder, problems)
         for problem in (problem for *_, problems in found for problem in problems):
             self.warn(f"{problem}; trying the one before it")
         until = min(0 if standing is None else standing.update for standing, *_ in found)
@@ -243,17 +267,23 @@ class _SharedProgram:
             restore(experiment, folder, until=until) if standing and standing.update > until else one
             for experiment, folder, (standing, *_), one in zip(experiments, folders, found, found, strict=True)
         ]
-        fresh = until == 0 or any(standing is None or standing.update != until for standing, *_ in found)
+        fresh = until == 0
+        if not fresh and any(standing is None or standing.update != until for standing, *_ in found):
+            raise PPOJaxError(
+                f"{self.folder}: its members have no checkpoint of one update in common, nothing was changed; `ppo-jax "
+                "resume` goes on with each member by itself"
+            )
         recorders = []
         for experiment, folder, (standing, record, _) in zip(experiments, folders, found, strict=True):
+            summary = runner.beginning(experiment.config)
             if fresh or standing is None:
-                run_folder.make_folder(folder)
-                run_folder.prepare(folder, experiment)
+                with manifest.staged(folder) as stage:
+                    run_folder.begin(stage, experiment, summary)
                 standing, record = Standing(experiment.initial_state(experiment.config.run.seed)), {}
             run_folder.cut_back(folder, standing.update)
-            summary = runner.beginning(experiment.config) | record.get("summary", {})
+            summary |= record.get("summary", {})
             run_folder.write_summary(folder, summary)
-            recorders.append(Recorder(experiment, standing, folder, summary))
+            recorders.append(Recorder(experiment, standing, folder, summary).__enter__())
         return recorders
 
     def _train(self, recorders: Sequence[Recorder]) -> None:
