@@ -82,40 +82,43 @@ def claimed(folder: Path) -> Iterator[None]:
         InUse: another process writes to it.
         PPOJaxError: it cannot be written.
     """
-    with _gone_if_empty(folder):
-        with files.explained(folder, "; choose another --run-dir"):
-            folder.mkdir(parents=True, exist_ok=True)
-        with lock.one_writer(folder):
-            settle(folder)
-            yield
+    missing = _missing(folder)
+    with files.explained(folder, "; choose another --run-dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _gone_if_empty(missing), lock.one_writer(folder):
+        settle(folder)
+        yield
 
 
 @contextmanager
 def unused(folder: Path) -> Iterator[Path]:
     """`folder`, made here and now; or where it is there already, the first of ``-2``, ``-3``, … that is not."""
+    missing = _missing(folder.parent)
     for number in itertools.count(1):
         path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        if not path.exists():
-            with _gone_if_empty(path):
-                with files.explained(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    try:
-                        path.mkdir()
-                    except FileExistsError:
-                        continue  # somebody else was quicker
-                yield path
-                return
+        with files.explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+        with _gone_if_empty([path, *missing]):
+            yield path
+        return
+
+
+def _missing(folder: Path) -> list[Path]:
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 @contextmanager
-def _gone_if_empty(folder: Path) -> Iterator[None]:
-    """Afterwards `folder` and the folders around it that were missing are there only if something was written."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+def _gone_if_empty(made: list[Path]) -> Iterator[None]:
+    """Afterwards the folders that were made are there only if something was written, the innermost first."""
     try:
         yield
     finally:
         with suppress(OSError):
-            for path in missing:
+            for path in made:
                 path.rmdir()
 
 
