@@ -195,7 +195,7 @@ def _write(folder: Path, trees: Mapping[str, PyTree], record: dict[str, Any] | N
         if record is not None:
             (new / RECORD.parent).mkdir()
             (new / RECORD).write_text(json.dumps(record), encoding="utf-8")
-        (new / SUMS).write_text("".join(f"{_sum(new / name)}  {name}\n" for name in _names(new)), encoding="utf-8")
+        (new / SUMS).write_text("".join(_line(new, name) + "\n" for name in _names(new)), encoding="utf-8")
         files.sync_tree(new)
         files.put_in_place(new, folder)
     except Exception as error:  # orbax and its storage raise many kinds, with many lines
@@ -218,9 +218,9 @@ def _verify(folder: Path, what: str) -> None:
     """
     if not (folder / SUMS).exists():
         return
-    for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
-        wanted, name = line[:64], line[66:]
-        if not name or not (folder / name).is_file() or _sum(folder / name) != wanted:
+    for line in (folder / SUMS).read_text(encoding="utf-8").split("\n")[:-1]:
+        name = line[66:]
+        if not name or not (folder / name).is_file() or line != _line(folder, name):
             raise Damaged(f"{what} is damaged ({name or SUMS} is not as it was written)")
 
 
@@ -228,9 +228,9 @@ def _names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def _sum(file: Path) -> str:
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _line(folder: Path, name: str) -> str:
+    with open(folder / name, "rb") as content:
+        return f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {name}"
 
 
 @contextmanager
