@@ -54,7 +54,8 @@ def restore(folder: Path, like: PyTree) -> PyTree:
         raise PPOJaxError(f"{folder}: no checkpoint there; the run was not finished or was moved")
     with _explained(what := f"{folder}: the checkpoint"):
         _verify(folder, what)
-        return _read_tree(folder, like, f"{folder}: does not fit the configuration beside it", _shapes)
+        remedy = "restore config.toml as it was"
+        return _read_tree(folder, like, _shapes, f"{folder}: does not fit the configuration beside it: ", remedy)
 
 
 class Stored(NamedTuple):
@@ -164,8 +165,11 @@ def _read(folder: Path, update: int, like: dict[str, PyTree], check: Callable[[d
         _verify(folder, what)
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         check(record)
-        complaint = f"{folder}: its training state is not that of the configuration and of JAX's settings"
-        trees = {name: _read_tree(folder / name, like[name], complaint, _exactly, name) for name in record["trees"]}
+        remedy = "the configuration or JAX's settings (JAX_ENABLE_X64, …) are other than they were"
+        trees = {
+            name: _read_tree(folder / name, like[name], _exactly, f"{folder}: does not fit: {name}.", remedy)
+            for name in record["trees"]
+        }
         return Stored(update, trees, record)
 
 
@@ -263,7 +267,9 @@ def _write_tree(folder: Path, tree: PyTree) -> None:
         handler.finalize(path)
 
 
-def _read_tree(folder: Path, like: PyTree, complaint: str, describe: Callable[[PyTree], Any], name: str = "") -> PyTree:
+def _read_tree(
+    folder: Path, like: PyTree, describe: Callable[[PyTree], dict[str, Any]], complaint: str, remedy: str
+) -> PyTree:
     import jax
     import orbax.checkpoint as ocp
 
@@ -273,8 +279,8 @@ def _read_tree(folder: Path, like: PyTree, complaint: str, describe: Callable[[P
             differing = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
             first = differing[0]
             raise PPOJaxError(
-                f"{complaint}: {name}{'.' if name else ''}{first} is {found.get(first, 'missing')} there, "
-                f"{wanted.get(first, 'unknown')} here ({len(differing)} differ); restore config.toml as it was"
+                f"{complaint}{first} is {found.get(first, 'missing')} there, {wanted.get(first, 'unknown')} here "
+                f"({len(differing)} differ); {remedy}"
             )
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
         return handler.restore(path, args=ocp.args.StandardRestore(shapes))
