@@ -6,8 +6,11 @@ files stand in its ``SHA256SUMS``, as ``sha256sum --check`` reads them; no array
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +27,7 @@ __all__ = ["Checkpoints", "Damaged", "Stored", "discard_after", "newest", "resto
 PyTree = Any
 SUMS = "SHA256SUMS"  # checkpoints of earlier versions have none, and are read as they are
 RECORD = Path("record", "metadata")
+ROOM, FILES = 64 * 1024, 24  # bytes and files of a tree beside its arrays, roughly
 READS_AS_WRITTEN = re.compile(r"[\w./=+,@ -]*")  # orbax takes others for patterns, escapes and addresses
 
 
@@ -193,6 +197,7 @@ def _write(folder: Path, trees: Mapping[str, PyTree], record: dict[str, Any] | N
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         files.remove(new)
+        _check_room(folder.parent, trees)
         new.mkdir()
         for name, tree in trees.items():
             _write_tree(new / name, tree)
@@ -207,6 +212,17 @@ def _write(folder: Path, trees: Mapping[str, PyTree], record: dict[str, Any] | N
             files.remove(new)
         reason = getattr(error, "strerror", None) or _no_room(str(error)) or str(error).strip().split("\n")[0][:120]
         raise PPOJaxError(f"{folder}: cannot be written: {reason}; what was there is unchanged") from None
+
+
+def _check_room(folder: Path, trees: Mapping[str, PyTree]) -> None:
+    """Find out before orbax does, which says it on many lines and from several threads."""
+    import jax
+
+    leaves, disk = jax.tree.leaves(dict(trees)), os.statvfs(folder)
+    size = sum(x.nbytes for x in leaves) * 1.1 + ROOM * len(trees)
+    files_left = disk.f_favail if disk.f_files else FILES  # some file systems have no bound
+    if disk.f_bavail * disk.f_frsize < size or files_left < FILES * len(trees):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _no_room(text: str) -> str | None:
@@ -246,7 +262,10 @@ def _orbax(folder: Path) -> Iterator[tuple[Any, Path]]:
     here = jax.process_index()  # it alone writes: others that train with it are not waited for
     alone = ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    logger = logging.getLogger("absl")
+    disabled = logger.disabled
     try:
+        logger.disabled = True  # an error is told in one line, by the caller
         if READS_AS_WRITTEN.fullmatch(str(folder.absolute())):
             yield handler, folder.absolute()
         else:
@@ -255,6 +274,7 @@ def _orbax(folder: Path) -> Iterator[tuple[Any, Path]]:
                 link.symlink_to(folder.absolute())
                 yield handler, link
     finally:
+        logger.disabled = disabled
         handler.close()
 
 

@@ -77,8 +77,9 @@ def _locked(folder: Path) -> int:
                 raise _in_use(folder, _read(holder)) from None
             raise
         if os.path.samestat(os.fstat(descriptor), there):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, _this_process(), 0)
+            with suppress(OSError):  # a full disk: the lock holds, it only does not say whose it is
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, _this_process(), 0)
             return descriptor
         os.close(descriptor)
 
