@@ -67,6 +67,7 @@ def place(tmp_path_factory) -> Place:
         assert train(place, name, place.reference(name)) == 0
     shutil.copytree(place.reference("old"), place.reference("longer"))
     assert call("resume", place.reference("longer"), *LONGER, "--quiet").code == 0
+    assert sweep(place, place.reference("sweep")) == 0
     stopped = shutil.copytree(place.reference("old"), place.root / "stopped")  # as if killed after its second update
     shutil.rmtree(stopped / "checkpoints" / "resume" / "4")
     (stopped / "summary.json").write_text('{"status": "running"}')
@@ -138,6 +139,16 @@ def validate(place: Place, folder: Path) -> None:
     assert call("validate", place.config("new"), "--run-dir", folder, "--json").code in (0, 1)
 
 
+def sweep(place: Place, folder: Path) -> int:
+    return call("sweep", place.config("new"), "--seeds", "2", "--run-dir", folder, "--chunk", "1", "--quiet").code
+
+
+def sweeps_again(place: Place, folder: Path) -> bool:
+    assert sweep(place, folder) == 0
+    members = {name: folder / "members" / name for name in ("s0", "s1")}
+    return all(is_same(member, place.reference("sweep") / "members" / name) for name, member in members.items())
+
+
 COMMANDS = {
     "train": Command(None, lambda place, folder: train(place, "new", folder), begun_or_not),
     "overwrite": Command("old", lambda place, folder: train(place, "new", folder, "--overwrite"), one_of_both),
@@ -147,6 +158,7 @@ COMMANDS = {
         "old", lambda place, folder: call("resume", folder, *LONGER, "--quiet"), ends_as("longer", *LONGER)
     ),
     "validate": Command(None, validate, validates_again),
+    "sweep": Command(None, sweep, sweeps_again),
     "report": Command("old", lambda place, folder: call("report", folder), reports_again),
 }
 
