@@ -101,7 +101,7 @@ def test_what_a_kill_left_does_not_occupy_a_folder(tmp_path, monkeypatch):
     assert {path.name for path in folder.iterdir()} == {"config.toml", "environment.json", "summary.json"}
 
 
-@pytest.mark.parametrize("name", ["summary", "config.toml", "metrics.jsonl", "checkpoints/best/d.bin", "environment"])
+@pytest.mark.parametrize("name", ["summary", "config.toml", "metrics.jsonl", "checkpoints/best/ocdbt.process_0/d/x"])
 def test_no_policy_is_exported_over_a_file_of_a_run(copied, name):
     before = snapshot(copied)
     assert "is a file of a run, which is not replaced" in fail("export", copied, "--out", copied / name)

@@ -47,7 +47,9 @@ def is_of_run(file: Path) -> bool:
     """Whether `file` is, or would be, one that a run wrote or that its folder is recognised by."""
     file = file.parent.resolve() / file.name
     names = {*FILES, *PARENTS, lock.LOCK, lock.LEASE}
-    return any(holds_run(folder) and file.relative_to(folder).parts[0] in names for folder in list(file.parents)[:3])
+    if file.name == "sweep.json" and file.exists():
+        return True
+    return any(holds_run(folder) and file.relative_to(folder).parts[0] in names for folder in file.parents)
 
 
 def holds_run(folder: Path) -> bool:

@@ -195,7 +195,7 @@ def _resume(
 
 def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
     """Of a run that was complete and is made longer: results stay, as those of the update they were measured at."""
-    measured = summary["updates"] if summary.get("status") == "completed" else summary.get("tested_update")
+    measured = summary.get("updates") if summary.get("status") == "completed" else summary.get("tested_update")
     if measured is None:
         return {}
     return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
