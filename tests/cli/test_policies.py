@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from contextlib import redirect_stdout
 
 from ppo_jax.cli.tables.policies import show_proof
@@ -60,3 +61,16 @@ def test_a_run_that_is_not_there(tmp_path):
 
 def test_a_checkpoint_that_does_not_fit(places):
     assert "does not fit the configuration" in fail("eval", places, "--set", "hidden_sizes=[9]")
+
+
+def test_facts_in_another_order_are_other_data(places, workplace, tmp_path):
+    run, data = shutil.copytree(places, tmp_path / "run"), shutil.copytree(workplace / "data", tmp_path / "data")
+    config = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(config.replace(str(workplace / "data"), str(data)))
+    assert succeed("eval", run) == succeed("eval", places)
+    facts = (data / "train.txt").read_text().splitlines()
+    (data / "train.txt").write_text("\n".join(reversed(facts)))
+    (run / "summary.json").write_text('{"status": "running"}')
+    for command in (["eval"], ["prove", "in(z,s)"], ["ask", "in(z,X)"], ["play"], ["export"], ["resume"]):
+        told = fail(command[0], run, *command[1:])
+        assert f"its data set {data} is another than the run began with: sha256 " in told

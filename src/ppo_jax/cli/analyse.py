@@ -11,9 +11,11 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax.cli.arguments import Assignments, Switch, Trust, flat
 from ppo_jax.cli.console import print_json, say, warn
-from ppo_jax.cli.experiments import load_experiment, other_settings, use_caches
+from ppo_jax.cli.errors import how_to_go_on
+from ppo_jax.cli.experiments import check_same_settings, load_experiment, use_caches
 from ppo_jax.cli.tables.analyse import show_comparison, show_diagnosis, show_validation
 from ppo_jax.config.toml import parse_assignment
+from ppo_jax.runs import manifest
 from ppo_jax.runs.files import read_summary
 from ppo_jax.types import PPOJaxError
 
@@ -126,23 +128,22 @@ class Validate:
         config = load_experiment(self.config, flat(self.assignments), self.trust)
         config = config.override({"seed": config.run.seed + i})
         folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
-        status = read_summary(folder).get("status")
-        if status == "completed":
-            if other_settings(config, folder):
-                raise PPOJaxError(f"{folder}: holds a run of another configuration; choose another --run-dir")
+        there = (manifest.settled(folder) / "config.toml").is_file()
+        if there:
+            check_same_settings(config.with_absolute_dataset(), folder, "choose another --run-dir")
+        if there and read_summary(folder).get("status") == "completed":
             return folder
         use_caches()
         from ppo_jax.devices import cpu
         from ppo_jax.runs import runner
 
         cpu.prepare(config)
-        runner.train(
-            config,
-            folder,
-            overwrite=status is not None,
-            progress=not self.json,
-            warn=warn,
-        )
+        progress = not self.json
+        with how_to_go_on(folder):
+            if there:
+                runner.resume(folder, progress=progress, warn=warn)
+            else:
+                runner.train(config, folder, progress=progress, warn=warn)
         return folder
 
 

@@ -74,10 +74,12 @@ def how_to_go_on(folder: Path) -> Iterator[None]:
     except KeyboardInterrupt as error:
         from ppo_jax.devices import processes
         from ppo_jax.proving.unfinished import left_in
+        from ppo_jax.runs import manifest
 
-        if processes.leads():
-            again = f"the same command goes on, with --run-dir {folder}"
-            error.args = (f"; {again if left_in(folder) else f'go on with: ppo-jax resume {folder}'}",)
+        if processes.leads() and left_in(folder):
+            error.args = (f"; the same command goes on, with --run-dir {folder}",)
+        elif processes.leads() and (manifest.holds_run(folder) or (folder / "sweep.json").is_file()):
+            error.args = (f"; go on with: ppo-jax resume {folder}",)
         raise
 
 

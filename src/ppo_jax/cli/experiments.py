@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ppo_jax.cli.console import warn
 from ppo_jax.config import Config, load_config
 from ppo_jax.runs import trust as consent
+from ppo_jax.types import PPOJaxError
 
-__all__ = ["experiment_name", "load_experiment", "other_settings", "use_caches"]
+__all__ = ["check_same_settings", "experiment_name", "load_experiment", "settings_of_run", "use_caches"]
 
 
 def load_experiment(path: Path, assignments: list[str], trust: bool = False) -> Config:
@@ -26,10 +28,29 @@ def experiment_name(path: Path) -> str:
     return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name) if path.name == "config.toml" else path.stem
 
 
-def other_settings(config: Config, folder: Path) -> list[str]:
-    """Names of settings in which the run of `folder` differs from `config`, but for devices that it chose by itself."""
+def check_same_settings(config: Config, folder: Path, remedy: str) -> None:
+    """Make sure that the run of `folder` is one of `config`; where and how it is written may differ.
+
+    Raises:
+        PPOJaxError: it has other settings; names them and ends with `remedy`.
+    """
+    there = load_config(folder / "config.toml")
+    if there.task.rules == str(folder.absolute() / "rules.txt"):  # mined
+        there = there.override({"rules": "rules.txt"})
+    changed = [key for key in config.differences(there) if not _of_run(key)]
+    if changed:
+        raise PPOJaxError(f"{folder}: holds a run of another configuration ({', '.join(changed)}); {remedy}")
+
+
+def settings_of_run(config: Config, folder: Path) -> dict[str, Any]:
+    """What `config` asks of ``[run]`` otherwise than the run of `folder`, as `Config.override` takes it."""
     changed = config.differences(load_config(folder / "config.toml"))
-    return [key for key in changed if key != "run.devices" or config.run.devices]
+    names = [key.removeprefix("run.") for key in changed if _of_run(key)]
+    return {name: getattr(config.run, name) for name in names if name != "devices" or config.run.devices is not None}
+
+
+def _of_run(key: str) -> bool:
+    return key.startswith("run.") and key != "run.seed"
 
 
 def use_caches() -> None:

@@ -16,7 +16,7 @@ from ppo_jax.cli.console import output, print_json, say
 from ppo_jax.cli.experiments import use_caches
 from ppo_jax.cli.tables.policies import show_export, show_played, show_proof
 from ppo_jax.cli.tables.train import show_results
-from ppo_jax.runs import files
+from ppo_jax.runs import files, manifest
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Evaluate", "Export", "Play", "Prove", "check_writable"]
@@ -146,7 +146,7 @@ class Export:
     def run(self) -> int:
         out = self.out or self.folder / "policy.jaxexport"
         if self.out is not None:
-            check_writable(out)
+            check_writable(out, out.with_suffix(".json"))
         from ppo_jax.policies.export import export_policy
         from ppo_jax.policies.policy import load_policy
 
@@ -157,9 +157,12 @@ class Export:
         return 0
 
 
-def check_writable(file: Path) -> None:
-    """Find out before the work is done."""
+def check_writable(file: Path, *others: Path) -> None:
+    """Find out before the work is done; `others` are written beside `file`."""
     if not file.parent.is_dir():
         raise PPOJaxError(f"{file}: cannot be written: there is no folder {file.parent}; make it first")
     if file.is_dir():
         raise PPOJaxError(f"{file}: is a folder; name a file in it")
+    for written in (file, *others):
+        if manifest.is_of_run(written):
+            raise PPOJaxError(f"{written}: is a file of a run, which is not replaced; choose another --out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -56,14 +57,15 @@ class Sweep:
 
     def run(self) -> int:
         plan = make_plan(load_experiment(self.config, flat(self.assignments), self.trust), self.seeds, flat(self.grid))
-        name = f"sweep-{experiment_name(self.config)}-{time.strftime('%Y%m%d-%H%M%S')}"
-        folder = self.run_dir or Path("runs") / name
         use_caches()
         from ppo_jax.devices import cpu
+        from ppo_jax.runs import manifest
         from ppo_jax.sweeps import sweep
 
         cpu.prepare(plan.members[0].config, self.devices)
-        with how_to_go_on(folder):
+        name = f"sweep-{experiment_name(self.config)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        new = nullcontext(self.run_dir) if self.run_dir else manifest.unused(Path("runs") / name)
+        with new as folder, how_to_go_on(folder):
             progress = not (self.json or self.quiet)
             sweep.run(
                 plan,
@@ -91,11 +93,11 @@ class Extract:
     """Print JSON."""
 
     def run(self) -> int:
-        from ppo_jax.runs import run_folder
+        from ppo_jax.runs import manifest
         from ppo_jax.sweeps import sweep
 
         found = sweep.member_folder(self.sweep, self.member)
-        run_folder.check_folder(self.out, overwrite=False)
+        manifest.check_folder(self.out, overwrite=False)
         try:
             shutil.copytree(found, self.out, dirs_exist_ok=True)
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +13,16 @@ from tyro.conf import Positional, arg
 from ppo_jax.cli.arguments import Assignments, Devices, RunFolder, Switch, Trust, flat
 from ppo_jax.cli.console import print_json, say, warn
 from ppo_jax.cli.errors import how_to_go_on
-from ppo_jax.cli.experiments import experiment_name, load_experiment, other_settings, use_caches
+from ppo_jax.cli.experiments import (
+    check_same_settings,
+    experiment_name,
+    load_experiment,
+    settings_of_run,
+    use_caches,
+)
 from ppo_jax.cli.sweep import resume_sweep
 from ppo_jax.cli.tables.train import show_run
-from ppo_jax.config import Config, load_config
+from ppo_jax.runs import manifest
 from ppo_jax.runs.files import read_summary
 from ppo_jax.types import PPOJaxError
 
@@ -39,7 +46,7 @@ class Train:
     overwrite: Switch = False
     """Replace the run that the folder holds."""
     reuse: Switch = False
-    """Where --run-dir holds a completed run, print its results again instead; go on with one that was stopped."""
+    """Where --run-dir holds this run: print the results of one that is complete, go on with one that was stopped."""
     on_nan: Annotated[Literal["stop", "skip"] | None, arg(help_behavior_hint="")] = None
     """Short for --set on_nan=…: stop at a loss that is not finite, or drop that update and go on."""
     placement: Devices = field(default_factory=Devices)
@@ -58,23 +65,28 @@ class Train:
         if self.reuse and self.run_dir is None:
             raise PPOJaxError("--reuse needs --run-dir, the folder of the run to look at")
         folder = self.run_dir or Path("runs") / f"{experiment_name(self.config)}-s{config.run.seed}-{_now()}"
-        status = read_summary(folder).get("status")
-        if self.reuse and status == "completed" and not self.overwrite:
+        reused = self.reuse and not self.overwrite and (manifest.settled(folder) / "config.toml").is_file()
+        if reused:
+            check_same_settings(config, folder, "choose another --run-dir, or --overwrite to replace it")
+        if reused and read_summary(folder).get("status") == "completed":
             _show(read_summary(folder), folder, self.json)
-            say(_how_to_train_anew(config, folder))
+            say(f"This run was completed before. To train anew, remove {folder} or pass --overwrite.")
             return 0
         use_caches()
-        from ppo_jax.devices import cpu, mesh
+        from ppo_jax.devices import cpu, processes
         from ppo_jax.runs import runner
 
         progress = not (self.json or self.quiet)
-        with self.placement.joined(), how_to_go_on(folder):
-            cpu.prepare(config)
-            if self.reuse and not self.overwrite and _stopped(folder, mesh.resolve(config)):
-                summary = runner.resume(folder, progress=progress, warn=warn, trust=self.trust)
-            else:
-                overwrite = self.overwrite or self.reuse
-                summary = runner.train(config, folder, overwrite=overwrite, progress=progress, warn=warn)
+        with self.placement.joined():
+            new = manifest.unused(folder) if self.run_dir is None and processes.leads() else nullcontext(folder)
+            with new as folder, how_to_go_on(folder):
+                cpu.prepare(config)
+                if reused:
+                    summary = runner.resume(
+                        folder, settings_of_run(config, folder), progress=progress, warn=warn, trust=self.trust
+                    )
+                else:
+                    summary = runner.train(config, folder, overwrite=self.overwrite, progress=progress, warn=warn)
         _show(summary, folder, self.json)
         return 0
 
@@ -104,7 +116,7 @@ class Resume:
             if self.assignments:
                 raise PPOJaxError(f"{self.folder}: settings cannot change in the middle of a sweep; sweep anew")
             return resume_sweep(self.folder, self.json, self.quiet, self.trust)
-        summary = read_summary(self.folder)
+        summary = read_summary(manifest.settled(self.folder))
         if summary.get("status") == "completed" and not self.assignments:
             _show(summary, self.folder, self.json)
             say("This run is complete; to make it longer: --set total_timesteps=N")
@@ -128,17 +140,5 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> None:
         show_run(summary, folder)
 
 
-def _stopped(folder: Path, config: Config) -> bool:
-    """Whether `folder` holds a run of `config` that did not come to its end."""
-    recorded = folder / "config.toml"
-    return recorded.is_file() and not config.differences(load_config(recorded))
-
-
 def _now() -> str:
     return time.strftime("%Y%m%d-%H%M%S")
-
-
-def _how_to_train_anew(config: Config, folder: Path) -> str:
-    changed = other_settings(config, folder)
-    difference = f", with other settings than now asked for ({', '.join(changed)})" if changed else ""
-    return f"This run was completed before{difference}. To train anew, remove {folder} or pass --overwrite."

@@ -260,12 +260,12 @@ def make(config: Config) -> ProofTask | AnswerTask:
 
 
 def with_mined_rules(
-    config: Config, folder: Path, say: Callable[[str], None], progress: Progress | None = None
+    config: Config, folder: Path, say: Callable[[str], None], progress: Progress | None, kept_in: Path
 ) -> Config:
     """The configuration of a run in `folder`, with rules mined where its data set has none.
 
     They are written to ``rules.txt`` in the folder, and only training facts are looked at. What an interrupted mining
-    left there is not done again.
+    left in `kept_in` is not done again.
     """
     if not (is_named(config) and config.answers and config.task.dataset and config.task.rules == "rules.txt"):
         return config
@@ -280,7 +280,7 @@ def with_mined_rules(
         )
     file, limits, kept = folder / "rules.txt", Limits(max_rules_per_head=MINED_PER_HEAD), []
     for number in range(1, MINING_ROUNDS + 1):
-        kept.append(state_of(folder / f"rules-{number}.txt", data.kb, limits, say))
+        kept.append(state_of(kept_in / f"rules-{number}.txt", data.kb, limits, say))
         mined = mine(data.kb, limits, progress, kept[-1])
         if not mined.rules:
             kept[-1].remove()

@@ -1,52 +1,65 @@
-"""Saving and restoring with orbax: the parameters of a policy, and training states to resume from."""
+"""Saving and restoring with orbax: the parameters of a policy, and training states to resume from.
+
+A checkpoint is a folder, written aside and renamed, so a kill at any moment leaves whole ones. The checksums of its
+files stand in its ``SHA256SUMS``, as ``sha256sum --check`` reads them; no array is read before they were compared.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Callable
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from ppo_jax.runs import files
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Checkpoints", "Stored", "restore", "save"]
+__all__ = ["Checkpoints", "Damaged", "Stored", "discard_after", "newest", "restore", "save", "updates"]
 
 PyTree = Any
+SUMS = "SHA256SUMS"  # checkpoints of earlier versions have none, and are read as they are
+RECORD = Path("record", "metadata")
+ROOM, FILES = 64 * 1024, 24  # bytes and files of a tree beside its arrays, roughly
+READS_AS_WRITTEN = re.compile(r"[\w./=+,@ -]*")  # orbax takes others for patterns, escapes and addresses
+
+
+class Damaged(PPOJaxError):
+    """A checkpoint that cannot be read."""
 
 
 def save(folder: Path, tree: PyTree) -> None:
-    """Write `tree` to `folder`, replacing what was there; atomic: a kill leaves the old or the new one."""
-    import jax
-    import orbax.checkpoint as ocp
+    """Write `tree` to `folder`, replacing what was there; atomic: a kill leaves the old or the new one.
 
-    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-        checkpointer.save(folder.absolute(), jax.device_get(tree), force=True)
+    Raises:
+        PPOJaxError: it cannot be written; what was there is unchanged.
+    """
+    import jax
+
+    _write(folder, {".": jax.device_get(tree)})
 
 
 def restore(folder: Path, like: PyTree) -> PyTree:
     """Read what `save` wrote, into the structure of `like` (arrays or shapes).
 
     Raises:
+        Damaged: what is there is not what was written.
         PPOJaxError: nothing there, or a tree of other names or shapes.
     """
-    import jax
-    import orbax.checkpoint as ocp
-
+    folder = files.whole(folder)
     if not folder.is_dir():
         raise PPOJaxError(f"{folder}: no checkpoint there; the run was not finished or was moved")
-    with ocp.StandardCheckpointer() as checkpointer:
-        stored = checkpointer.metadata(folder.absolute()).item_metadata
-        wanted = _shapes(like)
-        if (found := _shapes(stored)) != wanted:
-            differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-            name = differing[0]
-            raise PPOJaxError(
-                f"{folder}: does not fit the configuration beside it: {name} is {found.get(name, 'missing')} there, "
-                f"{wanted.get(name, 'unknown')} here ({len(differing)} differ); restore config.toml as it was"
-            )
-        return checkpointer.restore(
-            folder.absolute(), jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
-        )
+    with _explained(what := f"{folder}: the checkpoint"):
+        _verify(folder, what)
+        remedy = "restore config.toml as it was"
+        return _read_tree(folder, like, _shapes, f"{folder}: does not fit the configuration beside it: ", remedy)
 
 
 class Stored(NamedTuple):
@@ -58,83 +71,51 @@ class Stored(NamedTuple):
 
 
 class Checkpoints:
-    """Checkpoints of a run by update, the newest `keep` of them.
+    """Checkpoints of a run by update, the newest `keep` of them, written in the background.
 
-    Written in the background and committed in one move, so a kill at any moment leaves whole ones; each carries a
-    digest of its arrays, which reading verifies. Random keys must be given as their data.
+    Random keys must be given as their data.
     """
 
     def __init__(self, folder: Path, keep: int = 1) -> None:
-        import orbax.checkpoint as ocp
-
-        folder.mkdir(parents=True, exist_ok=True)
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            enable_async_checkpointing=True,
-            cleanup_tmp_directories=True,
-            create=False,
-            multiprocessing_options=_alone(),
-        )
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
-        self._folder = folder
+        """Make `folder` where it is missing; one that is empty says that no checkpoint was written yet."""
+        self._folder, self._keep = folder, keep
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+        with files.explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, update: int, trees: dict[str, PyTree], record: dict[str, Any]) -> None:
-        """Begin to write a checkpoint; returns once the arrays are copied, so that they may be donated."""
+        """Begin to write a checkpoint; returns once the arrays are copied, so that they may be donated.
+
+        Raises:
+            PPOJaxError: the one before it could not be written.
+        """
         import jax
         import numpy as np
-        import orbax.checkpoint as ocp
 
         copies = jax.tree.map(np.array, jax.device_get(trees))
-        record = record | {"sha256": _digest(copies), "trees": sorted(trees)}
-        items = {name: ocp.args.StandardSave(tree) for name, tree in copies.items()}
-        if update in self._manager.all_steps():
-            self._manager.delete(update)
-        self._manager.save(update, args=ocp.args.Composite(record=ocp.args.JsonSave(record), **items), force=True)
+        self._wait()
+        self._writing = self._thread.submit(self._save, update, copies, record | {"trees": sorted(trees)})
 
-    def newest(
-        self, like: dict[str, PyTree], check: Callable[[dict[str, Any]], None], until: int | None = None
-    ) -> tuple[Stored | None, list[str]]:
-        """The newest checkpoint that can be read, and a line on each that could not.
+    def _save(self, update: int, trees: dict[str, PyTree], record: dict[str, Any]) -> None:
+        _write(self._folder / str(update), trees, record)
+        with files.explained(self._folder):
+            for old in updates(self._folder)[: -self._keep]:
+                files.discard(self._folder / str(old))
 
-        Args:
-            like: trees of arrays or shapes; those that a checkpoint lacks are left out.
-            check: raises `PPOJaxError` where the record of a checkpoint does not fit; before its arrays are read.
-            until: later updates are passed over.
-        """
-        problems: list[str] = []
-        for update in sorted(self._manager.all_steps(), reverse=True):
-            if until is not None and update > until:
-                continue
-            try:
-                return self._read(update, like, check), problems
-            except PPOJaxError:
-                raise
-            except Exception as error:  # orbax and its storage raise many kinds
-                reason = str(error).strip().splitlines() or [type(error).__name__]
-                problems.append(f"{self._folder}: the checkpoint of update {update} is damaged ({reason[0][:120]})")
-        return None, problems
-
-    def _read(self, update: int, like: dict[str, PyTree], check: Callable[[dict[str, Any]], None]) -> Stored:
-        import jax
-        import orbax.checkpoint as ocp
-
-        step = ocp.args.Composite(record=ocp.args.JsonRestore())
-        record = self._manager.restore(update, args=step)["record"]
-        check(record)
-        shapes = {
-            name: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like[name]) for name in record["trees"]
-        }
-        items = {name: ocp.args.StandardRestore(tree) for name, tree in shapes.items()}
-        restored = self._manager.restore(update, args=ocp.args.Composite(**items))
-        trees = {name: restored[name] for name in shapes}
-        if _digest(jax.device_get(trees)) != record["sha256"]:
-            raise ValueError("its digest is another")
-        return Stored(update, trees, record)
+    def _wait(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
     def close(self) -> None:
-        """Wait until everything is on disk."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait until everything is on disk.
+
+        Raises:
+            PPOJaxError: it cannot be written.
+        """
+        self._thread.shutdown()
+        self._wait()
 
     def __enter__(self) -> Self:
         return self
@@ -143,29 +124,198 @@ class Checkpoints:
         self.close()
 
 
-def _alone() -> Any:
-    """Options by which this process does not wait for others that train with it: it alone writes."""
+def updates(folder: Path) -> list[int]:
+    """The updates that `folder` holds checkpoints of, in order."""
+    with files.explained(folder), suppress(FileNotFoundError):
+        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    return []
+
+
+def discard_after(folder: Path, update: int) -> None:
+    """Remove checkpoints of later updates than `update`: it is trained from again."""
+    with files.explained(folder):
+        for later in reversed(updates(folder)):
+            if later > update:
+                files.discard(folder / str(later))
+
+
+def newest(
+    folder: Path, like: dict[str, PyTree], check: Callable[[dict[str, Any]], None], until: int | None = None
+) -> tuple[Stored | None, list[str]]:
+    """The newest checkpoint of `folder` that can be read, and a line on each that could not.
+
+    Args:
+        folder: that of `Checkpoints`.
+        like: trees of arrays or shapes; those that a checkpoint lacks are left out.
+        check: raises `PPOJaxError` where the record of a checkpoint does not fit; before its arrays are read.
+        until: later updates are passed over.
+
+    Raises:
+        PPOJaxError: a checkpoint does not fit; it is whole, so an older one would be no answer.
+    """
+    problems: list[str] = []
+    for update in reversed(updates(folder)):
+        if until is None or update <= until:
+            try:
+                return _read(folder, update, like, check), problems
+            except Damaged as error:
+                problems.append(str(error))
+    return None, problems
+
+
+def _read(folder: Path, update: int, like: dict[str, PyTree], check: Callable[[dict[str, Any]], None]) -> Stored:
+    with _explained(what := f"{folder}: the checkpoint of update {update}"):
+        folder = folder / str(update)
+        _verify(folder, what)
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        check(record)
+        remedy = "the configuration or JAX's settings (JAX_ENABLE_X64, …) are other than they were"
+        trees = {
+            name: _read_tree(folder / name, like[name], _exactly, f"{folder}: does not fit: {name}.", remedy)
+            for name in record["trees"]
+        }
+        return Stored(update, trees, record)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Whatever goes wrong within is one line about a checkpoint, `what`."""
+    try:
+        yield
+    except PPOJaxError:
+        raise
+    except PermissionError as error:
+        raise Damaged(f"{what} cannot be read ({error.strerror})") from None
+    except Exception as error:  # orbax and its storage raise many kinds
+        reason = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+        raise Damaged(f"{what} is damaged ({': '.join(reason)[:140]})") from None
+
+
+def _write(folder: Path, trees: Mapping[str, PyTree], record: dict[str, Any] | None = None) -> None:
+    """Write each tree to the folder of its name within `folder`, and JSON data beside them; all or nothing."""
+    new = files.aside(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        files.remove(new)
+        _check_room(folder.parent, trees)
+        new.mkdir()
+        for name, tree in trees.items():
+            _write_tree(new / name, tree)
+        if record is not None:
+            (new / RECORD.parent).mkdir()
+            (new / RECORD).write_text(json.dumps(record), encoding="utf-8")
+        (new / SUMS).write_text("".join(_line(new, name) + "\n" for name in _names(new)), encoding="utf-8")
+        files.sync_tree(new)
+        files.put_in_place(new, folder)
+    except Exception as error:  # orbax and its storage raise many kinds, with many lines
+        with suppress(OSError):
+            files.remove(new)
+        reason = getattr(error, "strerror", None) or _no_room(str(error)) or str(error).strip().split("\n")[0][:120]
+        raise PPOJaxError(f"{folder}: cannot be written: {reason}; what was there is unchanged") from None
+
+
+def _check_room(folder: Path, trees: Mapping[str, PyTree]) -> None:
+    """Find out before orbax does, which says it on many lines and from several threads."""
+    import jax
+
+    leaves, disk = jax.tree.leaves(dict(trees)), os.statvfs(folder)
+    size = sum(x.nbytes for x in leaves) * 1.1 + ROOM * len(trees)
+    files_left = disk.f_favail if disk.f_files else FILES  # some file systems have no bound
+    if disk.f_bavail * disk.f_frsize < size or files_left < FILES * len(trees):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _no_room(text: str) -> str | None:
+    found = re.search("No space left on device|Disk quota exceeded|File too large", text)
+    return found and found[0]
+
+
+def _verify(folder: Path, what: str) -> None:
+    """Compare the files of a checkpoint with its checksums.
+
+    Raises:
+        Damaged: one is missing or is another.
+    """
+    if not (folder / SUMS).exists():
+        return
+    for line in (folder / SUMS).read_text(encoding="utf-8").split("\n")[:-1]:
+        name = line[66:]
+        if not name or not (folder / name).is_file() or line != _line(folder, name):
+            raise Damaged(f"{what} is damaged ({name or SUMS} is not as it was written)")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _line(folder: Path, name: str) -> str:
+    with open(folder / name, "rb") as content:
+        return f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {name}"
+
+
+@contextmanager
+def _orbax(folder: Path) -> Iterator[tuple[Any, Path]]:
+    """Orbax's handler, and a path to `folder` that it reads as it is written."""
     import jax
     import orbax.checkpoint as ocp
 
-    here = jax.process_index()
-    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
+    here = jax.process_index()  # it alone writes: others that train with it are not waited for
+    alone = ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    logger = logging.getLogger("absl")
+    disabled = logger.disabled
+    try:
+        logger.disabled = True  # an error is told in one line, by the caller
+        if READS_AS_WRITTEN.fullmatch(str(folder.absolute())):
+            yield handler, folder.absolute()
+        else:
+            with tempfile.TemporaryDirectory(prefix="ppo_jax-") as room:
+                link = Path(room, "checkpoint")
+                link.symlink_to(folder.absolute())
+                yield handler, link
+    finally:
+        logger.disabled = disabled
+        handler.close()
 
 
-def _digest(trees: dict[str, PyTree]) -> str:
+def _write_tree(folder: Path, tree: PyTree) -> None:
+    import orbax.checkpoint as ocp
+
+    folder.mkdir(exist_ok=True)
+    with _orbax(folder) as (handler, path):
+        handler.save(path, args=ocp.args.StandardSave(tree))
+        handler.finalize(path)
+
+
+def _read_tree(
+    folder: Path, like: PyTree, describe: Callable[[PyTree], dict[str, Any]], complaint: str, remedy: str
+) -> PyTree:
     import jax
-    import numpy as np
+    import orbax.checkpoint as ocp
 
-    digest = hashlib.sha256()
-    for path, x in jax.tree_util.tree_leaves_with_path(dict(sorted(trees.items()))):
-        x = np.asarray(x)
-        digest.update(f"{jax.tree_util.keystr(path)} {x.dtype} {x.shape}".encode())
-        digest.update(np.ascontiguousarray(x).tobytes())
-    return digest.hexdigest()
+    with _orbax(folder) as (handler, path):
+        found, wanted = describe(handler.metadata(path)), describe(like)
+        if found != wanted:
+            differing = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+            first = differing[0]
+            raise PPOJaxError(
+                f"{complaint}{first} is {found.get(first, 'missing')} there, {wanted.get(first, 'unknown')} here "
+                f"({len(differing)} differ); {remedy}"
+            )
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+        return handler.restore(path, args=ocp.args.StandardRestore(shapes))
 
 
-def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+def _shapes(tree: PyTree) -> dict[str, Any]:
     import jax
 
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {".".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path): tuple(x.shape) for path, x in leaves}
+
+
+def _exactly(tree: PyTree) -> dict[str, Any]:
+    """Shapes and types: arithmetic of another precision, or other random keys, would be another run."""
+    import jax
+
+    types = [str(x.dtype) for x in jax.tree.leaves(tree)]
+    return {name: f"{kind}{list(shape)}" for (name, shape), kind in zip(_shapes(tree).items(), types, strict=True)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from ppo_jax.runs.files import to_json
+from ppo_jax.runs.files import explained, sync, to_json
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
@@ -51,14 +51,16 @@ class JSONLines:
 
     def write(self, row: dict[str, Any]) -> None:
         line = (json.dumps(to_json(row)) + "\n").encode()
-        try:
-            with open(self._path, "ab", buffering=0) as file:
-                size = file.tell()
-                if file.write(line) < len(line):
-                    file.truncate(size)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise PPOJaxError(f"{self._path}: cannot be written: {error.strerror}") from None
+        with explained(self._path), open(self._path, "ab", buffering=0) as file:
+            size = file.tell()
+            if file.write(line) < len(line):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def sync(self) -> None:
+        """Have the lines on disk."""
+        with explained(self._path):
+            sync(self._path)
 
     def close(self) -> None:
         """Nothing is open between rows."""

@@ -24,7 +24,7 @@ from ppo_jax.runs.recorder import GUARDED, Follower, Recorder
 from ppo_jax.runs.signals import Interrupted, Signals
 from ppo_jax.types import PPOJaxError, PyTree
 
-__all__ = ["BUFFER", "Hook", "chunk_length", "compile_chunk", "fit", "run_chunk"]
+__all__ = ["BUFFER", "Hook", "check", "chunk_length", "compile_chunk", "fit", "run_chunk"]
 
 BUFFER = 64  # most updates of one call of the compiled program
 CHUNK_SECONDS = 0.5  # aim of one call: often enough for a live progress bar, seldom enough to cost nothing
@@ -107,12 +107,12 @@ def fit(
     where, trainer, standing = placement(experiment.config), experiment.trainer, recorder.standing
     standing.state, standing.update = where.put(standing.state, standing.update)
     with recorder:
-        if not recorder.finished:
-            begin = time.perf_counter()
-            skip = experiment.config.run.on_nan == "skip"
-            chunk = compile_chunk(trainer, standing.state, skip, where)
-            recorder.compiled(time.perf_counter() - begin)
         with Signals() as signals:
+            if not recorder.finished:
+                begin = time.perf_counter()
+                skip = experiment.config.run.on_nan == "skip"
+                chunk = compile_chunk(trainer, standing.state, skip, where)
+                recorder.compiled(time.perf_counter() - begin)
             n = 1
             while not recorder.finished:
                 if hook is not None and standing.update % hook_interval == 0:
@@ -135,6 +135,12 @@ def fit(
                     raise Interrupted(stop, agreed=True)
         standing.state = where.whole(standing.state)
         recorder.save_last(standing.state)
+
+
+def check(experiment: Experiment) -> None:
+    """Trace the training program; nothing is compiled or computed. Raises whatever the user's own parts raise."""
+    state, _ = experiment.shapes()
+    jax.eval_shape(ppo.update, experiment.trainer, state)
 
 
 def _call_hook(hook: Hook, trainer: ppo.Trainer, state: ppo.TrainState) -> tuple[ppo.Trainer, ppo.TrainState]:

@@ -25,6 +25,7 @@ PROGRESS = ("env_steps", "updates", "compile_seconds", "train_seconds", "steps_p
 FORMAT = 3  # of the checkpoints to resume from; 3: running statistics with twice the digits
 LARGEST_RETURN = 1e15  # a rollout of larger ones has squares that float32 does not hold
 # Must be finite; a parameter is not finite only after a gradient that was not.
+RESUME = Path("checkpoints", "resume")
 GUARDED = ("policy_loss", "value_loss", "grad_norm")
 
 
@@ -76,12 +77,11 @@ class Recorder:
     ) -> None:
         """`summary` is kept up to date; `writers` receive every row of metrics besides ``metrics.jsonl``."""
         self.experiment, self.standing, self.folder, self.summary = experiment, standing, folder, summary
-        self._writers = (loggers.JSONLines(folder / "metrics.jsonl"), *writers)
-        self._evaluations = loggers.JSONLines(folder / "eval.jsonl")
-        self._timing = loggers.JSONLines(folder / "timing.jsonl")
+        self._metrics, self._evaluations, self._timing = (loggers.JSONLines(folder / name) for name in files.LINES)
+        self._writers = (self._metrics, *writers)
         self._n_updates = experiment.config.settings.n_updates
         self._interval = experiment.config.evaluation.eval_interval or self._n_updates
-        self._checkpoints: checkpoint.Checkpoints | None = None
+        self._checkpoints: checkpoint.Checkpoints | None = None  # while it is open
         self._checkpointed_at, self._checkpoint = time.monotonic(), standing.update
 
     @property
@@ -167,10 +167,14 @@ class Recorder:
         return bool(self.finished or by_updates or by_time) and done > self._checkpoint
 
     def save_checkpoint(self, state: ppo.TrainState) -> None:
-        """Begin to write a checkpoint to resume from; `state` is the standing's, whole and on this process."""
-        run, best = self.experiment.config.run, self.standing.best
-        if self._checkpoints is None:
-            self._checkpoints = checkpoint.Checkpoints(self.folder / "checkpoints" / "resume", run.checkpoint_keep)
+        """Begin to write a checkpoint to resume from; `state` is the standing's, whole and on this process.
+
+        The lines before it are on disk before it.
+        """
+        assert self._checkpoints is not None
+        best = self.standing.best
+        for lines in (self._metrics, self._evaluations, self._timing):
+            lines.sync()
         trees = {"state": _plain(state)} | ({"best": best.params} if best.params is not None else {})
         record = {
             "format": FORMAT,
@@ -196,10 +200,12 @@ class Recorder:
     def close(self) -> None:
         """Wait until every checkpoint is on disk."""
         if self._checkpoints is not None:
-            self._checkpoints.close()
-            self._checkpoints = None
+            checkpoints, self._checkpoints = self._checkpoints, None
+            checkpoints.close()
 
     def __enter__(self) -> Self:
+        keep = self.experiment.config.run.checkpoint_keep
+        self._checkpoints = checkpoint.Checkpoints(self.folder / RESUME, keep)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -257,7 +263,6 @@ def restore(
         check: raises where the record of a checkpoint does not fit.
         until: checkpoints of later updates are passed over.
     """
-    resume, run = folder / "checkpoints" / "resume", experiment.config.run
 
     def check_record(record: dict[str, Any]) -> None:
         if record.get("format") != FORMAT:
@@ -267,12 +272,9 @@ def restore(
             )
         check(record)
 
-    if not resume.is_dir():
-        return None, {}, []
     state, params = experiment.shapes()
     like = {"state": jax.eval_shape(_plain, state), "best": params}
-    with checkpoint.Checkpoints(resume, run.checkpoint_keep) as checkpoints:
-        stored, problems = checkpoints.newest(like, check_record, until)
+    stored, problems = checkpoint.newest(folder / RESUME, like, check_record, until)
     if stored is None:
         return None, {}, problems
     record, best = stored.record, Best()

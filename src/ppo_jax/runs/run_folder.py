@@ -1,13 +1,13 @@
-"""The folder of a run: claimed without losing what is there, its configuration, environment and summary."""
+"""The files of a run: its configuration, environment and summary, and what must hold before it goes on."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-import shutil
 import subprocess
 import uuid
+from collections import Counter
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -16,20 +16,20 @@ from typing import Any
 import jax
 
 from ppo_jax.config import Config, from_dict, load_config
-from ppo_jax.proving.unfinished import left_in
-from ppo_jax.runs import files, trust
+from ppo_jax.runs import checkpoint, files, manifest, trust
 from ppo_jax.runs.experiment import Experiment
+from ppo_jax.runs.recorder import RESUME
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
-    "check_folder",
+    "begin",
+    "check_data",
+    "check_may_start_again",
     "check_resumable",
     "check_same",
     "cut_back",
-    "holds_run",
-    "make_folder",
+    "holes",
     "other_versions",
-    "prepare",
     "read_config",
     "read_environment",
     "write_summary",
@@ -38,35 +38,8 @@ __all__ = [
 VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
 
 
-def holds_run(folder: Path) -> bool:
-    """Whether a run, complete or not, was written to `folder`."""
-    return (folder / "summary.json").is_file()
-
-
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """Make sure that writing a run to `folder` loses nothing; creates nothing yet."""
-    if holds_run(folder):
-        if not overwrite:
-            raise PPOJaxError(f"{folder}: already holds a run; choose another --run-dir, or --overwrite to replace it")
-    elif folder.exists() and not (folder.is_dir() and (next(folder.iterdir(), None) is None or left_in(folder))):
-        raise PPOJaxError(f"{folder}: is in use by something else than a run; choose another --run-dir")
-
-
-def make_folder(folder: Path) -> None:
-    """Create a run's folder where it is missing; `PPOJaxError` where that is not allowed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PPOJaxError(f"{folder}: cannot be written: {error.strerror}; choose another --run-dir") from None
-
-
-def prepare(folder: Path, experiment: Experiment) -> None:
-    """Clear what an earlier run left, and record what this one is."""
-    for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl", "queries.jsonl"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("checkpoints", "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    files.write_atomically(folder / "config.toml", experiment.config.to_toml())
+def begin(stage: Path, experiment: Experiment, summary: dict[str, Any]) -> None:
+    """Record in `stage` what a new run is, and let it take the place of what the folder around it holds."""
     environment = {
         "versions": {name: _version(name) for name in VERSIONED},
         "python": platform.python_version(),
@@ -77,8 +50,13 @@ def prepare(folder: Path, experiment: Experiment) -> None:
         "run_id": uuid.uuid4().hex,  # a resumed run keeps it
         "dataset_sha256": experiment.task.sha256,
     }
-    files.write_atomically(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
-    trust.remember(trust.read_run_id(folder), trust.import_paths(experiment.config))
+    with files.explained(stage.parent):
+        stage.mkdir(exist_ok=True)  # mined rules may be there
+    files.write_atomically(stage / "config.toml", experiment.config.to_toml())
+    files.write_atomically(stage / "environment.json", json.dumps(environment, indent=2) + "\n")
+    write_summary(stage, summary)
+    trust.remember(trust.read_run_id(stage), trust.import_paths(experiment.config))
+    manifest.commit(stage)
 
 
 def _version(name: str) -> str | None:
@@ -141,11 +119,45 @@ def check_same(folder: Path, checkpoint: dict[str, Any], recorded: Config) -> No
 
 def read_environment(folder: Path) -> dict[str, Any]:
     """The ``environment.json`` of a run; empty where there is none, or half of one."""
-    try:
-        found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return files.read_object(folder / "environment.json")
+
+
+def check_data(folder: Path, experiment: Experiment) -> None:
+    """Make sure that a run reads the data that it began with: others have other constants behind the same numbers.
+
+    Raises:
+        PPOJaxError: they are others.
+    """
+    then, now = read_environment(folder).get("dataset_sha256"), experiment.task.sha256
+    if isinstance(then, str) and then != now:
+        raise PPOJaxError(
+            f"{folder}: its data set {experiment.config.task.dataset or experiment.config.task.env_id} is another than "
+            f"the run began with: sha256 {then[:16]}… then, {str(now)[:16]}… now; restore its files, or train anew"
+        )
+
+
+def check_may_start_again(folder: Path, problems: list[str]) -> None:
+    """Make sure that a run without a checkpoint that can be read never had one, before it starts again over its lines.
+
+    Args:
+        folder: of the run.
+        problems: a line on each checkpoint that could not be read.
+
+    Raises:
+        PPOJaxError: what it measured would be lost.
+    """
+    resume = folder / RESUME
+    if problems:
+        why = f"no checkpoint can be read: {problems[0]}" + (f" and {len(problems) - 1} more" if problems[1:] else "")
+    elif files.read_summary(folder).get("status") == "completed" or not resume.is_dir():
+        why = f"{resume} holds no checkpoint any more"
+    else:
+        return  # it is there, and empty
+    if any((folder / name).exists() for name in files.LINES):
+        raise PPOJaxError(
+            f"{folder}: cannot go on: {why}; nothing was changed. Mend the cause and resume; or lose the run and start "
+            f"again: ppo-jax train {folder / 'config.toml'} --run-dir {folder} --overwrite"
+        )
 
 
 def other_versions(folder: Path) -> list[str]:
@@ -162,8 +174,12 @@ def other_versions(folder: Path) -> list[str]:
 
 
 def cut_back(folder: Path, update: int) -> None:
-    """Drop what a run wrote after `update`, half lines, and what stands there a second time: lines ascend."""
-    for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl"):
+    """Drop what a run wrote after `update`, half lines, and what stands there a second time: lines ascend.
+
+    Later checkpoints go first; they belong to lines that will not be there.
+    """
+    checkpoint.discard_after(folder / RESUME, update)
+    for name in files.LINES:
         try:
             text = (folder / name).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -174,4 +190,19 @@ def cut_back(folder: Path, update: int) -> None:
                 if latest < (at := json.loads(line)["update"]) <= update:
                     kept.append(line + "\n")
                     latest = at
-        files.write_atomically(folder / name, "".join(kept))
+        if "".join(kept) != text:
+            files.write_atomically(folder / name, "".join(kept))
+
+
+def holes(folder: Path, until: int) -> str:
+    """The updates from 1 to `until` that ``metrics.jsonl`` lacks, or has twice, in words; empty where it is whole."""
+    found: Counter[int] = Counter()
+    with suppress(FileNotFoundError), open(folder / "metrics.jsonl", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):
+                found[json.loads(line)["update"]] += 1
+    wrong = [update for update in range(1, until + 1) if found[update] != 1]
+    if not wrong:
+        return ""
+    first, last = f"{wrong[0]}", f" to {wrong[-1]}" if wrong[1:] else ""
+    return f"metrics.jsonl: of updates {first}{last}, {len(wrong)} are missing or there twice"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 
 from ppo_jax.config import Config, load_config
 from ppo_jax.devices import mesh, processes
-from ppo_jax.runs import checkpoint, files, loggers, loop, run_folder, signals
+from ppo_jax.runs import checkpoint, files, loggers, loop, manifest, run_folder, signals
 from ppo_jax.runs import trust as consent
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
@@ -36,6 +38,7 @@ LIVE = (
     ("entropy_normalized", "entropy", ".2f"),
     ("valid", "valid", ".3g"),
 )
+RESULTS = ("best_update", "valid", "test", "test_last", "data", "baselines")
 Build = Callable[[Config], Experiment]
 _WARN = partial(warnings.warn, stacklevel=2)
 
@@ -73,19 +76,27 @@ def train(
     if not processes.leads():
         _follow(build(mesh.resolve(config)), hook, hook_interval)
         return {}
-    run_folder.check_folder(folder, overwrite)
+    manifest.check_folder(folder, overwrite)
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
-    config = mesh.resolve(config).with_absolute_dataset()
-    with signals.sigterm_interrupts():
-        config = prepare(config, folder, warn, loggers.show_stage if progress else None)
-    experiment = build(config)
-    experiment.task.check()
-    for text in (*config.warnings, *experiment.task.warnings):
-        warn(text)
-    summary = beginning(config)
-    run_folder.make_folder(folder)
-    run_folder.write_summary(folder, summary)
-    return _run(experiment, folder, None, summary, progress, hook, hook_interval)
+    with manifest.claimed(folder):
+        manifest.check_folder(folder, overwrite)
+        with manifest.staged(folder) as stage:
+            config = mesh.resolve(config).with_absolute_dataset()
+            with signals.sigterm_interrupts():
+                say = lambda text: warn(text.replace(str(stage), str(folder)))  # noqa: E731
+                prepared = prepare(config, stage, say, loggers.show_stage if progress else None, kept_in=folder)
+            experiment = build(prepared)
+            experiment.task.check()
+            for text in (*experiment.config.warnings, *experiment.task.warnings):
+                warn(text)
+            if manifest.holds_run(folder):
+                loop.check(experiment)  # what cannot be traced should not cost the run that is there
+            if experiment.config.task.rules != config.task.rules:  # mined
+                rules = str(folder.absolute() / Path(experiment.config.task.rules).name)
+                experiment = experiment.variant(experiment.config.override({"rules": rules}))
+            summary = beginning(experiment.config)
+            run_folder.begin(stage, experiment, summary)
+        return _run(experiment, folder, None, summary, progress, hook, hook_interval)
 
 
 def resume(
@@ -116,10 +127,26 @@ def resume(
         trust: the user consents to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, it is complete, its checkpoint is of another configuration, or it names code without
-            consent.
+        PPOJaxError: no run there, it is complete, another process writes to it, its checkpoint is of another
+            configuration or cannot be read, its data are others, or it names code without consent.
     """
     folder = Path(folder)
+    if not processes.leads() or not folder.is_dir():
+        return _resume(folder, assignments, progress, warn, build, hook, hook_interval, trust)
+    with manifest.claimed(folder):
+        return _resume(folder, assignments, progress, warn, build, hook, hook_interval, trust)
+
+
+def _resume(
+    folder: Path,
+    assignments: Iterable[str] | Mapping[str, Any],
+    progress: bool,
+    warn: Callable[[str], None],
+    build: Build,
+    hook: loop.Hook | None,
+    hook_interval: int,
+    trust: bool,
+) -> dict[str, Any]:
     recorded = run_folder.read_config(folder)
     config = mesh.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
     run_folder.check_resumable(recorded, config)
@@ -134,14 +161,18 @@ def resume(
     for text in run_folder.other_versions(folder):
         warn(text)
     experiment = build(config)
+    run_folder.check_data(folder, experiment)
     standing, record, problems = restore(
         experiment, folder, lambda record: run_folder.check_same(folder, record["config"], config)
     )
-    for text in problems:
-        warn(f"{text}; trying the one before it")
     if standing is None:
+        run_folder.check_may_start_again(folder, problems)
         warn(f"{folder}: no checkpoint to go on from; starting from the beginning")
     else:
+        for text in problems:
+            warn(f"{text}; trying the one before it")
+        if missing := run_folder.holes(folder, standing.update):
+            warn(f"{folder}/{missing}; the run will not count as completed")
         if standing.state.hyperparams.total_timesteps < np.float32(config.hyperparams.total_timesteps):
             hyperparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), config.hyperparams)
             standing.state = standing.state._replace(hyperparams=hyperparams)
@@ -149,9 +180,17 @@ def resume(
     run_folder.cut_back(folder, standing.update if standing else 0)
     if config != recorded:
         files.write_atomically(folder / "config.toml", config.to_toml())
-    summary = beginning(config) | record.get("summary", {})
+    summary = beginning(config) | _results_so_far(summary) | record.get("summary", {})
     run_folder.write_summary(folder, summary)
     return _run(experiment, folder, standing, summary, progress, hook, hook_interval)
+
+
+def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
+    """Of a run that was complete and is made longer: results stay, as those of the update they were measured at."""
+    measured = summary.get("updates") if summary.get("status") == "completed" else summary.get("tested_update")
+    if measured is None:
+        return {}
+    return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
 
 
 def beginning(config: Config) -> dict[str, Any]:
@@ -178,8 +217,6 @@ def _run(
     config, settings = experiment.config, experiment.config.settings
     writers: list[loggers.Writer] = []
     try:
-        if standing is None:
-            run_folder.prepare(folder, experiment)
         env_steps = standing.update * settings.rollout_size if standing else 0
         if config.run.tensorboard:
             writers.append(loggers.TensorBoard(folder / "tensorboard", after=env_steps))
@@ -195,15 +232,20 @@ def _run(
             summary |= test_context(experiment)
             test(experiment, folder, summary, standing)
         summary["status"] = "completed"
+        if missing := run_folder.holes(folder, standing.update):
+            summary |= {"status": "failed", "error": missing}
     except BaseException as error:
         summary["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         if summary["status"] == "failed":
             summary["error"] = str(error) or type(error).__name__
+        # An error is the one to tell; of an interrupted run that its summary could not be written.
+        with suppress(PPOJaxError) if summary["status"] == "failed" else nullcontext():
+            run_folder.write_summary(folder, summary)
         raise
     finally:
         for writer in writers:
             writer.close()
-        run_folder.write_summary(folder, summary)
+    run_folder.write_summary(folder, summary)
     return summary
 
 
@@ -226,14 +268,13 @@ def test(experiment: Experiment, folder: Path, summary: dict[str, Any], standing
     """
     best, last = standing.best, policy_params(experiment.trainer, standing.state)
     assert best.params is not None
+    summary.pop("tested_update", None)
     summary["best_update"] = best.update
     summary["valid"] = best.result
     summary["test"], extra = experiment.test(best.params)
     for name, rows in extra.items():
-        (folder / name).unlink(missing_ok=True)  # a run killed here before has left some
-        lines = loggers.JSONLines(folder / name)
-        for row in rows:
-            lines.write(row)
+        text = "".join(json.dumps(files.to_json(row)) + "\n" for row in rows)
+        files.write_atomically(folder / name, text)
     # The best parameters are often the last ones; they need no second test.
     summary["test_last"] = summary["test"] if best.update == standing.update else experiment.evaluate(last, "test")
 
@@ -254,14 +295,16 @@ def load(
         trust: the user consents to the code that the run names, where it was not made here.
 
     Raises:
-        PPOJaxError: no run there, code without consent, or a checkpoint that does not fit the configuration.
+        PPOJaxError: no run there, one of other data, code without consent, or a checkpoint that does not fit the
+            configuration.
     """
-    folder = Path(folder)
+    folder = manifest.settled(Path(folder))
     if not (folder / "config.toml").is_file():
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
     recorded = load_config(folder / "config.toml")
     config = recorded.override(assignments) if assignments else recorded
     consent.check(folder, recorded, config, trust)
     experiment = build(config)
+    run_folder.check_data(folder, experiment)
     _, like = experiment.shapes()
     return experiment, checkpoint.restore(folder / "checkpoints" / which, like)

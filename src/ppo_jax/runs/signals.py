@@ -1,8 +1,10 @@
-"""Ctrl-C and SIGTERM: held back until a chunk of updates has ended, then raised."""
+"""Ctrl-C, SIGTERM and SIGHUP: held back until a chunk of updates has ended, then raised; a second one is not."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +12,8 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 __all__ = ["Interrupted", "Signals", "sigterm_interrupts"]
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -23,23 +27,24 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Within, SIGTERM ends what runs as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """Within, SIGTERM and SIGHUP end what runs as Ctrl-C does; one that is ignored, as under nohup, stays so."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    old = signal.signal(signal.SIGTERM, interrupt)
+    old = _handle(STOPS[1:], interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, old)
+        _restore(old)
 
 
 class Signals:
-    """Remembers Ctrl-C and SIGTERM until the chunk that runs has ended; a second one is not held back."""
+    """Remembers a signal to stop until what runs has ended: a chunk of updates, or a compilation.
+
+    A second one ends the process at once where it is a command, as a kill would; what is on disk is whole at any
+    moment. In a notebook it interrupts. An error raised amidst a compilation would abort the process or get lost.
+    """
 
     def __init__(self) -> None:
         self.received = 0  # none yet
@@ -51,20 +56,36 @@ class Signals:
             raise Interrupted(self.received)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received and not _interactive():
+            show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides it
+            os.write(2, show_cursor + b"interrupted twice, ended at once\n")
+            os._exit(128 + number)
+        if self.received:
+            raise Interrupted(number)
         self.received = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        self._old = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._old = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._old = _handle(STOPS, self._receive)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        _restore(self._old)
+
+
+def _handle(numbers: tuple[int, ...], handler: Any) -> dict[int, Any]:
+    """Handle those of the signals that are not ignored; returns what handled them before. In the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    kept = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in kept}
+
+
+def _restore(old: Mapping[int, Any]) -> None:
+    for number, handler in old.items():
+        signal.signal(number, handler)
+
+
+def _interactive() -> bool:
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules

@@ -6,14 +6,12 @@ it; ``sweep.json`` beside them says what was trained and how it ended.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from ppo_jax import ppo
 from ppo_jax.analysis.readers import read_sweep
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.devices import cpu, mesh
-from ppo_jax.runs import files, loggers, loop, run_folder, runner, trust
+from ppo_jax.runs import files, loggers, loop, manifest, run_folder, runner, trust
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.runs.recorder import Hopeless, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
@@ -74,7 +72,7 @@ def member_folder(folder: Path, name: str) -> Path:
     """
     names = [member["name"] for member in read_sweep(folder)["members"]]
     found = folder / "members" / name
-    if name not in names or not run_folder.holds_run(found):
+    if name not in names or not manifest.holds_run(found):
         hint = "it was not trained yet" if name in names else nearest(name, names)
         raise PPOJaxError(f"{folder}: no member {name!r}; {hint}")
     return found
@@ -115,9 +113,11 @@ def run(
         raise PPOJaxError(f"--chunk {chunk}: at least one member is trained at a time")
     if devices > 1 and side_by_side is False:
         raise PPOJaxError("--devices spreads members that train side by side; leave out --order one-by-one")
-    run_folder.make_folder(folder)
-    with _one_writer(folder):
-        return _run(plan, folder, _claim(plan, folder, chunk, devices, side_by_side), progress, warn, watch, test)
+    if not holds_sweep(folder):
+        manifest.check_folder(folder, overwrite=False)
+    with manifest.claimed(folder):
+        record = _claim(plan, folder, chunk, devices, side_by_side)
+        return _run(plan, folder, record, progress, warn, watch, test)
 
 
 def _run(
@@ -156,34 +156,6 @@ def _run(
     return record
 
 
-@contextmanager
-def _one_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from training the sweep in `folder`; the system lets go of it when this process ends.
-
-    Raises:
-        PPOJaxError: another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not there on Windows
-        yield
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PPOJaxError(
-                f"{folder}: another process is training this sweep; wait until it ends, or choose another --run-dir"
-            ) from None
-        except OSError as error:  # some network file systems have no locks
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF):
-                raise
-        yield
-    finally:
-        os.close(held)
-
-
 def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_side: bool | None) -> dict[str, Any]:
     """Make sure that `folder` is of this plan or free; returns what ``sweep.json`` records so far."""
     parts = by_program(plan.members)
@@ -194,7 +166,7 @@ def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_si
         if [program["members"] for program in record["programs"]] != [len(members) for members in parts]:
             raise PPOJaxError(f"{folder / 'sweep.json'}: is damaged: its programs have other members; sweep anew")
         return record
-    run_folder.check_folder(folder, overwrite=False)
+    manifest.check_folder(folder, overwrite=False)
     if side_by_side is None:
         # A CPU has nothing to gain from wider arrays, and a member that stops early waits for the others under vmap.
         side_by_side = devices > 1 or jax.default_backend() != "cpu"
@@ -269,6 +241,12 @@ class _SharedProgram:
         return self.folder / "members" / member.name
 
     def _run_chunk(self, members: Sequence[Member]) -> None:
+        with ExitStack() as claims:
+            for member in members:
+                claims.enter_context(manifest.claimed(self._folder(member)))
+            self._run_claimed(members)
+
+    def _run_claimed(self, members: Sequence[Member]) -> None:
         recorders = self._recorders(members)
         try:
             self._train(recorders)
@@ -289,6 +267,9 @@ class _SharedProgram:
         experiments = [self.experiment.variant(member.config.with_absolute_dataset()) for member in members]
         folders = [self._folder(member) for member in members]
         found = [restore(*pair) for pair in zip(experiments, folders, strict=True)]
+        for folder, (standing, _, problems) in zip(folders, found, strict=True):
+            if standing is None:
+                run_folder.check_may_start_again(folder, problems)
         for problem in (problem for *_, problems in found for problem in problems):
             self.warn(f"{problem}; trying the one before it")
         until = min(0 if standing is None else standing.update for standing, *_ in found)
@@ -296,17 +277,23 @@ class _SharedProgram:
             restore(experiment, folder, until=until) if standing and standing.update > until else one
             for experiment, folder, (standing, *_), one in zip(experiments, folders, found, found, strict=True)
         ]
-        fresh = until == 0 or any(standing is None or standing.update != until for standing, *_ in found)
+        fresh = until == 0
+        if not fresh and any(standing is None or standing.update != until for standing, *_ in found):
+            raise PPOJaxError(
+                f"{self.folder}: its members have no checkpoint of one update in common, nothing was changed; `ppo-jax "
+                "resume` goes on with each member by itself"
+            )
         recorders = []
         for experiment, folder, (standing, record, _) in zip(experiments, folders, found, strict=True):
+            summary = runner.beginning(experiment.config)
             if fresh or standing is None:
-                run_folder.make_folder(folder)
-                run_folder.prepare(folder, experiment)
+                with manifest.staged(folder) as stage:
+                    run_folder.begin(stage, experiment, summary)
                 standing, record = Standing(experiment.initial_state(experiment.config.run.seed)), {}
             run_folder.cut_back(folder, standing.update)
-            summary = runner.beginning(experiment.config) | record.get("summary", {})
+            summary |= record.get("summary", {})
             run_folder.write_summary(folder, summary)
-            recorders.append(Recorder(experiment, standing, folder, summary))
+            recorders.append(Recorder(experiment, standing, folder, summary).__enter__())
         return recorders
 
     def _train(self, recorders: Sequence[Recorder]) -> None:

@@ -30,6 +30,7 @@ def prepare(
     folder: Path,
     say: Callable[[str], None],
     progress: Callable[[str, int, int], None] | None = None,
+    kept_in: Path | None = None,
 ) -> Config:
     """What a new run needs beyond its configuration is made in `folder`; returns the configuration with it.
 
@@ -38,11 +39,12 @@ def prepare(
         folder: that of the run; created where something is made.
         say: receives a line about what was made.
         progress: receives what is being done, how far it is and of how much.
+        kept_in: where an interruption leaves what is done; by default `folder`.
 
     Raises:
         PPOJaxError: it cannot be made.
     """
-    return proof_task.with_mined_rules(config, folder, say, progress)
+    return proof_task.with_mined_rules(config, folder, say, progress, kept_in or folder)
 
 
 def make_task(config: Config, env: Any = None) -> Task:
