@@ -9,7 +9,9 @@ from pathlib import Path
 
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["aside", "explained", "sync", "write_atomically"]
+__all__ = ["UNFINISHED", "aside", "explained", "sync", "write_atomically"]
+
+UNFINISHED = ".unfinished"  # behind the name of an output: what is done of it, to go on with
 
 
 @contextmanager

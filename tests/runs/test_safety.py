@@ -85,7 +85,7 @@ class Untraceable(toys.Probe):
 
 def test_an_environment_that_cannot_be_traced_costs_nothing(copied):
     before = snapshot(copied)
-    with pytest.raises(ZeroDivisionError, match="in the environment"):
+    with pytest.raises(PPOJaxError, match="step raised ZeroDivisionError: in the environment"):
         overwrite(copied, TOY.override({"env_id": "tests.runs.test_safety:Untraceable"}))
     assert snapshot(copied) == before
 

@@ -31,6 +31,8 @@ def explain(error: BaseException) -> int:
     Where it is a defect of ours, the line names the file that the traceback was written to. With PPO_JAX_TRACEBACK set
     every error is raised again instead.
     """
+    if not isinstance(error, Exception | SystemExit | KeyboardInterrupt):
+        raise error
     if isinstance(error, SystemExit) and (raised := describe_raised(error)):
         return _fail(raised)
     if isinstance(error, SystemExit):  # tyro's, after --help or a mistake that it explained

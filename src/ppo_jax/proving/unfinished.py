@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.files import write_atomically
+from ppo_jax.files import UNFINISHED, write_atomically
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Stages", "Unfinished", "digest", "left_in"]
 
-SUFFIX = ".unfinished"  # behind the name of the output
 EVERY = 10.0  # seconds from one state that is kept to the next
 VERSIONED = ("ppo-jax", "jax", "numpy", "optax", "scipy")
 
@@ -38,7 +37,7 @@ class Unfinished:
         Raises:
             PPOJaxError: a state that is there can neither be read nor set aside.
         """
-        self.path = output.with_name(output.name + SUFFIX)
+        self.path = output.with_name(output.name + UNFINISHED)
         self._made_of = json.dumps({**made_of, **{name: metadata.version(name) for name in VERSIONED}}, sort_keys=True)
         self._kept_at = time.monotonic()
         self._found = self._read(say)
@@ -141,7 +140,7 @@ class Stages:
 
 def left_in(folder: Path) -> bool:
     """Whether an interrupted step left something to go on with in a folder."""
-    return any(folder.glob(f"*{SUFFIX}"))
+    return any(folder.glob(f"*{UNFINISHED}"))
 
 
 def digest(kb: KnowledgeBase, *atoms: np.ndarray) -> str:

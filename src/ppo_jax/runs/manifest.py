@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ppo_jax.proving import unfinished
+from ppo_jax.files import UNFINISHED
 from ppo_jax.runs import files, lock
 from ppo_jax.types import PPOJaxError
 
@@ -178,11 +178,13 @@ def settle(folder: Path) -> None:
 def _is_left(path: Path) -> bool:
     """Whether `path` is what a killed process left, and no file of a run or of others."""
     names = "|".join(name.replace(".", r"\.") for name in (*FILES, "sweep.json"))
-    return path.name in (STAGE, BEGUN, lock.LOCK, lock.LEASE) or files.is_left_aside(path, rf"{names}|.+\.unfinished|best|last|\d+")
+    return path.name in (STAGE, BEGUN, lock.LOCK, lock.LEASE) or files.is_left_aside(
+        path, rf"{names}|.+\.unfinished|best|last|\d+"
+    )
 
 
 def _is_left_or_kept(path: Path) -> bool:
-    return _is_left(path) or path.name.removesuffix(".old").endswith(unfinished.SUFFIX)
+    return _is_left(path) or path.name.removesuffix(".old").endswith(UNFINISHED)
 
 
 def _take_away(path: Path) -> None:
