@@ -16,6 +16,7 @@ from ppo_jax.cli import main
 from ppo_jax.config import Config, load_config
 from ppo_jax.runs import files, loggers, loop, runner
 from ppo_jax.runs.experiment import build
+from ppo_jax.runs.lock import InUse, one_writer
 from ppo_jax.sweeps import side_by_side, sweep
 from ppo_jax.sweeps.plan import by_program, make_plan
 from ppo_jax.types import PPOJaxError
@@ -386,16 +387,13 @@ def test_nothing_outside_of_a_sweep_is_taken_out(swept, tmp_path, name, capsys):
 
 def test_a_sweep_has_one_writer(tmp_path, monkeypatch):
     """Held by the system: another process, or another open file of this one, is refused until it is let go."""
-    with (
-        sweep._one_writer(tmp_path),
-        pytest.raises(PPOJaxError, match="another process is training this sweep"),
-    ):
+    with one_writer(tmp_path), pytest.raises(InUse):
         run(tmp_path, seeds=1, grid=())
-    assert list(tmp_path.iterdir()) == []
+    assert not sweep.holds_sweep(tmp_path)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(sweep, "_claim", lambda *_: (_ for _ in ()).throw(Killed))
         run(tmp_path, seeds=1, grid=())
-    with sweep._one_writer(tmp_path):
+    with one_writer(tmp_path):
         pass
 
 
