@@ -18,7 +18,7 @@ from PIL import Image
 
 import ppo_jax
 from ppo_jax.policies.policy import Policy
-from ppo_jax.runs import checkpoint, files, run_folder, runner
+from ppo_jax.runs import checkpoint, files, manifest, run_folder, runner
 from ppo_jax.tasks import drawing, episodes
 from tests.cli.console import call, fail
 
@@ -78,8 +78,8 @@ def config_of(**settings):
 def write_run(folder: Path, config) -> Path:
     """What a run leaves of its policy, with parameters and statistics drawn instead of trained."""
     experiment = ppo_jax.build(config)
-    folder.mkdir()
-    run_folder.prepare(folder, experiment)
+    with manifest.claimed(folder), manifest.staged(folder) as stage:
+        run_folder.begin(stage, experiment, runner.beginning(config))
     for seed, name in enumerate(("best", "last")):
         params = experiment.untrained(seed)
         moments = jax.tree.map(lambda x: x + 0.5, params.observation_moments)

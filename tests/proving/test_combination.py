@@ -116,3 +116,18 @@ def test_a_capital_that_a_fact_knows_is_a_constant() -> None:
     assert parse_query(kb, "p(Ann,Who)") == (1, 1, 0)
     with pytest.raises(PPOJaxError, match="two variables"):
         parse_query(kb, "p(Who,What)")
+
+
+def test_proofs_have_a_weight_only_where_they_surely_help() -> None:
+    """One query of many that they put right is chance; half of them is not."""
+    asked, rng = queries(), np.random.default_rng(2)
+    prior = rng.normal(size=(Q, N + 1))
+    prior[np.arange(Q), asked.answer] += 3.0
+    logs = {"prior": prior - np.log(np.exp(prior).sum(axis=1, keepdims=True))}
+    wrong = int(np.argmax(prior.argmax(axis=1) != asked.answer))
+    for helped, used in ((slice(wrong, wrong + 1), False), (slice(None, None, 2), True)):
+        proofs = np.zeros((Q, N + 1))
+        proofs[np.arange(Q)[helped], asked.answer[helped]] = 0.9
+        weights, best = choose_weights({"proofs": log_scale("proofs", proofs)} | logs, asked, NOBODY)
+        assert (weights["proofs"] > 0.0) == used
+        assert best >= mrr(logs["prior"])

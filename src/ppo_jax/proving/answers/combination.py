@@ -97,17 +97,28 @@ def choose_weights(
 ) -> tuple[dict[str, float], float]:
     """The weights whose ranking of the answers has the highest MRR, and that.
 
+    The policy's proofs have a weight only where the MRR is more than one standard error above the best without them:
+    its parameters were chosen on the same queries (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
+
     Args:
         logs: for each source what `log_scale` gave, [Q, n_constants + 1].
         queries: of valid.
         known: the filter of valid.
     """
     *others, last = logs
-    best: tuple[float, dict[str, float]] = (-1.0, {})
+    tried: list[tuple[dict[str, float], np.ndarray]] = []
     for values in product(WEIGHTS, repeat=len(others)):
         weights = dict(zip(others, values, strict=True)) | {last: 1.0}
         better, tied, _ = answer_ranks(combine(logs, weights), queries, known)
-        mrr = float(expected_reciprocal_rank(better, tied).mean())
-        if mrr > best[0]:
-            best = (mrr, weights)
-    return best[1], best[0]
+        tried.append((weights, expected_reciprocal_rank(better, tied)))
+
+    def mrr(one: tuple[dict[str, float], np.ndarray]) -> float:
+        return float(one[1].mean())
+
+    best = max(tried, key=mrr)
+    if without := [one for one in tried if one[0].get("proofs") == 0.0]:
+        simpler = max(without, key=mrr)
+        gain = best[1] - simpler[1]
+        if gain.mean() <= gain.std() / np.sqrt(len(gain)):
+            best = simpler
+    return best[0], mrr(best)
