@@ -97,8 +97,8 @@ def choose_weights(
 ) -> tuple[dict[str, float], float]:
     """The weights whose ranking of the answers has the highest MRR, and that.
 
-    The policy's proofs have a weight only where the MRR is more than one standard error above the best without them:
-    its parameters were chosen on the same queries (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
+    The policy's proofs have a weight only where the MRR is more than two standard errors above the best without them:
+    its parameters were chosen on the same queries (after the standard-error rule of Breiman et al. 1984, section 3.4.3).
 
     Args:
         logs: for each source what `log_scale` gave, [Q, n_constants + 1].
@@ -119,6 +119,6 @@ def choose_weights(
     if without := [one for one in tried if one[0].get("proofs") == 0.0]:
         simpler = max(without, key=mrr)
         gain = best[1] - simpler[1]
-        if gain.mean() <= gain.std() / np.sqrt(len(gain)):
+        if gain.mean() <= 2.0 * gain.std() / np.sqrt(len(gain)):
             best = simpler
     return best[0], mrr(best)
