@@ -122,7 +122,7 @@ def test_proofs_have_a_weight_only_where_they_surely_help() -> None:
     """One query of many that they put right is chance; half of them is not."""
     asked, rng = queries(), np.random.default_rng(2)
     prior = rng.normal(size=(Q, N + 1))
-    prior[np.arange(Q), asked.answer] += 3.0
+    prior[np.arange(Q), asked.answer] += 1.0
     logs = {"prior": prior - np.log(np.exp(prior).sum(axis=1, keepdims=True))}
     wrong = int(np.argmax(prior.argmax(axis=1) != asked.answer))
     for helped, used in ((slice(wrong, wrong + 1), False), (slice(None, None, 2), True)):

@@ -98,7 +98,7 @@ def choose_weights(
     """The weights whose ranking of the answers has the highest MRR, and that.
 
     The policy's proofs have a weight only where the MRR is more than two standard errors above the best without them:
-    its parameters were chosen on the same queries (after the standard-error rule of Breiman et al. 1984, section 3.4.3).
+    its parameters were chosen on the same queries (as the standard-error rule of Breiman et al. 1984, section 3.4.3).
 
     Args:
         logs: for each source what `log_scale` gave, [Q, n_constants + 1].
