@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from ppo_jax.cli import main
-from ppo_jax.runs import files, lock, loop, manifest, run_folder, runner
+from ppo_jax.runs import checkpoint, files, lock, loop, manifest, run_folder, runner
 from ppo_jax.types import PPOJaxError
 from tests import toys
 from tests.cli.console import call, fail
@@ -158,8 +158,8 @@ def refused(folder: Path) -> str:
 
 
 def test_checkpoints_that_cannot_be_read_are_no_reason_to_begin_anew(copied):
-    for checkpoint in (stopped(copied) / "checkpoints" / "resume").iterdir():
-        (checkpoint / "record" / "metadata").write_text("{}")
+    for one in (stopped(copied) / "checkpoints" / "resume").iterdir():
+        (one / "record" / "metadata").write_text("{}")
     told = refused(copied)
     assert "cannot go on: no checkpoint can be read:" in told
     assert "update 12 is damaged (record/metadata is not as it was written) and 1 more; nothing was changed" in told
@@ -195,17 +195,17 @@ def test_a_run_with_nothing_left_to_train_is_judged(copied, run, capsys):
 
 
 def test_lines_are_on_disk_before_the_checkpoint_that_follows_them(tmp_path, monkeypatch):
-    events, sync, put = [], files.sync, files.put_in_place
-    monkeypatch.setattr("ppo_jax.runs.loggers.sync", lambda path: (events.append(path.name), sync(path)))
-    monkeypatch.setattr(files, "put_in_place", lambda new, folder: (events.append(folder.name), put(new, folder)))
+    synced, checkpoints, sync, save = set(), [], files.sync, checkpoint.Checkpoints.save
+
+    def saves(self, update, *rest):
+        checkpoints.append(update)
+        assert synced >= {*files.LINES}
+        synced.clear()
+        save(self, update, *rest)
+
+    monkeypatch.setattr("ppo_jax.runs.loggers.sync", lambda path: (synced.add(path.name), sync(path)))
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", saves)
     train(TOY, tmp_path / "run", progress=False)
-    synced, checkpoints = set(), 0
-    for event in events:
-        if event.isdecimal():
-            checkpoints += 1
-            assert synced >= {*files.LINES}
-            synced = set()
-        synced.add(event)
     assert checkpoints
 
 
