@@ -169,6 +169,7 @@ def test_a_killed_run_with_a_memory_goes_on_to_the_bit(tmp_path):
     assert_same(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_uses_a_prior_goes_on_to_the_bit_and_loads(tmp_path):
     """Rewards are shaped, and embeddings begin from the prior; a trained policy has its own, whatever those were."""
     data = write_data(tmp_path / "data", valid="in(c,n).", test="in(z,s).")
