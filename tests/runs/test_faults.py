@@ -1,4 +1,4 @@
-"""What an environment of one's own can do to a run: each fault ends it, or is said, by its name."""
+"""What a user's environment can do to a run: each fault ends it, or is said, by its name."""
 
 from __future__ import annotations
 

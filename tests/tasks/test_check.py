@@ -1,4 +1,4 @@
-"""Mistakes in an environment of one's own: each is one line, before anything is compiled."""
+"""Mistakes in a user's environment: each is one line, before anything is compiled."""
 
 from __future__ import annotations
 

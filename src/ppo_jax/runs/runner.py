@@ -82,10 +82,13 @@ def train(
         manifest.check_folder(folder, overwrite)
         with manifest.staged(folder) as stage:
             config = mesh.resolve(config).with_absolute_dataset()
+
+            def say(text: str) -> None:
+                warn(text.replace(str(stage), str(folder)))  # where it will be
+
             with signals.sigterm_interrupts():
-                say = lambda text: warn(text.replace(str(stage), str(folder)))  # noqa: E731
-                prepared = prepare(config, stage, say, loggers.show_stage if progress else None, kept_in=folder)
-            experiment = build(prepared)
+                show = loggers.show_stage if progress else None
+                experiment = build(prepare(config, stage, say, show, kept_in=folder))
             experiment.task.check()
             for text in (*experiment.config.warnings, *experiment.task.warnings):
                 warn(text)

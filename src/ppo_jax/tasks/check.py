@@ -1,4 +1,4 @@
-"""Whether an environment of one's own keeps to the protocol, told in one line before anything is compiled."""
+"""Whether a user's environment keeps to the protocol, told in one line before anything is compiled."""
 
 from __future__ import annotations
 

@@ -25,8 +25,7 @@ def test_a_monitor_file(tmp_path):
     np.testing.assert_allclose(log.columns["episode_return_mean"], np.arange(50) + 0.5)
     np.testing.assert_allclose(log.columns["env_steps"], 20.0 * np.arange(1, 51))
     assert "returns and lengths of 50 episodes and nothing of PPO" in log.notes[0]
-    about_returns = {"still-improving", "plateau", "return-collapse", "degenerate-returns"}
-    assert {one.id for one in diagnose(log).findings} <= about_returns
+    assert [one.id for one in diagnose(log).findings] == ["still-improving"]  # returns that rise are all it has
     result = call("diagnose", file)
     assert result.code == 0
     assert "nothing of PPO" in result.err
