@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -30,6 +31,10 @@ _QUICK = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
 if version("jaxlib").startswith("0.10."):  # later ones have the newer fusion alone, and refuse to start
     _QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", _QUICK)
+
+# A suite started by `nohup` or with `&` inherits ignored signals, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 WELL = {"xla_backend_optimization_level": 1}
 
