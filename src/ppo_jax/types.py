@@ -16,11 +16,13 @@ __all__ = [
     "EnvStep",
     "Environment",
     "Learner",
+    "MultiDiscrete",
     "Normalizers",
     "PPOJaxError",
     "Rollout",
     "TrainState",
     "Transition",
+    "describe_action_space",
 ]
 
 PyTree = Any
@@ -36,6 +38,36 @@ class Discrete:
 
     n: int
 
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that a policy gives out."""
+        return self.n
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an action, int32."""
+        return ()
+
+
+@dataclass(frozen=True)
+class MultiDiscrete:
+    """Several choices at once, the i-th of them among ``0 .. sizes[i]-1``; of two each they are switches.
+
+    An ``action_mask`` [sum(sizes)] in the observation holds those of the choices one after the other.
+    """
+
+    sizes: tuple[int, ...]
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that a policy gives out, those of each choice one after the other."""
+        return sum(self.sizes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an action, int32."""
+        return (len(self.sizes),)
+
 
 @dataclass(frozen=True)
 class Box:
@@ -48,8 +80,29 @@ class Box:
     def size(self) -> int:
         return len(self.low)
 
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that a policy gives out: the means."""
+        return self.size
 
-ActionSpace = Discrete | Box
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an action, float32."""
+        return (self.size,)
+
+
+ActionSpace = Discrete | MultiDiscrete | Box
+
+
+def describe_action_space(space: ActionSpace) -> dict[str, Any]:
+    """As plain values: `type`, and `n`, `sizes`, or `low` and `high`."""
+    match space:
+        case Discrete():
+            return {"type": "discrete", "n": space.n}
+        case MultiDiscrete():
+            return {"type": "multi_discrete", "sizes": list(space.sizes)}
+        case Box():
+            return {"type": "box", "low": list(space.low), "high": list(space.high)}
 
 
 class EnvStep(NamedTuple):
@@ -97,7 +150,7 @@ class Transition(NamedTuple):
     """One step of every environment, stacked over time by the rollout: T steps, B environments."""
 
     observation: PyTree  # [T, B, ...] as the network saw it (normalised where that is on)
-    action: Any  # [T, B] int32 or [T, B, size] float32
+    action: Any  # [T, B, ...] int32 or float32, of the action space's shape
     log_prob: Any  # [T, B] of `action` under the policy that took it
     value: Any  # [T, B] network output (normalised units where values are normalised)
     final_value: Any  # [T, B] value of the final observation; zeros where the environment cannot truncate
@@ -150,7 +203,7 @@ class Batch(NamedTuple):
     """What the loss needs of N transitions, sequence after sequence."""
 
     observation: PyTree  # [N, ...]
-    action: Any  # [N] or [N, size]
+    action: Any  # [N, ...]
     log_prob: Any  # [N] under the policy of the rollout
     value: Any  # [N] of the rollout, network output
     advantages: Any  # [N]

@@ -13,7 +13,7 @@ from ppo_jax.networks import cpu
 from ppo_jax.networks.conv import ConvActorCritic
 from ppo_jax.networks.cpu import MIN_COLUMNS, ColumnMLPActorCritic
 from ppo_jax.networks.mlp import MLPActorCritic
-from ppo_jax.types import Box, Discrete
+from ppo_jax.types import Box, Discrete, MultiDiscrete
 
 N_IN = 5
 SHAPE = {"hidden_sizes": (24, 16), "residual_layers": 1}
@@ -41,7 +41,9 @@ def assert_agree(plain, quick, x):
 
 
 @pytest.mark.parametrize("n", [MIN_COLUMNS - 1, MIN_COLUMNS])
-@pytest.mark.parametrize(("space", "separate_critic"), [(Discrete(3), True), (BOX, False)])
+@pytest.mark.parametrize(
+    ("space", "separate_critic"), [(Discrete(3), True), (BOX, False), (MultiDiscrete((2, 3)), True)]
+)
 def test_columns_agree_with_rows(n, space, separate_critic):
     x = jax.random.normal(jax.random.key(1), (n, N_IN))
     plain, columns = (
@@ -81,3 +83,10 @@ def test_the_convolution_by_windows_agrees_with_xlas(separate_critic):
         for more in ({}, {"convolution": cpu.convolution})
     )
     assert_agree(plain, windows, x)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (2, 1), (4, 3)])
+def test_windows_at_strides(strides):
+    x, kernel = jax.random.normal(jax.random.key(0), (2, 9, 11, 3)), jax.random.normal(jax.random.key(1), (4, 3, 3, 5))
+    expected = jax.lax.conv_general_dilated(x, kernel, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(cpu.convolution(x, kernel, strides), expected, atol=1e-4)

@@ -10,7 +10,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
+from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, from_outputs
+from ppo_jax.types import MultiDiscrete
 
 LOGITS = np.random.default_rng(0).normal(0.0, 2.0, 5).astype(np.float32)
 MASKS = np.array([mask for mask in itertools.product([False, True], repeat=5) if any(mask)])  # [31, 5]
@@ -98,3 +99,44 @@ def test_gaussian_samples(gaussian: tuple[DiagonalGaussian, np.ndarray, np.ndarr
     samples = np.asarray(jax.vmap(policy.sample)(jax.random.split(jax.random.key(0), 4000)))
     for i, j in np.ndindex(4, 3):
         assert scipy.stats.kstest(samples[:, i, j], scipy.stats.norm(mean[i, j], std[i, j]).cdf).pvalue > 1e-3
+
+
+class TestMultiCategorical:
+    """Several choices at once, against `Categorical` on each by itself."""
+
+    SPACE = MultiDiscrete((2, 4, 3))
+
+    def outputs(self):
+        logits = jax.random.normal(jax.random.key(0), (5, 9))
+        mask = jax.random.bernoulli(jax.random.key(1), 0.6, (5, 9)).at[:, jnp.array([0, 2, 6])].set(True)
+        return logits, mask
+
+    def alone(self, logits, mask):
+        return [Categorical(logits[:, i:j], mask[:, i:j]) for i, j in ((0, 2), (2, 6), (6, 9))]
+
+    def test_each_choice_is_a_categorical(self):
+        logits, mask = self.outputs()
+        found, alone = from_outputs(self.SPACE, logits, mask), self.alone(logits, mask)
+        action = found.sample(jax.random.key(2))
+        assert action.shape == (5, 3) and action.dtype == jnp.int32
+        for name, values in {
+            "log_prob": [one.log_prob(action[:, k]) for k, one in enumerate(alone)],
+            "entropy": [one.entropy() for one in alone],
+            "max_entropy": [one.max_entropy() for one in alone],
+        }.items():
+            given = (action,) if name == "log_prob" else ()
+            np.testing.assert_allclose(getattr(found, name)(*given), sum(values), rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(found.mode(), np.stack([one.mode() for one in alone], axis=1))
+
+    def test_draws_are_valid_and_as_often_as_likely(self):
+        logits, mask = (x[:1] for x in self.outputs())
+        found = from_outputs(self.SPACE, logits, mask)
+        drawn = np.asarray(jax.vmap(found.sample)(jax.random.split(jax.random.key(3), 20_000)))[:, 0]
+        for k, one in enumerate(self.alone(logits, mask)):
+            shares = np.bincount(drawn[:, k], minlength=one.logits.shape[-1]) / len(drawn)
+            np.testing.assert_allclose(shares, np.exp(one.log_probs()[0]), atol=0.015)
+
+    def test_without_a_mask_all_of_a_choice_is_valid(self):
+        found = from_outputs(self.SPACE, jnp.zeros((1, 9)))
+        np.testing.assert_allclose(found.entropy(), np.log(2) + np.log(4) + np.log(3), rtol=1e-6)
+        np.testing.assert_allclose(found.max_entropy(), found.entropy(), rtol=1e-6)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from ppo_jax.config.own_code import last_place, summarize_error
-from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
-from ppo_jax.types import ActionSpace, Box, Environment, PPOJaxError
+from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, MultiCategorical
+from ppo_jax.types import ActionSpace, Box, Discrete, Environment, MultiDiscrete, PPOJaxError
 
 __all__ = ["call_own_code", "check_network"]
 
@@ -33,7 +33,7 @@ def check_network(network: Any, env: Environment, env_params: PyTree) -> None:
         if not callable(getattr(network, method, None)):
             raise PPOJaxError(f"network: must be a flax.linen module, got {_describe(network)} without {method}()")
     space = env.action_space
-    n = 3 if isinstance(space, Box) or space.n != 3 else 4  # episodes; no axis of actions can be taken for it
+    n = 3 if space.n_outputs != 3 else 4  # episodes; no axis of actions can be taken for it
     jax.eval_shape(lambda env_params: _trace_step(network, env, env_params, n), env_params)
 
 
@@ -66,26 +66,31 @@ def _trace_step(network: Any, env: Environment, env_params: PyTree, n: int) -> N
 def _check_distribution(distribution: Any, space: ActionSpace, n: int) -> None:
     """Compare with the actions; a distribution of the user's own by what it samples."""
     expected: type
-    if isinstance(space, Box):
-        size, actions, expected = space.size, f"a Box of {space.size}", DiagonalGaussian
-    else:
-        size, actions, expected = space.n, f"Discrete({space.n})", Categorical
-    if isinstance(distribution, Categorical | DiagonalGaussian):
+    match space:
+        case Box():
+            actions, expected, shape = f"a Box of {space.size}", DiagonalGaussian, space.shape
+        case MultiDiscrete():
+            actions, expected = f"MultiDiscrete({list(space.sizes)})", MultiCategorical
+            shape = (len(space.sizes), max(space.sizes))
+        case Discrete():
+            actions, expected, shape = f"Discrete({space.n})", Categorical, (space.n,)
+    wanted = f"[{', '.join(map(str, ('n', *shape)))}]"
+    if isinstance(distribution, Categorical | MultiCategorical | DiagonalGaussian):
         if not isinstance(distribution, expected):
             raise PPOJaxError(
                 f"network: the actions are {actions}, which need a {expected.__name__}, got a "
                 f"{type(distribution).__name__}"
             )
         for name, array in distribution._asdict().items():
-            if array is not None and jnp.shape(array) != (n, size):
-                raise PPOJaxError(f"network: {name} must be [n, {size}] for {actions}, got {_describe(array, n)}")
+            if array is not None and jnp.shape(array) != (n, *shape):
+                raise PPOJaxError(f"network: {name} must be {wanted} for {actions}, got {_describe(array, n)}")
         return
     logits = getattr(distribution, "logits", None)
-    if logits is not None and not isinstance(space, Box) and jnp.shape(logits) != (n, size):
-        raise PPOJaxError(f"network: logits must be [n, {size}] for {actions}, got {_describe(logits, n)}")
+    if logits is not None and isinstance(space, Discrete) and jnp.shape(logits) != (n, *shape):
+        raise PPOJaxError(f"network: logits must be {wanted} for {actions}, got {_describe(logits, n)}")
     action = _call("sample", distribution.sample, jax.random.key(0))
-    if jnp.shape(action) != ((n, size) if isinstance(space, Box) else (n,)):
-        wanted = f"[n, {size}]" if isinstance(space, Box) else "[n]"
+    if jnp.shape(action) != (n, *space.shape):
+        wanted = f"[{', '.join(map(str, ('n', *space.shape)))}]"
         raise PPOJaxError(f"network: sampled actions must be {wanted} for {actions}, got {_describe(action, n)}")
     for name in ("log_prob", "entropy", "max_entropy"):
         array = _call(name, getattr(distribution, name), *([action] if name == "log_prob" else []))

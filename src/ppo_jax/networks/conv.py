@@ -1,77 +1,95 @@
-"""Actor-critic for small images, such as MinAtar's 10 x 10 grids."""
+"""Actor-critic for images: MinAtar's 10 x 10 grids, or 84 x 84 pixels as Atari's are cut to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ppo_jax.networks.mlp import MLP, Observation, array_and_mask, heads
+from ppo_jax.networks.mlp import MLP, heads
+from ppo_jax.networks.observations import PyTree, images_and_vector, look
 from ppo_jax.ops.distributions import Distribution
 from ppo_jax.types import ActionSpace, PPOJaxError
 
 __all__ = ["ConvActorCritic", "ConvEncoder"]
 
-KERNEL = (3, 3)
+
+class Layer(NamedTuple):
+    """A convolution without padding."""
+
+    channels: int
+    size: int
+    stride: int
+
+
+GRID = (Layer(16, 3, 1),)
+PIXELS = (Layer(32, 8, 4), Layer(64, 4, 2), Layer(64, 3, 1))
+PIXELS_FROM = 36  # pixels of height and width; what `PIXELS` needs at least
 
 
 class ConvEncoder(nn.Module):
-    """One convolution, 3 x 3 with stride 1 and no padding, and an `MLP` on its flattened output.
+    """Convolutions of each image, then an `MLP` on what they give and on whatever else is observed, flattened.
 
-    It is the network of MinAtar (Young and Tian, 2019), which has 16 channels and one hidden layer.
+    Small images have one convolution, as MinAtar's network (Young and Tian 2019); from 36 x 36 on they have the three
+    of Mnih et al. (2015).
     """
 
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     residual_layers: int = 0
-    channels: int = 16
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated  # `cpu.convolution` is quicker on a CPU
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map images [n, h, w, c] to [n, hidden_sizes[-1]].
+    def __call__(self, observation: PyTree) -> jax.Array:
+        """Map arrays [n, ...], at least one of them an image [n, h, w, c], to [n, hidden_sizes[-1]].
 
         Raises:
-            PPOJaxError: the observations are not images of 3 x 3 or more.
+            PPOJaxError: there is no image, or one below 3 x 3.
         """
-        if x.ndim != 4 or x.shape[1] < KERNEL[0] or x.shape[2] < KERNEL[1]:
+        images, vector = images_and_vector(observation)
+        if not images or min(size for image in images for size in image.shape[1:3]) < GRID[0].size:
+            shapes = ", ".join(str(list(x.shape[1:])) for x in jax.tree.leaves(observation))
             raise PPOJaxError(
-                f"network 'cnn' needs observations [height, width, channels] of 3 x 3 or more, got {list(x.shape[1:])};"
-                " use 'mlp'"
+                f"network 'cnn' needs observations [height, width, channels] of 3 x 3 or more, got {shapes}; use 'mlp'"
             )
-        x = nn.Conv(
-            self.channels,
-            KERNEL,
-            padding="VALID",
-            kernel_init=nn.initializers.orthogonal(2**0.5),
-            conv_general_dilated=self.convolution,
-            name="conv",
-        )(x)
-        x = jnp.reshape(nn.relu(x), (x.shape[0], -1))
+        features = [self._convolve(image, f"_{k}" if k else "") for k, image in enumerate(images)]
+        x = jnp.concatenate(features if vector is None else [*features, vector], axis=-1)
         return MLP(self.hidden_sizes, self.activation, self.residual_layers, name="mlp")(x)
+
+    def _convolve(self, x: jax.Array, suffix: str) -> jax.Array:
+        layers = PIXELS if min(x.shape[1:3]) >= PIXELS_FROM else GRID
+        for i, (channels, size, stride) in enumerate(layers):
+            x = nn.Conv(
+                channels,
+                (size, size),
+                (stride, stride),
+                padding="VALID",
+                kernel_init=nn.initializers.orthogonal(2**0.5),
+                conv_general_dilated=self.convolution,
+                name=f"conv{i or ''}{suffix}",
+            )(x)
+            x = nn.relu(x)
+        return jnp.reshape(x, (x.shape[0], -1))
 
 
 class ConvActorCritic(nn.Module):
-    """Policy and value from an image.
-
-    The observation is an array [n, h, w, c], or a dict with `observation` and an `action_mask` [n, actions].
-    """
+    """Policy and value from images and what comes with them, as `ppo_jax.networks.observations` takes them apart."""
 
     action_space: ActionSpace
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     residual_layers: int = 0
     separate_critic: bool = True
-    channels: int = 16
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     @nn.compact
-    def __call__(self, observation: Observation) -> tuple[Distribution, jax.Array]:
+    def __call__(self, observation: PyTree) -> tuple[Distribution, jax.Array]:
         """Return the action distribution [n] and the value [n]."""
-        x, mask = array_and_mask(observation)
-        encoder = (self.hidden_sizes, self.activation, self.residual_layers, self.channels, self.convolution)
-        actor = ConvEncoder(*encoder, name="actor")(x)
-        critic = ConvEncoder(*encoder, name="critic")(x) if self.separate_critic else actor
-        return heads(self, self.action_space, actor, critic, mask)
+        seen = look(observation, self.separate_critic)
+        encoder = (self.hidden_sizes, self.activation, self.residual_layers, self.convolution)
+        actor = ConvEncoder(*encoder, name="actor")(seen.actor)
+        critic = ConvEncoder(*encoder, name="critic")(seen.critic) if self.separate_critic else actor
+        return heads(self, self.action_space, actor, critic, seen.action_mask)

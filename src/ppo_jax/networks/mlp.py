@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, Distribution
+from ppo_jax.networks.observations import PyTree, as_vector, look
+from ppo_jax.ops.distributions import Distribution, from_outputs
 from ppo_jax.types import ActionSpace, Box
 
-__all__ = ["ACTIVATIONS", "MLP", "MLPActorCritic", "Observation", "array_and_mask", "dense", "heads"]
+__all__ = ["ACTIVATIONS", "MLP", "MLPActorCritic", "dense", "heads", "log_std"]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu, "gelu": nn.gelu}
-
-Observation = jax.Array | dict[str, jax.Array]
 
 
 def dense(features: int, scale: float = 2**0.5, *, use_bias: bool = True, name: str | None = None) -> nn.Dense:
@@ -23,27 +22,23 @@ def dense(features: int, scale: float = 2**0.5, *, use_bias: bool = True, name: 
     return nn.Dense(features, use_bias, kernel_init=nn.initializers.orthogonal(scale), name=name)
 
 
-def array_and_mask(observation: Observation) -> tuple[jax.Array, jax.Array | None]:
-    """The array [n, ...] of an observation and its `action_mask` [n, actions], None where it has none."""
-    if isinstance(observation, dict):
-        return observation["observation"], observation.get("action_mask")
-    return observation, None
-
-
 def heads(
     module: nn.Module, action_space: ActionSpace, actor: jax.Array, critic: jax.Array, mask: jax.Array | None = None
 ) -> tuple[Distribution, jax.Array]:
     """The last layers, which belong to `module`: from features [n, width] of each to distribution [n] and value [n].
 
-    The policy starts close to uniform, since its weights are small. The logarithm of a Gaussian's standard deviation
-    is a parameter that starts at zero and does not depend on the observation.
+    The policy starts close to uniform, since its weights are small.
     """
     value = dense(1, 1.0, name="critic_head")(critic)[:, 0]
-    if isinstance(action_space, Box):
-        mean = dense(action_space.size, 0.01, name="actor_head")(actor)
-        log_std = module.param("log_std", nn.initializers.zeros, (action_space.size,))
-        return DiagonalGaussian(mean, jnp.broadcast_to(log_std[None], mean.shape)), value
-    return Categorical(dense(action_space.n, 0.01, name="actor_head")(actor), mask), value
+    outputs = dense(action_space.n_outputs, 0.01, name="actor_head")(actor)
+    return from_outputs(action_space, outputs, mask, log_std(module, action_space)), value
+
+
+def log_std(module: nn.Module, action_space: ActionSpace) -> jax.Array | None:
+    """Logarithms of a Gaussian's standard deviations [1, size]: parameters that start at zero; None for choices."""
+    if not isinstance(action_space, Box):
+        return None
+    return jnp.asarray(module.param("log_std", nn.initializers.zeros, (action_space.size,)))[None]
 
 
 class MLP(nn.Module):
@@ -65,10 +60,7 @@ class MLP(nn.Module):
 
 
 class MLPActorCritic(nn.Module):
-    """Policy and value from a flattened observation.
-
-    The observation is an array [n, ...], or a dict with `observation` and an `action_mask` [n, actions].
-    """
+    """Policy and value from a flattened observation, as `ppo_jax.networks.observations` takes it apart."""
 
     action_space: ActionSpace
     hidden_sizes: Sequence[int] = (64, 64)
@@ -77,11 +69,10 @@ class MLPActorCritic(nn.Module):
     separate_critic: bool = True
 
     @nn.compact
-    def __call__(self, observation: Observation) -> tuple[Distribution, jax.Array]:
+    def __call__(self, observation: PyTree) -> tuple[Distribution, jax.Array]:
         """Return the action distribution [n] and the value [n]."""
-        x, mask = array_and_mask(observation)
-        x = jnp.reshape(x, (x.shape[0], -1))
+        seen = look(observation, self.separate_critic)
         trunk = (self.hidden_sizes, self.activation, self.residual_layers)
-        actor = MLP(*trunk, name="actor")(x)
-        critic = MLP(*trunk, name="critic")(x) if self.separate_critic else actor
-        return heads(self, self.action_space, actor, critic, mask)
+        actor = MLP(*trunk, name="actor")(as_vector(seen.actor))
+        critic = MLP(*trunk, name="critic")(as_vector(seen.critic)) if self.separate_critic else actor
+        return heads(self, self.action_space, actor, critic, seen.action_mask)

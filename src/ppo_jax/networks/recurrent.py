@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ppo_jax.networks.conv import ConvEncoder
-from ppo_jax.networks.mlp import ACTIVATIONS, MLP, Observation, array_and_mask, dense, heads
+from ppo_jax.networks.mlp import ACTIVATIONS, MLP, dense, heads
+from ppo_jax.networks.observations import PyTree, as_vector, look
 from ppo_jax.ops.distributions import Distribution
 from ppo_jax.types import ActionSpace
 
@@ -47,13 +48,13 @@ class RecurrentTrunk(nn.Module):
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[Carry, jax.Array]:
+    def __call__(self, observation: PyTree, carry: Carry) -> tuple[Carry, jax.Array]:
         """Map observations [n, ...] and a carry to the next carry and features [n, core_size]."""
         layers = (self.hidden_sizes, self.activation, self.residual_layers)
         if self.encoder == "cnn":
-            x = ConvEncoder(*layers, convolution=self.convolution, name="encoder")(x)
+            x = ConvEncoder(*layers, convolution=self.convolution, name="encoder")(observation)
         else:
-            x = MLP(*layers, name="encoder")(jnp.reshape(x, (x.shape[0], -1)))
+            x = MLP(*layers, name="encoder")(as_vector(observation))
         core: Any = CORES[self.core](features=self.core_size, gate_fn=open_gate, name="core")
         carry, features = core(carry, x)
         return carry, features
@@ -64,7 +65,7 @@ class RecurrentActorCritic(nn.Module):
 
     Encoder, core and one layer after the core, in this order, are those of PureJaxRL's recurrent PPO (Lu et al. 2022).
     A separate critic has all three of its own; else the two share encoder and core.
-    The observation is an array [n, ...], or a dict with `observation` and an `action_mask` [n, actions].
+    The observation is one that `ppo_jax.networks.observations` takes apart.
     """
 
     action_space: ActionSpace
@@ -91,9 +92,7 @@ class RecurrentActorCritic(nn.Module):
         return {trunk: (zeros(), zeros()) if self.core == "lstm" else zeros() for trunk in trunks}
 
     @nn.compact
-    def __call__(
-        self, observation: Observation, carry: Carry, start: jax.Array
-    ) -> tuple[Distribution, jax.Array, Carry]:
+    def __call__(self, observation: PyTree, carry: Carry, start: jax.Array) -> tuple[Distribution, jax.Array, Carry]:
         """Take one step in n episodes.
 
         Args:
@@ -104,15 +103,17 @@ class RecurrentActorCritic(nn.Module):
         Returns:
             The action distribution [n], the value [n] and the carry of the next step.
         """
-        x, mask = array_and_mask(observation)
+        seen = look(observation, self.separate_critic)
         carry = jax.tree.map(lambda c: jnp.where(start[:, None], 0.0, c), carry)
         trunk = (self.core, self.core_size, self.encoder, self.hidden_sizes, self.activation, self.residual_layers)
         activate = ACTIVATIONS[self.activation]
         after = {}
-        after["actor"], actor = RecurrentTrunk(*trunk, self.convolution, name="actor")(x, carry["actor"])
+        after["actor"], actor = RecurrentTrunk(*trunk, self.convolution, name="actor")(seen.actor, carry["actor"])
         critic = actor
         if self.separate_critic:
-            after["critic"], critic = RecurrentTrunk(*trunk, self.convolution, name="critic")(x, carry["critic"])
+            after["critic"], critic = RecurrentTrunk(*trunk, self.convolution, name="critic")(
+                seen.critic, carry["critic"]
+            )
         actor = activate(dense(self.core_size, name="actor_hidden")(actor))
         critic = activate(dense(self.core_size, name="critic_hidden")(critic))
-        return *heads(self, self.action_space, actor, critic, mask), after
+        return *heads(self, self.action_space, actor, critic, seen.action_mask), after

@@ -1,6 +1,6 @@
-"""Action distributions: masked categorical and diagonal Gaussian.
+"""Action distributions: masked categorical, several of them at once, and diagonal Gaussian.
 
-Both are pytrees with the same five methods, so `ppo.py` never asks which one it holds.
+All are pytrees with the same five methods, so `ppo.py` never asks which one it holds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-__all__ = ["Categorical", "DiagonalGaussian", "Distribution"]
+from ppo_jax.types import ActionSpace, Box, Discrete, MultiDiscrete
+
+__all__ = ["Categorical", "DiagonalGaussian", "Distribution", "MultiCategorical", "from_outputs", "valid_by_choice"]
 
 # Finite, so that no inf * 0 reaches a gradient; exp() of it is exactly zero, so invalid actions have probability zero.
 MASKED_LOGIT = -1e9
@@ -52,6 +55,37 @@ class Categorical(NamedTuple):
         return jnp.log(jnp.sum(self.mask, axis=-1).astype(jnp.float32))
 
 
+class MultiCategorical(NamedTuple):
+    """k independent choices, the longest among m; shorter ones are filled up with actions that are never valid."""
+
+    logits: jax.Array  # [..., k, m]
+    mask: jax.Array  # [..., k, m] bool
+
+    def choices(self) -> Categorical:
+        """The choices by themselves, [..., k]."""
+        return Categorical(self.logits, self.mask)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """Draw actions, [..., k] int32."""
+        return self.choices().sample(key)
+
+    def mode(self) -> jax.Array:
+        """The most likely action, [..., k] int32."""
+        return self.choices().mode()
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        """Log-probability of `action` [..., k], summed over the choices, [...]."""
+        return jnp.sum(self.choices().log_prob(action), axis=-1)
+
+    def entropy(self) -> jax.Array:
+        """Sum of the entropies of the choices in nats, [...]."""
+        return jnp.sum(self.choices().entropy(), axis=-1)
+
+    def max_entropy(self) -> jax.Array:
+        """Sum of their largest entropies, [...]."""
+        return jnp.sum(self.choices().max_entropy(), axis=-1)
+
+
 class DiagonalGaussian(NamedTuple):
     """Independent normals; unbounded (no tanh): the environment's boundary clips the action."""
 
@@ -80,4 +114,39 @@ class DiagonalGaussian(NamedTuple):
         return jnp.zeros(self.mean.shape[:-1])
 
 
-Distribution = Categorical | DiagonalGaussian
+Distribution = Categorical | MultiCategorical | DiagonalGaussian
+
+
+def from_outputs(
+    space: ActionSpace, outputs: jax.Array, mask: jax.Array | None = None, log_std: jax.Array | None = None
+) -> Distribution:
+    """The distribution that a policy's numbers stand for.
+
+    Args:
+        space: of the actions.
+        outputs: [..., space.n_outputs], the means of a Box, else logits.
+        mask: [..., space.n_outputs] bool, the valid actions; None: all. Not of a Box.
+        log_std: of a Box, of the shape of `outputs` or [size].
+    """
+    match space:
+        case Discrete():
+            return Categorical(outputs, mask)
+        case MultiDiscrete():
+            mask = jnp.ones(outputs.shape, bool) if mask is None else mask
+            return MultiCategorical(_by_choice(space, outputs, 0.0), valid_by_choice(space, mask))
+        case Box():
+            log_std = jnp.zeros(space.size) if log_std is None else log_std
+            return DiagonalGaussian(outputs, jnp.broadcast_to(log_std, outputs.shape))
+
+
+def valid_by_choice(space: MultiDiscrete, mask: jax.Array) -> jax.Array:
+    """An ``action_mask`` [..., sum of k sizes] as [..., k, m], false beyond the end of a choice."""
+    return _by_choice(space, mask, False)
+
+
+def _by_choice(space: MultiDiscrete, x: jax.Array, fill: float) -> jax.Array:
+    longest, ends = max(space.sizes), np.cumsum(space.sizes)
+    parts = jnp.split(x, ends[:-1].tolist(), axis=-1)
+    margins = [(0, 0)] * (x.ndim - 1)
+    padded = (jnp.pad(part, [*margins, (0, longest - part.shape[-1])], constant_values=fill) for part in parts)
+    return jnp.stack(list(padded), axis=-2)

@@ -11,7 +11,7 @@ from jax import export
 
 from ppo_jax.policies.policy import Policy
 from ppo_jax.runs import files
-from ppo_jax.types import Discrete, PPOJaxError, PyTree
+from ppo_jax.types import PPOJaxError, PyTree, describe_action_space
 
 __all__ = ["PLATFORMS", "export_policy"]
 
@@ -62,10 +62,7 @@ def export_policy(policy: Policy, file: str | Path) -> dict[str, Any]:
 def _describe(policy: Policy, inputs: dict[str, PyTree], exported: export.Exported) -> dict[str, Any]:
     task, space = policy.experiment.config.task, policy.action_space
     action = _array(exported.out_avals[0])
-    if isinstance(space, Discrete):
-        action |= {"type": "discrete", "n": space.n}
-    else:
-        action |= {"type": "box", "low": list(space.low), "high": list(space.high)}
+    action |= describe_action_space(space)
     if (meaning := policy.experiment.task.action_meaning) is not None:
         action["meaning"] = meaning
     memory = {}

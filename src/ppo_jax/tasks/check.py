@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ppo_jax.networks.check import call_own_code
-from ppo_jax.types import Discrete, Environment, EnvStep, PPOJaxError, PyTree
+from ppo_jax.types import Box, Environment, EnvStep, MultiDiscrete, PPOJaxError, PyTree
 
 __all__ = ["check_environment"]
 
@@ -29,7 +29,7 @@ def _trace(env: Environment, params: PyTree) -> None:
         raise PPOJaxError(f"environment: reset must return (observation, state), got {type(begun).__name__}")
     observation, state = begun
     space = env.action_space
-    action = jnp.zeros((), jnp.int32) if isinstance(space, Discrete) else jnp.zeros(space.size)
+    action = jnp.zeros(space.shape, jnp.float32 if isinstance(space, Box) else jnp.int32)
     step = call_own_code("environment: step", env.step, key, state, action, params)
     if not (isinstance(step, tuple) and len(step) == len(EnvStep._fields)):
         raise PPOJaxError(f"environment: step must return an EnvStep, ({', '.join(EnvStep._fields)})")
@@ -53,12 +53,14 @@ def _trace(env: Environment, params: PyTree) -> None:
 
 
 def _check_mask(mask: Any, space: Any) -> None:
-    if not isinstance(space, Discrete):
+    if isinstance(space, Box):
         raise PPOJaxError("environment: action_mask is for Discrete actions, these are a Box")
     shape, kind = jnp.shape(mask), jnp.result_type(mask)
-    if shape != (space.n,) or kind != jnp.bool_:
+    if shape != (space.n_outputs,) or kind != jnp.bool_:
+        many = isinstance(space, MultiDiscrete)
+        actions = f"MultiDiscrete({list(space.sizes)})" if many else f"Discrete({space.n_outputs})"
         raise PPOJaxError(
-            f"environment: action_mask must be [{space.n}] bool for Discrete({space.n}), got {list(shape)} {kind}"
+            f"environment: action_mask must be [{space.n_outputs}] bool for {actions}, got {list(shape)} {kind}"
         )
 
 

@@ -19,10 +19,11 @@ from flax import linen as nn
 from ppo_jax.config.schema import NetworkConfig
 from ppo_jax.networks.check import check_network
 from ppo_jax.networks.make import NETWORKS, make
+from ppo_jax.ops.distributions import from_outputs
 from ppo_jax.results import Judged, Played, Results
 from ppo_jax.tasks.episode_results import EpisodeTaskResults
 from ppo_jax.tasks.task import Policy
-from ppo_jax.types import ActionSpace, Discrete, Environment, PPOJaxError, PyTree
+from ppo_jax.types import ActionSpace, Box, Environment, PPOJaxError, PyTree
 
 __all__ = ["Episode", "EpisodeResults", "EpisodeTask", "evaluate_episodes", "play", "random_actions", "summarize"]
 
@@ -160,18 +161,17 @@ def random_actions(space: ActionSpace, observation: PyTree, key: jax.Array) -> j
 
     Args:
         space: of the actions.
-        observation: [n, ...]; of a Discrete space it may hold ``action_mask`` [n, space.n].
+        observation: [n, ...]; where the actions are choices it may hold ``action_mask`` [n, space.n_outputs].
         key: draws the actions.
 
     Returns:
-        [n] int32, uniform over the actions that are valid; or [n, size] float32, where each number is uniform between
-        its bounds, or of the standard normal clipped to them where one is infinite.
+        [n, ...] int32, uniform over the actions that are valid; or [n, size] float32, where each number is uniform
+        between its bounds, or of the standard normal clipped to them where one is infinite.
     """
     n = jax.tree.leaves(observation)[0].shape[0]
-    if isinstance(space, Discrete):
+    if not isinstance(space, Box):
         mask = observation.get("action_mask") if isinstance(observation, dict) else None
-        logits = jnp.zeros((n, space.n)) if mask is None else jnp.where(mask, 0.0, -jnp.inf)
-        return jax.random.categorical(key, logits)
+        return from_outputs(space, jnp.zeros((n, space.n_outputs)), mask).sample(key)
     low, high = np.array(space.low, np.float32), np.array(space.high, np.float32)
     bounded = np.isfinite(low) & np.isfinite(high)
     key_uniform, key_normal = jax.random.split(key)

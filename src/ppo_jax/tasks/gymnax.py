@@ -35,7 +35,7 @@ from ppo_jax.proving import environment as proof
 from ppo_jax.proving.datasets import BUILTIN
 from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
 from ppo_jax.proving.task_id import PREFIX
-from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree
+from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree, describe_action_space
 
 __all__ = [
     "GymnaxEnvironment",
@@ -123,7 +123,7 @@ class GymnaxEnvironment:
         )
 
     def _convert_action(self, action: jax.Array) -> jax.Array:
-        if isinstance(self.action_space, Discrete):
+        if not isinstance(self.action_space, Box):
             return jnp.asarray(action, jnp.int32)
         low, high = (jnp.asarray(bound, jnp.float32) for bound in (self.action_space.low, self.action_space.high))
         return jnp.clip(jnp.asarray(action, jnp.float32), low, high).reshape(self.action_shape)
@@ -208,11 +208,7 @@ def describe(env_id: str) -> dict[str, Any]:
     return {
         "env_id": env_id,
         "observation_shape": jax.tree.map(lambda x: list(x.shape), observation),
-        "action_space": (
-            {"type": "discrete", "n": space.n}
-            if isinstance(space, Discrete)
-            else {"type": "box", "low": list(space.low), "high": list(space.high)}
-        ),
+        "action_space": describe_action_space(space),
         "can_truncate": env.can_truncate,
         "max_episode_length": env.max_episode_length,
         "note": _describe_proof_task(env) if isinstance(env, ProofEnv) else _NOTES.get(env_id),

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ppo_jax.types import ActionSpace, Environment, EnvStep, PyTree
+from ppo_jax.ops.distributions import valid_by_choice
+from ppo_jax.types import ActionSpace, Environment, EnvStep, MultiDiscrete, PyTree
 
 __all__ = ["NO_VALID_ACTION", "EpisodeStatistics", "EpisodeStatisticsState"]
 
@@ -74,7 +75,7 @@ class EpisodeStatistics:
         finished_length = jnp.where(done, episode_length, 0)
         info = dict(step.info)
         if self.counts_invalid and isinstance(step.observation, dict) and "action_mask" in step.observation:
-            stuck = ~jnp.any(step.observation["action_mask"])
+            stuck = ~_has_valid_action(self.action_space, step.observation["action_mask"])
             info["metrics"] = {**info.get("metrics", {}), NO_VALID_ACTION: (stuck.astype(jnp.float32), jnp.ones(()))}
         return step._replace(
             state=EpisodeStatisticsState(
@@ -87,6 +88,13 @@ class EpisodeStatistics:
                 "episode_length": finished_length,
             },
         )
+
+
+def _has_valid_action(space: ActionSpace, mask: jax.Array) -> jax.Array:
+    """Whether each choice leaves something to do, []."""
+    if isinstance(space, MultiDiscrete):
+        return jnp.all(jnp.any(valid_by_choice(space, mask), axis=-1))
+    return jnp.any(mask)
 
 
 def _strongly_typed(tree: PyTree) -> PyTree:

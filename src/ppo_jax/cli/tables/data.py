@@ -86,5 +86,7 @@ def _shape(shape: Any) -> str:
 def _actions(space: Json) -> str:
     if space["type"] == "discrete":
         return str(space["n"])
+    if space["type"] == "multi_discrete":
+        return "×".join(map(str, space["sizes"]))
     bounds = sorted(set(zip(space["low"], space["high"], strict=True)))
     return f"{len(space['low'])} in " + ", ".join(f"[{low:g}, {high:g}]" for low, high in bounds)
