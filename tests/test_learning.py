@@ -123,6 +123,22 @@ def test_a_time_limit_that_is_part_of_the_task_is_not() -> None:
     assert value == pytest.approx([np.mean(sums)], rel=0.05)  # 2.31, not 5
 
 
+def test_several_choices_by_the_parts_of_an_observation() -> None:
+    sizes = {"n_envs": 8, "n_steps": 20, "n_epochs": 4, "batch_size": 40, "gamma": GAMMA}
+    trainer, hyperparams = toys.build(toys.Switchboard(), n_updates=60, **sizes)
+    state, metrics = jax.jit(ppo.train)(trainer, jax.random.key(1), hyperparams)
+    goals, limits, costs = (x.ravel() for x in np.meshgrid([-1.0, 1.0], [False, True], [-1.0, 1.0]))
+    observation = {
+        "goal": (jnp.array(goals)[:, None],),
+        "action_mask": jnp.stack([jnp.ones(8, bool)] * 4 + [jnp.array(limits)], axis=1),
+        "privileged": {"cost": jnp.array(costs)[:, None]},
+    }
+    policy, value = trainer.network.apply(state.learner.params, observation)
+    np.testing.assert_array_equal(policy.mode(), np.stack([goals > 0, 1 + limits], axis=1))
+    assert value == pytest.approx(1.0 - costs, abs=0.2)  # what only the critic is told
+    assert metrics["entropy_normalized"][0] > 0.8 > 0.3 > metrics["entropy_normalized"][-1]
+
+
 def test_a_continuous_action_finds_its_target() -> None:
     policy, _, metrics = trained(toys.TargetReward(), -1.0, 1.0)
     assert isinstance(policy, DiagonalGaussian)

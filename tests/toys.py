@@ -17,7 +17,7 @@ from ppo_jax.config import Config, Hyperparams, NetworkConfig, PPOConfig, TaskCo
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.networks.recurrent import RecurrentActorCritic
 from ppo_jax.tasks.wrappers import EpisodeStatistics
-from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep
+from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, MultiDiscrete
 
 
 class ProbeState(NamedTuple):
@@ -27,6 +27,7 @@ class ProbeState(NamedTuple):
 
 TWO_ACTIONS = Discrete(2)
 ONE_NUMBER = Box((-2.0,), (2.0,))
+SWITCH_AND_DIAL = MultiDiscrete((2, 3))
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,34 @@ class TargetReward(ObservedReward):
 
     def outcome(self, key: jax.Array, state: ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
         return state.observation, -((action[0] - state.observation[0] / 2) ** 2), True, False
+
+
+@dataclass(frozen=True)
+class Switchboard(Probe):
+    """A switch and a dial of three, observed by parts: the switch must follow a sign, the dial be as high as it goes.
+
+    Each earns 1/2. The dial's highest position is not always valid. What a round costs is told to the critic alone.
+    """
+
+    action_space: ActionSpace = SWITCH_AND_DIAL
+
+    def reset(self, key: jax.Array, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        keys = jax.random.split(key, 3)
+        observation = {
+            "goal": (jax.random.rademacher(keys[0], (1,), jnp.float32),),
+            "action_mask": jnp.array([True] * 4 + [False]).at[4].set(jax.random.bernoulli(keys[1])),
+            "privileged": {"cost": jax.random.rademacher(keys[2], (1,), jnp.float32)},
+        }
+        return observation, observation
+
+    def step(self, key: jax.Array, state: dict[str, Any], action: jax.Array, params: Any) -> EnvStep:
+        right = (action[0] == 1) == (state["goal"][0][0] > 0)
+        high = action[1] == jnp.where(state["action_mask"][4], 2, 1)
+        reward = (right + high.astype(jnp.float32)) / 2 - state["privileged"]["cost"][0]
+        observation, after = self.reset(key, params)
+        return EnvStep(
+            observation, after, reward, jnp.ones((), bool), jnp.zeros((), bool), {"final_observation": state}
+        )
 
 
 class SignState(NamedTuple):

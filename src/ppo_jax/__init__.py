@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ppo_jax.config import Config, Hyperparams, Schedule, load_config
-    from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
+    from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, MultiCategorical
     from ppo_jax.ops.schedules import constant
     from ppo_jax.policies.export import export_policy
     from ppo_jax.policies.policy import Policy, load_policy
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ppo_jax.ppo import Trainer
     from ppo_jax.runs.experiment import build
     from ppo_jax.runs.runner import train
-    from ppo_jax.types import Box, Discrete, Environment, EnvStep, PPOJaxError
+    from ppo_jax.types import Box, Discrete, Environment, EnvStep, MultiDiscrete, PPOJaxError
 
     __version__: str
 
@@ -42,6 +42,8 @@ __all__ = [
     "EnvStep",
     "Environment",
     "Hyperparams",
+    "MultiCategorical",
+    "MultiDiscrete",
     "PPOJaxError",
     "Policy",
     "Prover",
@@ -59,7 +61,7 @@ __all__ = [
 
 _NAMES_OF = {
     "config": ("Config", "Hyperparams", "Schedule", "load_config"),
-    "ops.distributions": ("Categorical", "DiagonalGaussian"),
+    "ops.distributions": ("Categorical", "DiagonalGaussian", "MultiCategorical"),
     "runs.experiment": ("build",),
     "policies.export": ("export_policy",),
     "policies.policy": ("Policy", "load_policy"),
@@ -67,7 +69,7 @@ _NAMES_OF = {
     "ppo": ("Trainer",),
     "runs.runner": ("train",),
     "ops.schedules": ("constant",),
-    "types": ("Box", "Discrete", "EnvStep", "Environment", "PPOJaxError"),
+    "types": ("Box", "Discrete", "EnvStep", "Environment", "MultiDiscrete", "PPOJaxError"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 

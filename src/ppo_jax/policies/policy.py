@@ -39,7 +39,14 @@ class Policy:
 
     @cached_property
     def observation(self) -> PyTree:
-        """Shape and dtype of what the environment returns, as ``jax.ShapeDtypeStruct``."""
+        """Shape and dtype of what it must be given, as ``jax.ShapeDtypeStruct``: what the environment returns.
+
+        A `privileged` part, which only the critic saw, is not needed.
+        """
+        return _public(self._in_training)
+
+    @cached_property
+    def _in_training(self) -> PyTree:
         env = self.experiment.env
         return jax.eval_shape(env.reset, jax.random.key(0), env.default_params)[0]
 
@@ -64,14 +71,18 @@ class Policy:
             carry: of a policy with memory: `initial_carry`, or what the step before returned.
 
         Returns:
-            [] int32, or [size] float32 within the bounds of the Box. With a memory a pair, the action and the next
-            carry.
+            [] int32, [k] int32 of k choices, or [size] float32 within the bounds of the Box. With a memory a pair, the
+            action and the next carry.
 
         Raises:
             PPOJaxError: an observation or a carry of another shape, or a key missing; under jit while it is traced.
         """
+        observation = _public(observation)
         self._check(observation, key, carry)
-        batch = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype)[None], observation, self.observation)
+        if isinstance(observation, dict) and "privileged" in self._in_training:  # for the value, which nobody reads
+            unseen = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._in_training["privileged"])
+            observation = observation | {"privileged": unseen}
+        batch = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype)[None], observation, self._in_training)
         memory = jax.tree.map(lambda x: jnp.asarray(x)[None], carry)
         distribution, _, memory = self.experiment.policy(self.params, batch, memory, jnp.zeros(1, bool))
         action = (distribution.mode() if self.deterministic else distribution.sample(key))[0]
@@ -98,6 +109,12 @@ class Policy:
                 f"policy: the observation has the shape {given}, the environment's has {expected}; "
                 "jax.vmap(policy) takes batches"
             )
+
+
+def _public(observation: PyTree) -> PyTree:
+    if not isinstance(observation, dict):
+        return observation
+    return {name: x for name, x in observation.items() if name != "privileged"}
 
 
 def load_policy(
