@@ -204,6 +204,49 @@ def test_a_verdict_needs_three_seeds_on_both_sides():
     assert verdict(3).startswith("better in test MRR (greedy)")
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """They take most of the time of a report."""
+    monkeypatch.setattr(figures, "draw", lambda run_sets: ())
+
+
+def judged(document: Document, title: str) -> dict[tuple[str, str], list[str]]:
+    """(check, limit) -> the words of each run set, in a section with a table of checks."""
+    section = next((one for one in document.sections if one.title == title), Section("", ()))
+    table = next((block for block in section.blocks if isinstance(block, Table)), Table((), ()))
+    return {
+        (name.text, limit.text.replace("–", "")): [cell.note for cell in cells] for name, limit, *cells in table.rows
+    }
+
+
+@pytest.mark.parametrize("limits", [{}, {"mrr": 0.85, "value_loss": 0.5}])
+@pytest.mark.parametrize("tasks", [("Proof-countries_s3",), ("Proof-countries_s3", "Proof-x"), ("Proof-x", "CartPole")])
+def test_expected_and_validation_say_the_same(tasks, limits, without_figures):
+    logs = [run(f"{task}-s{i}", i, env_id=task) for task in tasks for i in range(2)]
+    logs[0].summary["test"]["greedy"]["mrr"] = 0.1  # the mean of the seeds may well reach what one misses
+    for log in logs[:2]:
+        log.columns["explained_variance"][:] = np.nan
+    logs[1].columns["entropy_normalized"][:] = np.linspace(0.9, 0.1, U)
+    document = report.build(logs, limits)
+    expected, validated = judged(document, "Expected against achieved"), judged(document, "Validation")
+    words = {"PASS": "reached", "FAIL": "missed by", "not judged": "not judged", "": ""}
+    assert set(expected) <= set(validated)
+    for check, cells in expected.items():
+        assert all(a.startswith(words[b]) and bool(a) == bool(b) for a, b in zip(cells, validated[check], strict=True))
+    said = {word for cells in validated.values() for word in cells}
+    assert said >= ({"PASS", "FAIL", "not judged"} if tasks[0] == "Proof-countries_s3" else {""})
+    assert ("FAIL" in said) == (tasks[0] == "Proof-countries_s3" or bool(limits))
+
+
+def test_only_the_benchmark_is_judged_by_its_limits(without_figures):
+    for task, limits in (("Proof-family", {}), ("CartPole-v1", {}), ("CartPole-v1", {"explained_variance": 0.99})):
+        text = to_markdown(report.build([run("fam", env_id=task)], limits))
+        assert ("FAIL" in text) == bool(limits) == ("fam does not pass" in text)
+        assert "environment steps" not in text and "value loss" in text
+        assert ("missed" in text or "reached" in text) == bool(limits)
+    assert "FAIL" in to_markdown(report.build([run("s3", env_id="Proof-countries_s3")]))
+
+
 def test_no_runs_and_no_folder_are_explained(tmp_path):
     with pytest.raises(PPOJaxError, match="no runs"):
         report.build([])

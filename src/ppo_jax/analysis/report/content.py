@@ -6,7 +6,7 @@ priority, expected against achieved, validation, answers, example proofs, and ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,27 +32,33 @@ from ppo_jax.analysis.report.blocks import (
     Title,
     Trees,
 )
-from ppo_jax.analysis.report.expectations import EXPECTATIONS
 from ppo_jax.analysis.rules.evidence import overflow_allowed
 from ppo_jax.analysis.run_sets import RunSet, gather_run_sets
 from ppo_jax.analysis.statistics import Estimate, interquartile_mean
+from ppo_jax.analysis.validate import Check
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["build"]
 
 LEVELS = {"error": "bad", "warning": "fair", "info": ""}
+VERDICTS = {
+    validate.PASS: "good",
+    validate.FAIL: "bad",
+    validate.NOT_JUDGED: "fair",
+    validate.INFORMATION: "",
+}
 ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
 PRIORITIES = {"error": "Priority 1: critical", "warning": "Priority 2: important", "info": "Priority 3: worth trying"}
 
 
 @overflow_allowed
-def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresholds | None = None) -> Document:
+def build(runs: Sequence[RunLog] | Sequence[RunSet], limits: Mapping[str, float] | None = None) -> Document:
     """The report as a `Document`, without touching a disk.
 
     Args:
         runs: the runs, put together by configuration, or run sets; the first is what the others are compared with.
-        thresholds: of the validation.
+        limits: of the validation, as of `validate.read_limits`; beside them the benchmark has the plan's.
 
     Raises:
         PPOJaxError: no runs.
@@ -62,6 +68,7 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresh
     logs = [one for one in runs if isinstance(one, RunLog)]
     run_sets = tuple(one for one in runs if isinstance(one, RunSet)) or gather_run_sets(logs)
     findings = [_merged_findings(run_set) for run_set in run_sets]
+    checks = [validate.validate(one.logs, validate.Thresholds.of_task(one.env_id, limits)) for one in run_sets]
     tasks = dict.fromkeys(
         legible(run_set.settings.get("env_id") or run_set.settings.get("dataset") or "") for run_set in run_sets
     )
@@ -73,8 +80,8 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresh
         ("Root causes", _root_causes(run_sets, findings)),
         ("Configuration against reference", _configuration(run_sets)),
         ("Recommendations by priority", _recommendations(run_sets, findings)),
-        ("Expected against achieved", _expected(run_sets)),
-        ("Validation", _validation(run_sets, thresholds or validate.Thresholds())),
+        ("Expected against achieved", _expected(run_sets, checks)),
+        ("Validation", _validation(run_sets, checks)),
         ("Answers", answers(run_sets)),
         ("Example proofs", _proofs(run_sets)),
         ("Appendix: reading each metric", _appendix(run_sets)),
@@ -281,47 +288,67 @@ def _recommendations(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFind
     return blocks or [Text("Nothing to change.")]
 
 
-def _expected(run_sets: Sequence[RunSet]) -> list[Block]:
-    rows = []
-    for one in EXPECTATIONS:
-        cells = []
-        for run_set in run_sets:
-            known = [x for x in map(one.achieved, run_set.logs) if x is not None]
-            iqm = interquartile_mean(known) if known and (run_set.proves or not one.proofs_only) else float("nan")
-            met = "" if np.isnan(iqm) else "reached" if one.met(iqm) else "missed"
-            cells.append(Cell(write_number(iqm), met, {"reached": "good", "missed": "bad"}.get(met, "")))
-        if any(cell.note for cell in cells):
-            rows.append((Cell(one.name), Cell(one.expected), *cells))
+def _expected(run_sets: Sequence[RunSet], each: Sequence[Sequence[Check]]) -> list[Block]:
+    """The checks of the validation, in one number a run set and in words; what they come to is said by them alone."""
+    rows = [
+        (Cell(name), Cell(limit or "–"), *map(_achieved, checks))
+        for name, limit, detail, checks in _side_by_side(each)
+        if detail
+    ]
     if not rows:
         return []
+    said = [_over_seeds(run_sets).strip()]
+    if not all(any(check.limit for check in checks) for checks in each):
+        said.append("Expectations come from Countries S3 and are not held against other tasks; `--limit` sets some.")
+    text = " ".join(filter(None, said))
     table = Table(("", "expected", *(run_set.name for run_set in run_sets)), tuple(rows))
-    return [table, Text(over, True)] if (over := _over_seeds(run_sets)) else [table]
+    return [table, Text(text, True)] if text else [table]
 
 
-def _validation(run_sets: Sequence[RunSet], thresholds: validate.Thresholds) -> list[Block]:
-    if not any(run_set.proves for run_set in run_sets):
+def _achieved(check: Check | None) -> Cell:
+    known = [value for value in check.values if value is not None] if check else []
+    if check is None:
+        return Cell("–")
+    missed = f"missed by {check.kept.count(False)} of {len(check.kept)} seeds" if len(check.kept) > 1 else "missed"
+    words = {validate.PASS: "reached", validate.FAIL: missed}
+    number = write_number(interquartile_mean(known)) if known else "–"
+    return Cell(number, words.get(check.verdict, check.verdict), VERDICTS[check.verdict])
+
+
+def _validation(run_sets: Sequence[RunSet], each: Sequence[Sequence[Check]]) -> list[Block]:
+    judged = [any(check.limit for check in checks) for checks in each]
+    if not any(judged) and not any(run_set.proves for run_set in run_sets):
         return []
-    each = [validate.validate(run_set.logs, thresholds) for run_set in run_sets]
-    names = dict.fromkeys((check.name, check.limit, check.detail) for checks in each for check in checks)
-    levels = {validate.PASS: "good", validate.FAIL: "bad", validate.NOT_JUDGED: "fair"}
     rows = []
-    for name, limit, detail in names:
-        cells = []
-        for checks in each:
-            check = next((one for one in checks if (one.name, one.limit) == (name, limit)), None)
-            cells.append(
-                Cell(_range(check.values), check.verdict, levels.get(check.verdict, "")) if check else Cell("–")
-            )
-        rows.append((Cell(name, detail if limit else ""), Cell(limit), *cells))
-    verdicts = [
+    for name, limit, detail, checks in _side_by_side(each):
+        cells = [Cell(_range(one.values), one.verdict, VERDICTS[one.verdict]) if one else Cell("–") for one in checks]
+        rows.append((Cell(name, detail), Cell(limit), *cells))
+    said = [
         f"{run_set.name} {'passes' if validate.passed(checks) else 'does not pass'}"
-        for run_set, checks in zip(run_sets, each, strict=True)
+        for run_set, checks, has_limits in zip(run_sets, each, judged, strict=True)
+        if has_limits
     ]
+    blocks: list[Block] = [Text(f"{'; '.join(said)}. A check passes where every seed passes it.")] if said else []
+    note = "Least to greatest over the seeds. Lines without a limit are for information."
     return [
-        Text(f"{'; '.join(verdicts)}. A check passes where every seed passes it."),
+        *blocks,
         Table(("", "limit", *(run_set.name for run_set in run_sets)), tuple(rows)),
-        Text("Least to greatest over the seeds. Lines without a limit are for information.", True),
+        Text(note, True),
     ]
+
+
+def _side_by_side(each: Sequence[Sequence[Check]]) -> Iterator[tuple[str, str, str, list[Check | None]]]:
+    """Name, limit and detail of each check that has a number or a limit, and the check of every run set.
+
+    A run set without that limit has its number as information.
+    """
+    found = [{(check.name, check.limit): check for check in checks} for checks in each]
+    limited = {name for checks in found for name, limit in checks if limit}
+    for name, limit in dict.fromkeys(key for checks in found for key in checks):
+        checks = [checks.get((name, limit)) or checks.get((name, "")) for checks in found]
+        told = limit or any(value is not None for one in checks if one for value in one.values)
+        if told and (limit or name not in limited):
+            yield name, limit, next(one.detail for one in checks if one), checks
 
 
 def _proofs(run_sets: Sequence[RunSet]) -> list[Block]:
