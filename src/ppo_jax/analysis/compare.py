@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.formatting import write_setting
+from ppo_jax.analysis.formatting import without_folders, write_setting
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.reference_settings import DEFAULTS, RECOMMENDED, SB3_DEFAULTS
@@ -187,7 +187,11 @@ def configuration(run_sets: Sequence[RunSet]) -> tuple[Setting, ...]:
     keys = dict.fromkeys([*SHOWN, *others])
     rows = []
     for key in keys:
-        values = tuple(_value_of(run_set, key) for run_set in run_sets)
+        set_to = without_folders([run_set.settings.get(key) for run_set in run_sets])
+        values = tuple(
+            write_setting(value) if _is_told(run_set, key) else None
+            for run_set, value in zip(run_sets, set_to, strict=True)
+        )
         differs = len(set(values)) > 1
         if differs or (key in SHOWN and any(value is not None for value in values)):
             sb3 = write_setting(SB3_DEFAULTS[key]) if key in SB3_DEFAULTS else None
@@ -213,11 +217,9 @@ def to_dict(run_sets: Sequence[RunSet]) -> dict[str, Any]:
     return {name: to_json(value) for name, value in comparison.items()}
 
 
-def _value_of(run_set: RunSet, key: str) -> str | None:
-    """Unset in one of our runs is "none"; what another trainer's log does not tell is None."""
-    if key not in run_set.settings and (run_set.logs[0].kind != "ppo_jax" or not run_set.settings):
-        return None
-    return write_setting(run_set.settings.get(key))
+def _is_told(run_set: RunSet, key: str) -> bool:
+    """Unset in one of our runs is a value; what another trainer's log does not tell is not known."""
+    return key in run_set.settings or (run_set.logs[0].kind == "ppo_jax" and bool(run_set.settings))
 
 
 def _score_to_dict(row: Score) -> dict[str, Any]:

@@ -247,6 +247,23 @@ def test_only_the_benchmark_is_judged_by_its_limits(without_figures):
     assert "FAIL" in to_markdown(report.build([run("s3", env_id="Proof-countries_s3")]))
 
 
+def test_a_report_does_not_tell_where_files_lie(tmp_path, without_figures):
+    """Of data, of their rules and prior, and of a run whose configuration has a mistake."""
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+        task = TaskConfig(dataset=str(folder / "family"), rules=str(folder / "mined.txt"), prior=str(folder / "prior"))
+        (folder / "config.toml").write_text(Config(task).to_toml(), encoding="utf-8")
+        (folder / "metrics.jsonl").write_text('{"update": 1, "env_steps": 1, "approx_kl": 0.1}\n')
+        (folder / "summary.json").write_text(json.dumps({"env_id": str(folder / "family")}))
+    with open(folders[1] / "config.toml", "a", encoding="utf-8") as file:
+        file.write("unknown = 1\n")
+    document = report.build([read_run(folder) for folder in folders])
+    for text in (to_html(document), to_markdown(document)):
+        assert str(tmp_path) not in text
+        assert "first/family" in text and "second/family" in text and "unknown key" in text
+
+
 def test_no_runs_and_no_folder_are_explained(tmp_path):
     with pytest.raises(PPOJaxError, match="no runs"):
         report.build([])

@@ -14,7 +14,7 @@ import numpy as np
 from ppo_jax.analysis import compare, validate
 from ppo_jax.analysis.compare import Movement
 from ppo_jax.analysis.diagnose import Finding, diagnose
-from ppo_jax.analysis.formatting import write_changes, write_number
+from ppo_jax.analysis.formatting import without_folders, write_changes, write_number
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
 from ppo_jax.analysis.readers import RunLog, legible
 from ppo_jax.analysis.report import figures, proof_trees
@@ -69,9 +69,8 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], limits: Mapping[str, float]
     run_sets = tuple(one for one in runs if isinstance(one, RunSet)) or gather_run_sets(logs)
     findings = [_merged_findings(run_set) for run_set in run_sets]
     checks = [validate.validate(one.logs, validate.Thresholds.of_task(one.env_id, limits)) for one in run_sets]
-    tasks = dict.fromkeys(
-        legible(run_set.settings.get("env_id") or run_set.settings.get("dataset") or "") for run_set in run_sets
-    )
+    named = [run_set.settings.get("env_id") or run_set.settings.get("dataset") or "" for run_set in run_sets]
+    tasks = dict.fromkeys(map(legible, without_folders(named)))
     n_runs = sum(len(run_set.logs) for run_set in run_sets)
     parts = (
         ("Summary", _summary(run_sets, findings)),
