@@ -17,7 +17,8 @@ from ppo_jax.analysis.reference_settings import DEFAULTS, RECOMMENDED, SB3_DEFAU
 from ppo_jax.analysis.rules.critic import returns_degenerate
 from ppo_jax.analysis.rules.evidence import Evidence, number_at, overflow_allowed
 from ppo_jax.analysis.run_sets import OWN_SETTINGS, RunSet
-from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
+from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value, iqm_interval
+from ppo_jax.proving.results import ANSWERS, PROTOCOLS
 from ppo_jax.runs.files import to_json
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "Setting",
     "configuration",
     "degenerate",
+    "different_queries",
     "movements",
+    "n_comparisons",
     "scores",
     "status",
     "status_of_score",
@@ -63,6 +66,21 @@ class Score:
     values: tuple[tuple[float, ...], ...]  # of the seeds of each run set
     iqm: tuple[Estimate | None, ...]  # of each run set its interquartile mean; None where it has no such number
     improvement: tuple[Estimate | None, ...]  # probability of improvement on the first set; None: first, or one seed
+    p_values: tuple[float | None, ...]  # of the improvement, corrected for the number of all comparisons
+
+    def verdict(self, i: int) -> str:
+        """What the seeds of a run set say against those of the first; empty where they are too few to say anything.
+
+        A difference that its own interval shows and the correction does not is exploratory: of many such some are
+        chance.
+        """
+        chance, p_value = self.improvement[i], self.p_values[i]
+        if chance is None or p_value is None or min(len(self.values[0]), len(self.values[i])) < ENOUGH:
+            return ""
+        word = "better" if chance.value > 0.5 else "worse"
+        if p_value <= SURE:
+            return word
+        return f"exploratory: {word}" if chance.low > 0.5 or chance.high < 0.5 else "not told apart"
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,8 @@ class Setting:
     differs: bool  # between the run sets
 
 
+ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
+SURE = 0.05  # a corrected p-value up to this is a difference
 WHOLE_RUN = ("early_stopped", "epochs_completed")  # metrics whose last value is the mean over the whole run
 COMPARED = (
     *("explained_variance", "value_loss", "policy_loss", "entropy", "entropy_normalized", "approx_kl"),
@@ -158,9 +178,52 @@ def scores(run_sets: Sequence[RunSet]) -> tuple[Score, ...]:
             _improvement(own, values[0], higher) if i and min(len(own), len(values[0])) > 1 else None
             for i, own in enumerate(values)
         ]
+        p_values = [
+            improvement_p_value(own, values[0]) if one else None for own, one in zip(values, improvement, strict=True)
+        ]
         iqm = tuple(iqm_interval([own]) if own else None for own in values)
-        rows.append(Score(name, higher, values, iqm, tuple(improvement)))
-    return tuple(rows)
+        rows.append(Score(name, higher, values, iqm, tuple(improvement), tuple(p_values)))
+    corrected = iter(holm([p for row in rows for p in row.p_values if p is not None]))
+    return tuple(
+        dataclasses.replace(row, p_values=tuple(None if p is None else next(corrected) for p in row.p_values))
+        for row in rows
+    )
+
+
+def n_comparisons(rows: Sequence[Score]) -> int:
+    """For how many comparisons the p-values are corrected."""
+    return sum(p is not None for row in rows for p in row.p_values)
+
+
+def different_queries(run_sets: Sequence[RunSet]) -> str | None:
+    """A line that says which runs were judged on other queries than the first; None where none is known to be."""
+    known = [(log.name, asked) for run_set in run_sets for log in run_set.logs if (asked := _asked(log))]
+    others = [(name, asked) for name, asked in known[1:] if _differ(asked, known[0][1])]
+    if not others:
+        return None
+    (first, theirs), (name, own) = known[0], others[0]
+    shared = f", {len(theirs & own):,} of them the same" if isinstance(theirs, set) and isinstance(own, set) else ""
+    more = f" and {len(others) - 1} more" if others[1:] else ""
+    return (
+        f"judged on different queries, so their scores on test do not compare: {first} on {_count(theirs):,}, "
+        f"{name}{more} on {_count(own):,}{shared}"
+    )
+
+
+def _asked(log: RunLog) -> set[tuple[str, str]] | int | None:
+    """The test queries of a run, each with its answer where that is open; how many, where no more is on record."""
+    if asked := {(str(line.get("query")), str(line.get("answer", ""))) for line in log.queries if "query" in line}:
+        return asked
+    counts = (number_at(log.summary, "test", protocol, "n_queries") for protocol in (*PROTOCOLS, ANSWERS))
+    return next((int(count) for count in counts if count), None)
+
+
+def _differ(a: set[tuple[str, str]] | int, b: set[tuple[str, str]] | int) -> bool:
+    return a != b if type(a) is type(b) else _count(a) != _count(b)
+
+
+def _count(asked: set[tuple[str, str]] | int) -> int:
+    return asked if isinstance(asked, int) else len(asked)
 
 
 def status_of_score(run_set: RunSet) -> tuple[str, str]:
@@ -201,7 +264,7 @@ def configuration(run_sets: Sequence[RunSet]) -> tuple[Setting, ...]:
 
 
 def to_dict(run_sets: Sequence[RunSet]) -> dict[str, Any]:
-    """The comparison as JSON data: metrics of each run set (under ``groups``), configurations, scores."""
+    """The comparison as JSON data: metrics of each run set (under ``groups``), configurations, scores, a warning."""
     comparison = {
         "groups": [
             {
@@ -213,6 +276,7 @@ def to_dict(run_sets: Sequence[RunSet]) -> dict[str, Any]:
         ],
         "configuration": [dataclasses.asdict(row) for row in configuration(run_sets)],
         "scores": [_score_to_dict(row) for row in scores(run_sets)],
+        "different_queries": different_queries(run_sets),
     }
     return {name: to_json(value) for name, value in comparison.items()}
 
@@ -224,7 +288,13 @@ def _is_told(run_set: RunSet, key: str) -> bool:
 
 def _score_to_dict(row: Score) -> dict[str, Any]:
     estimates = {name: [one and one._asdict() for one in getattr(row, name)] for name in ("iqm", "improvement")}
-    return {"name": row.name, "higher_is_better": row.higher_is_better, "values": row.values} | estimates
+    return {
+        "name": row.name,
+        "higher_is_better": row.higher_is_better,
+        "values": row.values,
+        **estimates,
+        "p_values": row.p_values,
+    }
 
 
 def _final(log: RunLog, path: tuple[str, ...]) -> float | None:

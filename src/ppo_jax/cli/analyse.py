@@ -171,6 +171,8 @@ class Compare:
 
         logs = _read_all(self.runs)
         compared = run_sets.gather_run_sets(logs)
+        if warning := compare.different_queries(compared):
+            warn(f"compare: {warning}")
         if self.json:
             print_json(compare.to_dict(compared))
         else:

@@ -190,7 +190,13 @@ def test_a_run_without_any_update_is_reported():
     assert figures.draw(gather_run_sets([log])) == ()
 
 
-def test_a_verdict_needs_three_seeds_on_both_sides():
+@pytest.fixture
+def without_figures(monkeypatch):
+    """They take most of the time of a report."""
+    monkeypatch.setattr(figures, "draw", lambda run_sets: ())
+
+
+def test_a_verdict_needs_seeds_enough_for_the_number_of_comparisons(without_figures):
     def verdict(n: int) -> str:
         logs = [run(f"{name}-s{i}", i, n_epochs=epochs) for name, epochs in (("a", 20), ("b", 5)) for i in range(n)]
         for log in logs[n:]:
@@ -201,13 +207,8 @@ def test_a_verdict_needs_three_seeds_on_both_sides():
         return to_markdown(report.build(logs)).partition("b against a: ")[2].partition("\n")[0]
 
     assert verdict(2) == "too few seeds to conclude."
-    assert verdict(3).startswith("better in test MRR (greedy)")
-
-
-@pytest.fixture
-def without_figures(monkeypatch):
-    """They take most of the time of a report."""
-    monkeypatch.setattr(figures, "draw", lambda run_sets: ())
+    assert verdict(3).startswith("exploratory: better in test MRR (greedy)")
+    assert verdict(6).startswith("better in test MRR (greedy)")
 
 
 def judged(document: Document, title: str) -> dict[tuple[str, str], list[str]]:

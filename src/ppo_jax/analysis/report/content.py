@@ -48,7 +48,6 @@ VERDICTS = {
     validate.NOT_JUDGED: "fair",
     validate.INFORMATION: "",
 }
-ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
 PRIORITIES = {"error": "Priority 1: critical", "warning": "Priority 2: important", "info": "Priority 3: worth trying"}
 
 
@@ -136,6 +135,8 @@ def _summary(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -
     for run_set, findings in zip(run_sets, each, strict=True):
         if findings and findings[0].finding.severity == "error":
             blocks.append(Text(f"{run_set.name}, above all: {findings[0].finding.id}. {findings[0].finding.cause}"))
+    if warning := compare.different_queries(run_sets):
+        blocks.append(Text(f"The runs were {warning}."))
     blocks += [Text(sentence) for sentence in _verdicts(run_sets, list(rows.values()))]
     notes = [f"{log.name}: {note}" for run_set in run_sets for log in run_set.logs for note in log.notes]
     if notes:
@@ -147,12 +148,11 @@ def _verdicts(run_sets: Sequence[RunSet], rows: Sequence[compare.Score]) -> list
     """Of each run set after the first, in which scores its seeds are better, worse, or not told apart."""
     sentences = []
     for i, run_set in enumerate(run_sets[1:], start=1):
-        words: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+        words: dict[str, list[str]] = {}
         for row in rows:
-            if (chance := row.improvement[i]) is not None and min(len(row.values[0]), len(row.values[i])) >= ENOUGH:
-                word = "better" if chance.low > 0.5 else "worse" if chance.high < 0.5 else "not told apart"
-                words[word].append(row.name)
-        said = [f"{word} in {', '.join(names)}" for word, names in words.items() if names]
+            words.setdefault(row.verdict(i), []).append(row.name)
+        order = ("better", "worse", "exploratory: better", "exploratory: worse", "not told apart")
+        said = [f"{word} in {', '.join(words[word])}" for word in order if word in words]
         sentences.append(
             f"{run_set.name} against {run_sets[0].name}: {'; '.join(said) or 'too few seeds to conclude'}."
         )
@@ -180,7 +180,11 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
     if len(run_sets) > 1 and any(chance for row in rows for chance in row.improvement):
         head = ("", run_sets[0].name, *(head for run_set in run_sets[1:] for head in (run_set.name, "better?")))
         lines = tuple(
-            (Cell(row.name), Cell(*_split(row.iqm[0])), *(Cell(*_split(one)) for pair in _pairs(row) for one in pair))
+            (
+                Cell(row.name),
+                Cell(*_split(row.iqm[0])),
+                *(cell for i in range(1, len(run_sets)) for cell in _pair(row, i)),
+            )
             for row in rows
         )
         blocks += [
@@ -189,7 +193,9 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
             Text(
                 f"Interquartile mean, and below it the 95% interval of a bootstrap over seeds. “better?” is the "
                 f"probability that a random seed is better than one of {run_sets[0].name} (lower is better for false "
-                "queries and losses); an interval that holds 0.5 tells nothing.",
+                "queries and losses); an interval that holds 0.5 tells nothing. p is that of a permutation test of the "
+                f"seeds, corrected for the {compare.n_comparisons(rows)} comparisons of this table (Holm): above "
+                f"{compare.SURE:g} a difference is exploratory, something to confirm on fresh seeds.",
                 True,
             ),
         ]
@@ -396,8 +402,12 @@ def _estimate(one: Estimate | None) -> str:
     return "–" if one is None else write_number(one.value)
 
 
-def _pairs(row: compare.Score) -> list[tuple[Estimate | None, Estimate | None]]:
-    return list(zip(row.iqm, row.improvement, strict=True))[1:]
+def _pair(row: compare.Score, i: int) -> tuple[Cell, Cell]:
+    """The score of a run set, and whether it is better than the first."""
+    chance, interval = _split(row.improvement[i])
+    p_value = row.p_values[i]
+    note = interval if p_value is None else f"{interval}, p = {write_number(p_value)}"
+    return Cell(*_split(row.iqm[i])), Cell(chance, note)
 
 
 def _split(one: Estimate | None) -> tuple[str, str]:
