@@ -138,6 +138,14 @@ def test_the_plan_holds_for_its_benchmark_alone_and_other_tasks_for_what_is_give
     assert judged == {"test MRR > 0.5": FAIL, "test MRR > untrained": FAIL}
 
 
+def test_a_limit_of_the_mrr_is_held_against_answers_where_queries_are_open():
+    log = run()
+    log.summary["test"] = {"answers": {"mrr": 0.4}}
+    log.summary["baselines"] = {"untrained": {"answers": {"mrr": 0.2}}}
+    assert verdicts(log, mrr=0.3)["test MRR > 0.3"] == verdicts(log, mrr=0.3)["test MRR > untrained"] == PASS
+    assert verdicts(log, mrr=0.5)["test MRR > 0.5"] == FAIL
+
+
 def test_limits_from_a_file_and_later_ones_win(tmp_path):
     file = tmp_path / "limits.toml"
     file.write_text("mrr = 0.9\nvalue_loss = 0.1\n")

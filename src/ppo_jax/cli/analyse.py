@@ -116,7 +116,8 @@ class Validate:
         limits = validate.read_limits(flat(self.limits))
         if self.seeds < 1:
             raise PPOJaxError(f"validate: --seeds {self.seeds}: at least 1")
-        thresholds = validate.Thresholds.of_task(self._config().task.env_id, limits)
+        config = self._config()
+        thresholds = validate.Thresholds.of_task(None if config.answers else config.task.env_id, limits)
         if not thresholds:
             raise PPOJaxError(
                 f"validate: the plan's limits come from Countries S3, and {self.config} trains something else; "

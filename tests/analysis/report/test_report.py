@@ -215,8 +215,10 @@ def judged(document: Document, title: str) -> dict[tuple[str, str], list[str]]:
     """(check, limit) -> the words of each run set, in a section with a table of checks."""
     section = next((one for one in document.sections if one.title == title), Section("", ()))
     table = next((block for block in section.blocks if isinstance(block, Table)), Table((), ()))
+    n = 2 if table.headers[1:2] in (("expected",), ("limit",)) else 1  # without any limit there is no column of them
     return {
-        (name.text, limit.text.replace("–", "")): [cell.note for cell in cells] for name, limit, *cells in table.rows
+        (row[0].text, row[1].text.replace("–", "") if n == 2 else ""): [cell.note for cell in row[n:]]
+        for row in table.rows
     }
 
 

@@ -67,7 +67,8 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], limits: Mapping[str, float]
     logs = [one for one in runs if isinstance(one, RunLog)]
     run_sets = tuple(one for one in runs if isinstance(one, RunSet)) or gather_run_sets(logs)
     findings = [_merged_findings(run_set) for run_set in run_sets]
-    checks = [validate.validate(one.logs, validate.Thresholds.of_task(one.env_id, limits)) for one in run_sets]
+    thresholds = [validate.Thresholds.of_task(one.env_id if one.proves else None, limits) for one in run_sets]
+    checks = [validate.validate(one.logs, each) for one, each in zip(run_sets, thresholds, strict=True)]
     named = [run_set.settings.get("env_id") or run_set.settings.get("dataset") or "" for run_set in run_sets]
     tasks = dict.fromkeys(map(legible, without_folders(named)))
     n_runs = sum(len(run_set.logs) for run_set in run_sets)
@@ -295,18 +296,19 @@ def _recommendations(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFind
 
 def _expected(run_sets: Sequence[RunSet], each: Sequence[Sequence[Check]]) -> list[Block]:
     """The checks of the validation, in one number a run set and in words; what they come to is said by them alone."""
+    limited = [any(check.limit for check in checks) for checks in each]
     rows = [
-        (Cell(name), Cell(limit or "–"), *map(_achieved, checks))
+        (Cell(name), *([Cell(limit or "–")] if any(limited) else []), *map(_achieved, checks))
         for name, limit, detail, checks in _side_by_side(each)
         if detail
     ]
     if not rows:
         return []
     said = [_over_seeds(run_sets).strip()]
-    if not all(any(check.limit for check in checks) for checks in each):
-        said.append("Expectations come from Countries S3 and are not held against other tasks; `--limit` sets some.")
+    if not all(limited):
+        said.append("What is expected was measured on Countries S3 and holds for no other task; `--limit` sets limits.")
     text = " ".join(filter(None, said))
-    table = Table(("", "expected", *(run_set.name for run_set in run_sets)), tuple(rows))
+    table = Table(("", *(["expected"] if any(limited) else []), *(run_set.name for run_set in run_sets)), tuple(rows))
     return [table, Text(text, True)] if text else [table]
 
 
