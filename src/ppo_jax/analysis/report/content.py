@@ -347,11 +347,11 @@ def _validation(run_sets: Sequence[RunSet], each: Sequence[Sequence[Check]]) -> 
 def _side_by_side(each: Sequence[Sequence[Check]]) -> Iterator[tuple[str, str, str, list[Check | None]]]:
     """Name, limit and detail of each check that has a number or a limit, and the check of every run set.
 
-    A run set without that limit has its number as information.
+    Those with a limit come first; there a run set without that limit has its number as information.
     """
     found = [{(check.name, check.limit): check for check in checks} for checks in each]
     limited = {name for checks in found for name, limit in checks if limit}
-    for name, limit in dict.fromkeys(key for checks in found for key in checks):
+    for name, limit in sorted(dict.fromkeys(key for checks in found for key in checks), key=lambda one: not one[1]):
         checks = [checks.get((name, limit)) or checks.get((name, "")) for checks in found]
         told = limit or any(value is not None for one in checks if one for value in one.values)
         if told and (limit or name not in limited):
