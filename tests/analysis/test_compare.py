@@ -11,13 +11,13 @@ import pytest
 
 from ppo_jax.analysis.compare import (
     configuration,
-    different_queries,
     movements,
     scores,
     status,
     status_of_score,
     to_dict,
 )
+from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.run_sets import gather_run_sets
 
@@ -149,7 +149,7 @@ def test_runs_judged_on_different_queries_are_named_in_one_line():
     line = different_queries(gather_run_sets([asked("a", "p(a)", "p(b)"), asked("b", "p(b)", "p(c)", "p(d)")]))
     assert "a on 2, b on 3, 1 of them the same" in line and "\n" not in line
     assert different_queries(gather_run_sets([asked("a", "p(a)", "p(b)"), asked("b", "p(b)", "p(a)")])) is None
-    assert "a on 24, b and 1 more on 6" in different_queries(
+    assert "a on 24, b on 6; 1 more differ from a too" in different_queries(
         gather_run_sets([asked("a", n=24), asked("b", n=6), asked("c", n=6)])
     )
     assert different_queries(gather_run_sets([asked("a", "p(a)"), asked("b", n=1), asked("c")])) is None

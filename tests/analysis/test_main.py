@@ -26,7 +26,13 @@ print(*{name.partition(".")[0] for name in sys.modules})
 
 def test_a_log_is_diagnosed_without_jax_and_as_the_command_does():
     tight = [str(GOLDEN / "sb3_tight_kl.csv"), "--set", "n_steps=128", "n_envs=8"]
-    calls = [[str(OLD_RUN)], [*tight, "--json"], ["nothing.csv"], [str(GOLDEN / "sb3_healthy.csv")]]
+    calls = [
+        [str(OLD_RUN)],
+        [*tight, "--json"],
+        ["nothing.csv"],
+        [str(OLD_RUN), "--set", "gamma=0.9"],
+        [str(GOLDEN / "sb3_healthy.csv")],
+    ]
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         input="\n".join(map("|".join, calls)),
@@ -35,13 +41,14 @@ def test_a_log_is_diagnosed_without_jax_and_as_the_command_does():
         check=True,
         timeout=120,
     )
-    shown, found, missing, healthy, loaded = run.stdout.replace("exit", "\0exit").split("\0")
+    shown, found, missing, known, healthy, loaded = run.stdout.replace("exit", "\0exit").split("\0")
     assert "lr-too-low" in shown and "beaten-by-baseline" in shown
     assert found.startswith("exit 1")
     assert json.loads(found.partition("\n")[2]) == json.loads(call("diagnose", *tight, "--json")[1])
-    assert missing.startswith("exit 1") and healthy.startswith("exit 2")
+    assert missing.startswith("exit 1") and known.startswith("exit 2") and healthy.startswith("exit 2")
     assert loaded.startswith("exit 0")
     errors = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "nothing.csv" in errors[0] and "Traceback" not in run.stderr
+    assert "nothing.csv: no run there" in errors[0] and "gamma: the run's config.toml says it" in errors[1]
+    assert len(errors) == 2 and "Traceback" not in run.stderr
     heavy = {"jax", "jaxlib", "flax", "optax", "orbax", "chex", "gymnax", "matplotlib", "scipy", "jinja2", "tyro"}
     assert heavy & set(loaded.split()) == set()

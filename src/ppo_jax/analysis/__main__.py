@@ -20,7 +20,8 @@ from ppo_jax.config.toml import parse_assignment
 
 def main() -> int:
     """Diagnose one log; returns the exit code, 1 where a finding is an error."""
-    parser = argparse.ArgumentParser(prog="python -m ppo_jax.analysis", description=__doc__.partition("\n")[0])
+    about = "Say what is wrong with a run, why, and what to change: `ppo-jax diagnose` without JAX."
+    parser = argparse.ArgumentParser(prog="python -m ppo_jax.analysis", description=about)
     parser.add_argument("log", type=Path, help="a run folder, the log of another trainer, - for a pipe")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="what the log lacks")
     parser.add_argument("--json", action="store_true", help="print JSON")

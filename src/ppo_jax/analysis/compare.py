@@ -12,13 +12,13 @@ import numpy as np
 
 from ppo_jax.analysis.formatting import without_folders, write_setting
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
+from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.reference_settings import DEFAULTS, RECOMMENDED, SB3_DEFAULTS
 from ppo_jax.analysis.rules.critic import returns_degenerate
 from ppo_jax.analysis.rules.evidence import Evidence, number_at, overflow_allowed
 from ppo_jax.analysis.run_sets import OWN_SETTINGS, RunSet
 from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value, iqm_interval
-from ppo_jax.proving.results import ANSWERS, PROTOCOLS
 from ppo_jax.runs.files import to_json
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Setting",
     "configuration",
     "degenerate",
-    "different_queries",
     "movements",
     "n_comparisons",
     "scores",
@@ -193,37 +192,6 @@ def scores(run_sets: Sequence[RunSet]) -> tuple[Score, ...]:
 def n_comparisons(rows: Sequence[Score]) -> int:
     """For how many comparisons the p-values are corrected."""
     return sum(p is not None for row in rows for p in row.p_values)
-
-
-def different_queries(run_sets: Sequence[RunSet]) -> str | None:
-    """A line that says which runs were judged on other queries than the first; None where none is known to be."""
-    known = [(log.name, asked) for run_set in run_sets for log in run_set.logs if (asked := _asked(log))]
-    others = [(name, asked) for name, asked in known[1:] if _differ(asked, known[0][1])]
-    if not others:
-        return None
-    (first, theirs), (name, own) = known[0], others[0]
-    shared = f", {len(theirs & own):,} of them the same" if isinstance(theirs, set) and isinstance(own, set) else ""
-    more = f" and {len(others) - 1} more" if others[1:] else ""
-    return (
-        f"judged on different queries, so their scores on test do not compare: {first} on {_count(theirs):,}, "
-        f"{name}{more} on {_count(own):,}{shared}"
-    )
-
-
-def _asked(log: RunLog) -> set[tuple[str, str]] | int | None:
-    """The test queries of a run, each with its answer where that is open; how many, where no more is on record."""
-    if asked := {(str(line.get("query")), str(line.get("answer", ""))) for line in log.queries if "query" in line}:
-        return asked
-    counts = (number_at(log.summary, "test", protocol, "n_queries") for protocol in (*PROTOCOLS, ANSWERS))
-    return next((int(count) for count in counts if count), None)
-
-
-def _differ(a: set[tuple[str, str]] | int, b: set[tuple[str, str]] | int) -> bool:
-    return a != b if type(a) is type(b) else _count(a) != _count(b)
-
-
-def _count(asked: set[tuple[str, str]] | int) -> int:
-    return asked if isinstance(asked, int) else len(asked)
 
 
 def status_of_score(run_set: RunSet) -> tuple[str, str]:

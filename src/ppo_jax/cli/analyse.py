@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,14 +77,7 @@ class Diagnose:
             raise PPOJaxError("diagnose: give one of RUN, --sb3 FILE and --tensorboard FOLDER")
         settings = readers.check_settings(dict(map(parse_assignment, flat(self.assignments))))
         if self.run_folder:
-            log = readers.read(self.run_folder, settings)
-            if log.kind != "ppo_jax":
-                return log
-            if known := [key for key in settings if key in log.settings]:
-                raise PPOJaxError(
-                    f"diagnose: --set {known[0]}: the run's config.toml says it; --set is for what a log lacks"
-                )
-            return dataclasses.replace(log, settings={**log.settings, **settings})
+            return readers.read(self.run_folder, settings)
         return readers.read_sb3(self.sb3, settings) if self.sb3 else readers.read_tensorboard(given[0], settings)
 
 
@@ -169,10 +161,11 @@ class Compare:
 
     def run(self) -> int:
         from ppo_jax.analysis import compare, run_sets
+        from ppo_jax.analysis.queries import different_queries
 
         logs = _read_all(self.runs)
         compared = run_sets.gather_run_sets(logs)
-        if warning := compare.different_queries(compared):
+        if warning := different_queries(compared):
             warn(f"compare: {warning}")
         if self.json:
             print_json(compare.to_dict(compared))

@@ -6,7 +6,7 @@ priority, expected against achieved, validation, answers, example proofs, and ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from ppo_jax.analysis.compare import Movement
 from ppo_jax.analysis.diagnose import Finding, diagnose
 from ppo_jax.analysis.formatting import without_folders, write_changes, write_number
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
+from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog, legible
 from ppo_jax.analysis.report import figures, proof_trees
 from ppo_jax.analysis.report.answers import answers
@@ -32,22 +33,16 @@ from ppo_jax.analysis.report.blocks import (
     Title,
     Trees,
 )
+from ppo_jax.analysis.report.checks import expected, over_seeds, validation
 from ppo_jax.analysis.rules.evidence import overflow_allowed
 from ppo_jax.analysis.run_sets import RunSet, gather_run_sets
-from ppo_jax.analysis.statistics import Estimate, interquartile_mean
-from ppo_jax.analysis.validate import Check
+from ppo_jax.analysis.statistics import Estimate
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["build"]
 
 LEVELS = {"error": "bad", "warning": "fair", "info": ""}
-VERDICTS = {
-    validate.PASS: "good",
-    validate.FAIL: "bad",
-    validate.NOT_JUDGED: "fair",
-    validate.INFORMATION: "",
-}
 PRIORITIES = {"error": "Priority 1: critical", "warning": "Priority 2: important", "info": "Priority 3: worth trying"}
 
 
@@ -79,8 +74,8 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], limits: Mapping[str, float]
         ("Root causes", _root_causes(run_sets, findings)),
         ("Configuration against reference", _configuration(run_sets)),
         ("Recommendations by priority", _recommendations(run_sets, findings)),
-        ("Expected against achieved", _expected(run_sets, checks)),
-        ("Validation", _validation(run_sets, checks)),
+        ("Expected against achieved", expected(run_sets, checks)),
+        ("Validation", validation(run_sets, checks)),
         ("Answers", answers(run_sets)),
         ("Example proofs", _proofs(run_sets)),
         ("Appendix: reading each metric", _appendix(run_sets)),
@@ -131,12 +126,12 @@ def _summary(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -
     blocks: list[Block] = [Table(head, tuple(lines))]
     if shown:
         blocks.append(
-            Text(f"{_over_seeds(run_sets)}Training metrics are means over the last fifth of the updates.", True)
+            Text(f"{over_seeds(run_sets)}Training metrics are means over the last fifth of the updates.", True)
         )
     for run_set, findings in zip(run_sets, each, strict=True):
         if findings and findings[0].finding.severity == "error":
             blocks.append(Text(f"{run_set.name}, above all: {findings[0].finding.id}. {findings[0].finding.cause}"))
-    if warning := compare.different_queries(run_sets):
+    if warning := different_queries(run_sets):
         blocks.append(Text(f"The runs were {warning}."))
     blocks += [Text(sentence) for sentence in _verdicts(run_sets, list(rows.values()))]
     notes = [f"{log.name}: {note}" for run_set in run_sets for log in run_set.logs for note in log.notes]
@@ -294,70 +289,6 @@ def _recommendations(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFind
     return blocks or [Text("Nothing to change.")]
 
 
-def _expected(run_sets: Sequence[RunSet], each: Sequence[Sequence[Check]]) -> list[Block]:
-    """The checks of the validation, in one number a run set and in words; what they come to is said by them alone."""
-    limited = [any(check.limit for check in checks) for checks in each]
-    rows = [
-        (Cell(name), *([Cell(limit or "–")] if any(limited) else []), *map(_achieved, checks))
-        for name, limit, detail, checks in _side_by_side(each)
-        if detail
-    ]
-    if not rows:
-        return []
-    said = [_over_seeds(run_sets).strip()]
-    if not all(limited):
-        said.append("What is expected was measured on Countries S3 and holds for no other task; `--limit` sets limits.")
-    text = " ".join(filter(None, said))
-    table = Table(("", *(["expected"] if any(limited) else []), *(run_set.name for run_set in run_sets)), tuple(rows))
-    return [table, Text(text, True)] if text else [table]
-
-
-def _achieved(check: Check | None) -> Cell:
-    known = [value for value in check.values if value is not None] if check else []
-    if check is None:
-        return Cell("–")
-    missed = f"missed by {check.kept.count(False)} of {len(check.kept)} seeds" if len(check.kept) > 1 else "missed"
-    words = {validate.PASS: "reached", validate.FAIL: missed}
-    number = write_number(interquartile_mean(known)) if known else "–"
-    return Cell(number, words.get(check.verdict, check.verdict), VERDICTS[check.verdict])
-
-
-def _validation(run_sets: Sequence[RunSet], each: Sequence[Sequence[Check]]) -> list[Block]:
-    judged = [any(check.limit for check in checks) for checks in each]
-    if not any(judged) and not any(run_set.proves for run_set in run_sets):
-        return []
-    rows = []
-    for name, limit, detail, checks in _side_by_side(each):
-        cells = [Cell(_range(one.values), one.verdict, VERDICTS[one.verdict]) if one else Cell("–") for one in checks]
-        rows.append((Cell(name, detail), Cell(limit), *cells))
-    said = [
-        f"{run_set.name} {'passes' if validate.passed(checks) else 'does not pass'}"
-        for run_set, checks, has_limits in zip(run_sets, each, judged, strict=True)
-        if has_limits
-    ]
-    blocks: list[Block] = [Text(f"{'; '.join(said)}. A check passes where every seed passes it.")] if said else []
-    note = "Least to greatest over the seeds. Lines without a limit are for information."
-    return [
-        *blocks,
-        Table(("", "limit", *(run_set.name for run_set in run_sets)), tuple(rows)),
-        Text(note, True),
-    ]
-
-
-def _side_by_side(each: Sequence[Sequence[Check]]) -> Iterator[tuple[str, str, str, list[Check | None]]]:
-    """Name, limit and detail of each check that has a number or a limit, and the check of every run set.
-
-    Those with a limit come first; there a run set without that limit has its number as information.
-    """
-    found = [{(check.name, check.limit): check for check in checks} for checks in each]
-    limited = {name for checks in found for name, limit in checks if limit}
-    for name, limit in sorted(dict.fromkeys(key for checks in found for key in checks), key=lambda one: not one[1]):
-        checks = [checks.get((name, limit)) or checks.get((name, "")) for checks in found]
-        told = limit or any(value is not None for one in checks if one for value in one.values)
-        if told and (limit or name not in limited):
-            yield name, limit, next(one.detail for one in checks if one), checks
-
-
 def _proofs(run_sets: Sequence[RunSet]) -> list[Block]:
     examples: list[proof_trees.Example] = []
     for run_set in run_sets:
@@ -415,18 +346,6 @@ def _pair(row: compare.Score, i: int) -> tuple[Cell, Cell]:
 def _split(one: Estimate | None) -> tuple[str, str]:
     interval = "" if one is None or np.isnan(one.low) else f"{write_number(one.low)} to {write_number(one.high)}"
     return _estimate(one), interval
-
-
-def _range(values: Sequence[float | None]) -> str:
-    known = [x for x in values if x is not None]
-    if not known:
-        return "–"
-    low, high = write_number(min(known)), write_number(max(known))
-    return low if low == high else f"{low} to {high}"
-
-
-def _over_seeds(run_sets: Sequence[RunSet]) -> str:
-    return "Interquartile means over the seeds. " if any(len(run_set.logs) > 1 for run_set in run_sets) else ""
 
 
 def _with_unit(name: str, unit: str) -> str:
