@@ -14,6 +14,7 @@ from ppo_jax.runs import runner
 from tests.cli.console import call, fail
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 N = 30
 
 
@@ -125,6 +126,7 @@ def test_diagnose_compares_with_other_seeds(healthy, tmp_path):
         (["report", "RUN", "--limit", "mr=3"], "did you mean mrr"),
         (["validate", "nothing.toml"], "nothing.toml"),
         (["validate", "--seeds", "0"], "at least 1"),
+        (["validate", str(EXPERIMENTS / "family.toml")], "the plan's limits come from Countries S3"),
         (["validate", "--limit", "mrr=high"], "mrr"),
     ],
 )
@@ -181,6 +183,30 @@ def test_compare_puts_seeds_together_and_shows_where_configurations_differ(healt
     assert [one["runs"] for one in comparison["groups"]] == [["broken"], ["healthy", "again"]]
     assert next(row for row in comparison["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "4"]
     assert next(row for row in comparison["scores"] if row["name"] == "test MRR (greedy)")["iqm"][0]["value"] == 0.8
+
+
+def test_compare_warns_of_runs_judged_on_different_queries(healthy, broken):
+    assert "warning" not in call("compare", broken, healthy)[2]
+    for folder, queries in ((broken, "ab"), (healthy, "a")):
+        (folder / "queries.jsonl").write_text("".join(json.dumps({"query": f"p({q})"}) + "\n" for q in queries))
+    code, out, err = call("compare", broken, healthy)
+    assert code == 0
+    assert [line for line in err.splitlines() if line.startswith("warning")] == [
+        "warning: compare: judged on different queries, so their scores on test do not compare: "
+        "broken on 2, healthy on 1, 1 of them the same"
+    ]
+    assert "different queries" not in out
+    assert (
+        "judged on different queries" in json.loads(call("compare", broken, healthy, "--json")[1])["different_queries"]
+    )
+
+
+def test_compare_says_how_sure_the_seeds_are(healthy, tmp_path):
+    better = [write_run(tmp_path / f"b{i}", config(i, n_epochs=5), mrr=0.95 + 0.01 * i) for i in range(3)]
+    others = [write_run(tmp_path / f"a{i}", config(i), mrr=0.9 + 0.01 * i) for i in range(1, 3)]
+    out = call("compare", healthy, *others, *better)[1]
+    assert "exploratory: better" in out and "(Holm)" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_report_is_written_where_asked(healthy, broken, tmp_path):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
 
-from ppo_jax.analysis.compare import configuration, movements, scores, status, status_of_score, to_dict
+from ppo_jax.analysis.compare import (
+    configuration,
+    movements,
+    scores,
+    status,
+    status_of_score,
+    to_dict,
+)
+from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.run_sets import gather_run_sets
 
@@ -100,6 +109,53 @@ def test_scores_of_seeds():
     assert mrr.iqm[0].low <= 0.2 <= mrr.iqm[0].high
 
 
+def many(name: str, values, **settings) -> list[RunLog]:
+    return [run(f"{name}-s{i}", mrr, settings=settings) for i, mrr in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("n", "verdict", "p_value"),
+    [
+        (2, "", None),
+        (3, "exploratory: better", 2 * 2 / 20),  # 2 in 20 ways to deal six seeds out; two scores are compared
+        (5, "better", 2 * 2 / 252),
+    ],
+)
+def test_a_difference_is_sure_where_the_number_of_comparisons_allows_it(n, verdict, p_value):
+    logs = many("a", 0.1 + 0.01 * np.arange(n), n_epochs=20) + many("b", 0.5 + 0.01 * np.arange(n), n_epochs=5)
+    first, *_ = rows = scores(gather_run_sets(logs))
+    assert len(rows) == 2
+    assert first.verdict(1) == verdict
+    assert first.p_values[0] is None
+    assert p_value is None or first.p_values[1] == pytest.approx(p_value)
+
+
+def test_more_comparisons_make_the_same_seeds_less_sure():
+    values = 0.01 * np.arange(4)
+    two = many("a", values, n_epochs=20) + many("b", 0.5 + values, n_epochs=5)
+    four = [*two, *many("c", values, n_epochs=1)]
+    assert [scores(gather_run_sets(logs))[0].p_values[1] for logs in (two, four)] == pytest.approx([4 / 70, 8 / 70])
+    assert scores(gather_run_sets(four))[0].verdict(2) == "not told apart"
+
+
+def asked(name: str, *queries: str, n: int = 0, seed: int = 0) -> RunLog:
+    log = run(name, settings={"seed": seed})
+    if n:
+        log.summary["test"]["greedy"]["n_queries"] = n
+    return dataclasses.replace(log, queries=tuple({"query": query, "answer": "e"} for query in queries))
+
+
+def test_runs_judged_on_different_queries_are_named_in_one_line():
+    line = different_queries(gather_run_sets([asked("a", "p(a)", "p(b)"), asked("b", "p(b)", "p(c)", "p(d)")]))
+    assert "a on 2, b on 3, 1 of them the same" in line and "\n" not in line
+    assert different_queries(gather_run_sets([asked("a", "p(a)", "p(b)"), asked("b", "p(b)", "p(a)")])) is None
+    assert "a on 24, b on 6; 1 more differ from a too" in different_queries(
+        gather_run_sets([asked("a", n=24), asked("b", n=6), asked("c", n=6)])
+    )
+    assert different_queries(gather_run_sets([asked("a", "p(a)"), asked("b", n=1), asked("c")])) is None
+    assert different_queries(gather_run_sets([run("a"), run("b")])) is None
+
+
 def test_one_seed_shows_no_improvement_and_no_interval():
     row = scores(gather_run_sets([run("a", settings={"n_epochs": 20}), run("b")]))[0]
     assert row.improvement == (None, None)
@@ -145,4 +201,6 @@ def test_a_comparison_as_json():
     assert comparison["groups"][0]["metrics"][0]["name"] == "approx_kl"
     score = comparison["scores"][0]
     assert (score["iqm"][0]["value"], score["iqm"][0]["low"], score["improvement"]) == (0.9, None, [None, None])
+    assert score["p_values"] == [None, None]
+    assert comparison["different_queries"] is None
     assert next(row for row in comparison["configuration"] if row["key"] == "n_epochs")["values"] == ["20", "10"]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ppo_jax.analysis.formatting import write_changes, write_number, write_setting
+from ppo_jax.analysis.formatting import without_folders, write_changes, write_number, write_setting
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,18 @@ def test_changes_as_lines_of_a_configuration():
         "# leave out clip_range_vf",
     ]
     assert write_changes({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([], []),
+        (["/home/me/data/family", "rules.txt", None, 3, "../family"], ["family", "rules.txt", None, 3, "../family"]),
+        (["/home/me/old/family", "/home/me/new/family"], ["old/family", "new/family"]),  # told apart
+        (["/family", "/data/family", "/data/family"], ["family", "data/family", "data/family"]),
+        (["C:\\data\\family", "D:\\data\\family"], ["data/family", "data/family"]),
+        (["Proof-countries_s3", "my.module:make"], ["Proof-countries_s3", "my.module:make"]),
+    ],
+)
+def test_paths_do_not_tell_where_on_a_machine_they_lie(values, written):
+    assert without_folders(values) == written

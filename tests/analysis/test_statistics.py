@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ppo_jax.analysis.statistics import (
+    holm,
     improvement_interval,
+    improvement_p_value,
     interquartile_mean,
     iqm_interval,
     probability_of_improvement,
@@ -82,3 +84,30 @@ def test_one_seed_has_no_interval():
     for estimate in (iqm_interval([[0.3]]), improvement_interval([[0.3]], [[0.1, 0.2]])):
         assert math.isnan(estimate.low) and math.isnan(estimate.high)
     assert iqm_interval([[0.3]]).value == 0.3
+
+
+def test_holm_by_hand():
+    """Sorted 0.01, 0.02, 0.03, 0.5 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.5, which never falls."""
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx((0.06, 0.04, 0.5, 0.06))
+    assert holm([0.4, 0.9]) == pytest.approx((0.8, 0.9))
+    assert holm([0.6, 0.7]) == (1.0, 1.0)
+    assert holm([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "p_value"),
+    [
+        ([4.0, 5.0, 6.0], [1.0, 2.0, 3.0], 2 / 20),  # the most different of 20 ways to deal the seeds out, on two sides
+        ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], 2 / 20),
+        ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], 1.0),
+        ([1.0, 1.0], [0.0, 0.0], 2 / 6),
+    ],
+)
+def test_p_value_of_improvement_by_hand(x, y, p_value):
+    assert improvement_p_value(x, y) == pytest.approx(p_value)
+
+
+def test_p_value_of_improvement_is_that_of_mann_whitney():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=5), rng.normal(1.0, size=6)
+    assert improvement_p_value(x, y) == pytest.approx(stats.mannwhitneyu(x, y, method="exact").pvalue)

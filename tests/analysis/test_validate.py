@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from ppo_jax.analysis.readers import RunLog
-from ppo_jax.analysis.validate import FAIL, INFORMATION, NOT_JUDGED, PASS, Thresholds, passed, to_dict, validate
+from ppo_jax.analysis.validate import (
+    BENCHMARK,
+    FAIL,
+    INFORMATION,
+    NOT_JUDGED,
+    PASS,
+    Thresholds,
+    passed,
+    read_limits,
+    to_dict,
+    validate,
+)
 from ppo_jax.types import PPOJaxError
 
 U = 20
@@ -109,19 +120,40 @@ def test_another_trainers_log_is_judged_by_what_it_has():
 
 
 def test_limits_are_configuration():
-    assert Thresholds.from_assignments(["mrr=0.9", "early_stopped=1"]) == Thresholds(mrr=0.9, early_stopped=1.0)
-    assert Thresholds.from_assignments([]) == Thresholds()
+    assert read_limits(["mrr=0.9", "early_stopped=1"]) == {"mrr": 0.9, "early_stopped": 1.0}
+    assert read_limits([]) == {}
     assert verdicts(run(mrr=0.86), mrr=0.9)["test MRR > 0.9"] == FAIL
+
+
+def test_the_plan_holds_for_its_benchmark_alone_and_other_tasks_for_what_is_given():
+    assert Thresholds.of_task(BENCHMARK) == Thresholds()
+    assert Thresholds.of_task(BENCHMARK, {"mrr": 0.5}) == Thresholds(mrr=0.5)
+    for other in (None, "Proof-countries_s1", "CartPole-v1"):
+        assert not Thresholds.of_task(other)
+        checks = validate([run(mrr=0.1, value_loss=np.ones(U))], Thresholds.of_task(other))
+        assert {check.verdict for check in checks} == {INFORMATION}
+        assert {check.name: check.values for check in checks}["value loss"] == (1.0,)  # the number is still shown
+    checks = validate([run(mrr=0.4, value_loss=np.ones(U))], Thresholds.of_task("Proof-family", {"mrr": 0.5}))
+    judged = {f"{check.name} {check.limit}": check.verdict for check in checks if check.limit}
+    assert judged == {"test MRR > 0.5": FAIL, "test MRR > untrained": FAIL}
+
+
+def test_a_limit_of_the_mrr_is_held_against_answers_where_queries_are_open():
+    log = run()
+    log.summary["test"] = {"answers": {"mrr": 0.4}}
+    log.summary["baselines"] = {"untrained": {"answers": {"mrr": 0.2}}}
+    assert verdicts(log, mrr=0.3)["test MRR > 0.3"] == verdicts(log, mrr=0.3)["test MRR > untrained"] == PASS
+    assert verdicts(log, mrr=0.5)["test MRR > 0.5"] == FAIL
 
 
 def test_limits_from_a_file_and_later_ones_win(tmp_path):
     file = tmp_path / "limits.toml"
     file.write_text("mrr = 0.9\nvalue_loss = 0.1\n")
-    assert Thresholds.from_assignments([str(file), "mrr=0.8"]) == Thresholds(mrr=0.8, value_loss=0.1)
-    assert Thresholds.from_assignments(["mrr=0.8", str(file)]) == Thresholds(mrr=0.9, value_loss=0.1)
+    assert read_limits([str(file), "mrr=0.8"]) == {"mrr": 0.8, "value_loss": 0.1}
+    assert read_limits(["mrr=0.8", str(file)]) == {"mrr": 0.9, "value_loss": 0.1}
     file.write_text("mr = 0.9\n")
     with pytest.raises(PPOJaxError, match=r"limits\.toml: unknown key 'mr'; did you mean mrr"):
-        Thresholds.from_assignments([str(file)])
+        read_limits([str(file)])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +167,7 @@ def test_limits_from_a_file_and_later_ones_win(tmp_path):
 )
 def test_wrong_limits_are_explained(assignments, message):
     with pytest.raises(PPOJaxError, match=message):
-        Thresholds.from_assignments(assignments)
+        read_limits(assignments)
 
 
 def test_the_table_as_json():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from rich.text import Text
 
 from ppo_jax.cli.console import make_console, make_pairs, make_table, say, warn
+from ppo_jax.cli.tables.sweep import show_sweep
 from tests.cli.console import fail
 
 ESCAPE = "a\x1b]0;owned\x9bz\u202eb"
@@ -28,3 +30,12 @@ def test_an_error_with_a_strange_path_is_one_legible_line(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert fail("train", f"{ESCAPE}\n.toml").startswith(f"error: {SHOWN} .toml: no such file")
     assert fail("diagnose", "\udcff").startswith("error: \\udcff: no run there")
+
+
+@pytest.mark.parametrize("n_settings", [2, 3])
+def test_a_sweep_of_many_settings_calls_its_comparisons_exploratory(n_settings, tmp_path, capsys):
+    score = {"iqm": 0.5, "low": 0.4, "high": 0.6, "n": 3, "improvement": {"value": 0.9, "low": 0.6, "high": 1.0}}
+    groups = [{"setting": {"gamma": 0.1 * i}, "members": 3, "scores": {"valid MRR": score}} for i in range(n_settings)]
+    record = {"groups": groups, "members": [{"name": "s0", "status": "completed"}], "seeds": [0, 1, 2]}
+    show_sweep(record | {"programs": [], "compiles": 1, "seconds": 1.0}, tmp_path)
+    assert ("exploratory" in capsys.readouterr().out) == (n_settings > 2)

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.formatting import write_setting
+from ppo_jax.analysis.formatting import without_folders, write_setting
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
+from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.reference_settings import DEFAULTS, RECOMMENDED, SB3_DEFAULTS
 from ppo_jax.analysis.rules.critic import returns_degenerate
 from ppo_jax.analysis.rules.evidence import Evidence, number_at, overflow_allowed
 from ppo_jax.analysis.run_sets import OWN_SETTINGS, RunSet
-from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
+from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value, iqm_interval
 from ppo_jax.runs.files import to_json
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "configuration",
     "degenerate",
     "movements",
+    "n_comparisons",
     "scores",
     "status",
     "status_of_score",
@@ -63,6 +65,21 @@ class Score:
     values: tuple[tuple[float, ...], ...]  # of the seeds of each run set
     iqm: tuple[Estimate | None, ...]  # of each run set its interquartile mean; None where it has no such number
     improvement: tuple[Estimate | None, ...]  # probability of improvement on the first set; None: first, or one seed
+    p_values: tuple[float | None, ...]  # of the improvement, corrected for the number of all comparisons
+
+    def verdict(self, i: int) -> str:
+        """What the seeds of a run set say against those of the first; empty where they are too few to say anything.
+
+        A difference that its own interval shows and the correction does not is exploratory: of many such some are
+        chance.
+        """
+        chance, p_value = self.improvement[i], self.p_values[i]
+        if chance is None or p_value is None or min(len(self.values[0]), len(self.values[i])) < ENOUGH:
+            return ""
+        word = "better" if chance.value > 0.5 else "worse"
+        if p_value <= SURE:
+            return word
+        return f"exploratory: {word}" if chance.low > 0.5 or chance.high < 0.5 else "not told apart"
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,8 @@ class Setting:
     differs: bool  # between the run sets
 
 
+ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
+SURE = 0.05  # a corrected p-value up to this is a difference
 WHOLE_RUN = ("early_stopped", "epochs_completed")  # metrics whose last value is the mean over the whole run
 COMPARED = (
     *("explained_variance", "value_loss", "policy_loss", "entropy", "entropy_normalized", "approx_kl"),
@@ -158,9 +177,21 @@ def scores(run_sets: Sequence[RunSet]) -> tuple[Score, ...]:
             _improvement(own, values[0], higher) if i and min(len(own), len(values[0])) > 1 else None
             for i, own in enumerate(values)
         ]
+        p_values = [
+            improvement_p_value(own, values[0]) if one else None for own, one in zip(values, improvement, strict=True)
+        ]
         iqm = tuple(iqm_interval([own]) if own else None for own in values)
-        rows.append(Score(name, higher, values, iqm, tuple(improvement)))
-    return tuple(rows)
+        rows.append(Score(name, higher, values, iqm, tuple(improvement), tuple(p_values)))
+    corrected = iter(holm([p for row in rows for p in row.p_values if p is not None]))
+    return tuple(
+        dataclasses.replace(row, p_values=tuple(None if p is None else next(corrected) for p in row.p_values))
+        for row in rows
+    )
+
+
+def n_comparisons(rows: Sequence[Score]) -> int:
+    """For how many comparisons the p-values are corrected."""
+    return sum(p is not None for row in rows for p in row.p_values)
 
 
 def status_of_score(run_set: RunSet) -> tuple[str, str]:
@@ -187,7 +218,11 @@ def configuration(run_sets: Sequence[RunSet]) -> tuple[Setting, ...]:
     keys = dict.fromkeys([*SHOWN, *others])
     rows = []
     for key in keys:
-        values = tuple(_value_of(run_set, key) for run_set in run_sets)
+        set_to = without_folders([run_set.settings.get(key) for run_set in run_sets])
+        values = tuple(
+            write_setting(value) if _is_told(run_set, key) else None
+            for run_set, value in zip(run_sets, set_to, strict=True)
+        )
         differs = len(set(values)) > 1
         if differs or (key in SHOWN and any(value is not None for value in values)):
             sb3 = write_setting(SB3_DEFAULTS[key]) if key in SB3_DEFAULTS else None
@@ -197,7 +232,7 @@ def configuration(run_sets: Sequence[RunSet]) -> tuple[Setting, ...]:
 
 
 def to_dict(run_sets: Sequence[RunSet]) -> dict[str, Any]:
-    """The comparison as JSON data: metrics of each run set (under ``groups``), configurations, scores."""
+    """The comparison as JSON data: metrics of each run set (under ``groups``), configurations, scores, a warning."""
     comparison = {
         "groups": [
             {
@@ -209,20 +244,25 @@ def to_dict(run_sets: Sequence[RunSet]) -> dict[str, Any]:
         ],
         "configuration": [dataclasses.asdict(row) for row in configuration(run_sets)],
         "scores": [_score_to_dict(row) for row in scores(run_sets)],
+        "different_queries": different_queries(run_sets),
     }
     return {name: to_json(value) for name, value in comparison.items()}
 
 
-def _value_of(run_set: RunSet, key: str) -> str | None:
-    """Unset in one of our runs is "none"; what another trainer's log does not tell is None."""
-    if key not in run_set.settings and (run_set.logs[0].kind != "ppo_jax" or not run_set.settings):
-        return None
-    return write_setting(run_set.settings.get(key))
+def _is_told(run_set: RunSet, key: str) -> bool:
+    """Unset in one of our runs is a value; what another trainer's log does not tell is not known."""
+    return key in run_set.settings or (run_set.logs[0].kind == "ppo_jax" and bool(run_set.settings))
 
 
 def _score_to_dict(row: Score) -> dict[str, Any]:
     estimates = {name: [one and one._asdict() for one in getattr(row, name)] for name in ("iqm", "improvement")}
-    return {"name": row.name, "higher_is_better": row.higher_is_better, "values": row.values} | estimates
+    return {
+        "name": row.name,
+        "higher_is_better": row.higher_is_better,
+        "values": row.values,
+        **estimates,
+        "p_values": row.p_values,
+    }
 
 
 def _final(log: RunLog, path: tuple[str, ...]) -> float | None:

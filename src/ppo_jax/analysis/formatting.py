@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ppo_jax.analysis.readers import legible
 from ppo_jax.config.toml import write_toml
 
-__all__ = ["write_changes", "write_number", "write_setting"]
+__all__ = ["without_folders", "write_changes", "write_number", "write_setting"]
 
 
 def write_number(x: float) -> str:
@@ -58,3 +59,20 @@ def write_changes(changes: Mapping[str, Any]) -> str:
     given = {key: value for key, value in changes.items() if value is not None}
     lines = write_toml({"": given}).splitlines()[1:] if given else []
     return "\n".join([*lines, *(f"# leave out {key}" for key, value in changes.items() if value is None)])
+
+
+def without_folders(values: Sequence[Any]) -> list[Any]:
+    """Absolute paths among the values as their last parts, so many as tell them apart; the others as they are.
+
+    Where on a machine they lie says nothing to readers elsewhere, and much about the machine.
+    """
+    parts = {value: path.parts[1:] for value in values if isinstance(value, str) and (path := _absolute(value))}
+    longest = max(map(len, parts.values()), default=0)
+    enough = (depth for depth in range(1, longest) if len({one[-depth:] for one in parts.values()}) == len(parts))
+    depth = next(enough, longest)
+    return ["/".join(parts[one][-depth:]) if isinstance(one, str) and one in parts else one for one in values]
+
+
+def _absolute(text: str) -> PurePath | None:
+    kinds: tuple[type[PurePath], ...] = (PurePosixPath, PureWindowsPath)
+    return next((path for path in (kind(text) for kind in kinds) if path.is_absolute()), None)

@@ -29,6 +29,12 @@ class RunSet:
         return self.logs[0].settings
 
     @property
+    def env_id(self) -> str | None:
+        """The id of the environment; None where it is not known, or a folder's."""
+        known = (self.settings.get("env_id"), *(log.summary.get("env_id") for log in self.logs))
+        return next((one for one in known if isinstance(one, str)), None)
+
+    @property
     def proves(self) -> bool:
         """Whether the task is to prove queries."""
         told = (results.of_settings(self.settings), *(results.of(log.summary) for log in self.logs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +20,7 @@ from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
     from ppo_jax.analysis.readers import RunLog
+    from ppo_jax.config import Config
 
 __all__ = ["Compare", "Diagnose", "Report", "Validate"]
 
@@ -77,14 +77,7 @@ class Diagnose:
             raise PPOJaxError("diagnose: give one of RUN, --sb3 FILE and --tensorboard FOLDER")
         settings = readers.check_settings(dict(map(parse_assignment, flat(self.assignments))))
         if self.run_folder:
-            log = readers.read(self.run_folder, settings)
-            if log.kind != "ppo_jax":
-                return log
-            if known := [key for key in settings if key in log.settings]:
-                raise PPOJaxError(
-                    f"diagnose: --set {known[0]}: the run's config.toml says it; --set is for what a log lacks"
-                )
-            return dataclasses.replace(log, settings={**log.settings, **settings})
+            return readers.read(self.run_folder, settings)
         return readers.read_sb3(self.sb3, settings) if self.sb3 else readers.read_tensorboard(given[0], settings)
 
 
@@ -104,7 +97,7 @@ class Validate:
     """Settings other than the file's."""
     limits: Limits = ()
     """Limits other than the plan's, such as mrr=0.9, or a file.toml of them; the keys: explained_variance, value_loss,
-    entropy_rise, early_stopped, mrr."""
+    entropy_left, entropy_rise, early_stopped, mrr. The plan is that of Countries S3; other tasks need limits."""
     trust: Trust = False
     json: Switch = False
     """Print JSON, and no progress bar."""
@@ -112,9 +105,16 @@ class Validate:
     def run(self) -> int:
         from ppo_jax.analysis import readers, validate
 
-        thresholds = validate.Thresholds.from_assignments(flat(self.limits))
+        limits = validate.read_limits(flat(self.limits))
         if self.seeds < 1:
             raise PPOJaxError(f"validate: --seeds {self.seeds}: at least 1")
+        config = self._config()
+        thresholds = validate.Thresholds.of_task(None if config.answers else config.task.env_id, limits)
+        if not thresholds:
+            raise PPOJaxError(
+                f"validate: the plan's limits come from Countries S3, and {self.config} trains something else; "
+                "give its own, such as --limit mrr=0.5"
+            )
         folders = [self._train(i) for i in range(self.seeds)]
         checks = validate.validate([readers.read_run(folder) for folder in folders], thresholds)
         if self.json:
@@ -124,8 +124,11 @@ class Validate:
             say(f"\nruns in {folders[0].parent}; `ppo-jax report` draws them")
         return 0 if validate.passed(checks) else 1
 
+    def _config(self) -> Config:
+        return load_experiment(self.config, flat(self.assignments), self.trust)
+
     def _train(self, i: int) -> Path:
-        config = load_experiment(self.config, flat(self.assignments), self.trust)
+        config = self._config()
         config = config.override({"seed": config.run.seed + i})
         folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
         there = (manifest.settled(folder) / "config.toml").is_file()
@@ -158,9 +161,12 @@ class Compare:
 
     def run(self) -> int:
         from ppo_jax.analysis import compare, run_sets
+        from ppo_jax.analysis.queries import different_queries
 
         logs = _read_all(self.runs)
         compared = run_sets.gather_run_sets(logs)
+        if warning := different_queries(compared):
+            warn(f"compare: {warning}")
         if self.json:
             print_json(compare.to_dict(compared))
         else:
@@ -178,18 +184,18 @@ class Report:
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: that of the first run)")] = None
     """Where the report is written."""
     limits: Limits = ()
-    """Limits of the validation other than the plan's, as in `ppo-jax validate`."""
+    """Limits of the validation, as in `ppo-jax validate`. Without, only Countries S3 is judged, by the plan's."""
     json: Switch = False
     """Print JSON."""
 
     def run(self) -> int:
         from ppo_jax.analysis import report, validate
 
-        thresholds = validate.Thresholds.from_assignments(flat(self.limits))
+        limits = validate.read_limits(flat(self.limits))
         logs = _read_all(self.runs)
         _say_notes(logs)
         first = self.runs[0]
-        written = report.write(logs, self.out or (first if first.is_dir() else first.parent), thresholds)
+        written = report.write(logs, self.out or (first if first.is_dir() else first.parent), limits)
         if self.json:
             print_json({"files": list(map(str, written))})
         else:

@@ -190,7 +190,13 @@ def test_a_run_without_any_update_is_reported():
     assert figures.draw(gather_run_sets([log])) == ()
 
 
-def test_a_verdict_needs_three_seeds_on_both_sides():
+@pytest.fixture
+def without_figures(monkeypatch):
+    """They take most of the time of a report."""
+    monkeypatch.setattr(figures, "draw", lambda run_sets: ())
+
+
+def test_a_verdict_needs_seeds_enough_for_the_number_of_comparisons(without_figures):
     def verdict(n: int) -> str:
         logs = [run(f"{name}-s{i}", i, n_epochs=epochs) for name, epochs in (("a", 20), ("b", 5)) for i in range(n)]
         for log in logs[n:]:
@@ -201,7 +207,64 @@ def test_a_verdict_needs_three_seeds_on_both_sides():
         return to_markdown(report.build(logs)).partition("b against a: ")[2].partition("\n")[0]
 
     assert verdict(2) == "too few seeds to conclude."
-    assert verdict(3).startswith("better in test MRR (greedy)")
+    assert verdict(3).startswith("exploratory: better in test MRR (greedy)")
+    assert verdict(6).startswith("better in test MRR (greedy)")
+
+
+def judged(document: Document, title: str) -> dict[tuple[str, str], list[str]]:
+    """(check, limit) -> the words of each run set, in a section with a table of checks."""
+    section = next((one for one in document.sections if one.title == title), Section("", ()))
+    table = next((block for block in section.blocks if isinstance(block, Table)), Table((), ()))
+    n = 2 if table.headers[1:2] in (("expected",), ("limit",)) else 1  # without any limit there is no column of them
+    return {
+        (row[0].text, row[1].text.replace("–", "") if n == 2 else ""): [cell.note for cell in row[n:]]
+        for row in table.rows
+    }
+
+
+@pytest.mark.parametrize("limits", [{}, {"mrr": 0.85, "value_loss": 0.5}])
+@pytest.mark.parametrize("tasks", [("Proof-countries_s3",), ("Proof-countries_s3", "Proof-x"), ("Proof-x", "CartPole")])
+def test_expected_and_validation_say_the_same(tasks, limits, without_figures):
+    logs = [run(f"{task}-s{i}", i, env_id=task) for task in tasks for i in range(2)]
+    logs[0].summary["test"]["greedy"]["mrr"] = 0.1  # the mean of the seeds may well reach what one misses
+    for log in logs[:2]:
+        log.columns["explained_variance"][:] = np.nan
+    logs[1].columns["entropy_normalized"][:] = np.linspace(0.9, 0.1, U)
+    document = report.build(logs, limits)
+    expected, validated = judged(document, "Expected against achieved"), judged(document, "Validation")
+    words = {"PASS": "reached", "FAIL": "missed by", "not judged": "not judged", "": ""}
+    assert set(expected) <= set(validated)
+    for check, cells in expected.items():
+        assert all(a.startswith(words[b]) and bool(a) == bool(b) for a, b in zip(cells, validated[check], strict=True))
+    said = {word for cells in validated.values() for word in cells}
+    assert said >= ({"PASS", "FAIL", "not judged"} if tasks[0] == "Proof-countries_s3" else {""})
+    assert ("FAIL" in said) == (tasks[0] == "Proof-countries_s3" or bool(limits))
+
+
+def test_only_the_benchmark_is_judged_by_its_limits(without_figures):
+    for task, limits in (("Proof-family", {}), ("CartPole-v1", {}), ("CartPole-v1", {"explained_variance": 0.99})):
+        text = to_markdown(report.build([run("fam", env_id=task)], limits))
+        assert ("FAIL" in text) == bool(limits) == ("fam does not pass" in text)
+        assert "environment steps" not in text and "value loss" in text
+        assert ("missed" in text or "reached" in text) == bool(limits)
+    assert "FAIL" in to_markdown(report.build([run("s3", env_id="Proof-countries_s3")]))
+
+
+def test_a_report_does_not_tell_where_files_lie(tmp_path, without_figures):
+    """Of data, of their rules and prior, and of a run whose configuration has a mistake."""
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+        task = TaskConfig(dataset=str(folder / "family"), rules=str(folder / "mined.txt"), prior=str(folder / "prior"))
+        (folder / "config.toml").write_text(Config(task).to_toml(), encoding="utf-8")
+        (folder / "metrics.jsonl").write_text('{"update": 1, "env_steps": 1, "approx_kl": 0.1}\n')
+        (folder / "summary.json").write_text(json.dumps({"env_id": str(folder / "family")}))
+    with open(folders[1] / "config.toml", "a", encoding="utf-8") as file:
+        file.write("unknown = 1\n")
+    document = report.build([read_run(folder) for folder in folders])
+    for text in (to_html(document), to_markdown(document)):
+        assert str(tmp_path) not in text
+        assert "first/family" in text and "second/family" in text and "unknown key" in text
 
 
 def test_no_runs_and_no_folder_are_explained(tmp_path):

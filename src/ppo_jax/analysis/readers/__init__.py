@@ -6,6 +6,7 @@ trainers' files yield lines in our names (`names`), which `updates` puts togethe
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,19 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
 
     Args:
         path: the file or folder.
-        settings: configuration keys that another trainer's log lacks.
+        settings: configuration keys that a log lacks.
 
     Raises:
-        PPOJaxError: it is none of these, holds several runs, or is the log of an algorithm other than PPO.
+        PPOJaxError: it is none of these, holds several runs, or is the log of an algorithm other than PPO; or the
+            run's configuration has one of the settings.
     """
     path = Path(path)
     if path.is_file() or str(path) == "-":
         if path.name in RUN_FILES:
-            return read_run(path.parent)
+            return _with_settings(read_run(path.parent), settings)
         return read_tensorboard(path, settings) if path.match(EVENT_FILES) else read_sb3(path, settings)
     if any((path / name).exists() for name in RUN_FILES):
-        return read_run(path)
+        return _with_settings(read_run(path), settings)
     if path.is_dir() and find_text_log(path):
         return read_sb3(path, settings)
     if path.is_dir() and any(path.rglob(EVENT_FILES)):
@@ -48,3 +50,10 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
         listed = ", ".join(logs[:MOST_LISTED]) + (f" and {len(logs) - MOST_LISTED} more" if logs[MOST_LISTED:] else "")
         raise PPOJaxError(legible(f"{path}: {len(logs)} runs there; give the path of one: {listed}"))
     raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")
+
+
+def _with_settings(log: RunLog, settings: Mapping[str, Any] | None) -> RunLog:
+    settings = settings or {}
+    if known := [key for key in settings if key in log.settings]:
+        raise PPOJaxError(f"--set {known[0]}: the run's config.toml says it; --set is for what a log lacks")
+    return dataclasses.replace(log, settings={**log.settings, **settings})

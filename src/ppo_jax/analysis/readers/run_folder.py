@@ -89,10 +89,10 @@ def _settings(path: Path, notes: list[str]) -> dict[str, Any]:
     # What a valid configuration leaves out is at its default, or off; of an invalid one only what it says is known.
     flat: dict[str, Any] = {}
     try:
-        tables = from_dict(tables, place=str(path)).to_dict()
+        tables = from_dict(tables, place=path.name).to_dict()
         flat = {field.name: None for cls in SECTIONS.values() for field in dataclasses.fields(cls)}
     except PPOJaxError as error:
-        notes.append(f"config.toml: {error}; read as far as it goes")
+        notes.append(f"{error}; read as far as it goes")
     for section, values in tables.items():
         for key, value in values.items() if section in SECTIONS and isinstance(values, dict) else ():
             try:

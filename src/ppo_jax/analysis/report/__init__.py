@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ppo_jax.analysis.readers import RunLog
@@ -12,7 +12,6 @@ from ppo_jax.analysis.report.html import to_html
 from ppo_jax.analysis.report.markdown import to_markdown
 from ppo_jax.analysis.report.svg import standalone
 from ppo_jax.analysis.run_sets import RunSet
-from ppo_jax.analysis.validate import Thresholds
 from ppo_jax.runs.files import write_atomically
 from ppo_jax.types import PPOJaxError
 
@@ -20,14 +19,14 @@ __all__ = ["build", "to_html", "to_markdown", "write"]
 
 
 def write(
-    runs: Sequence[RunLog] | Sequence[RunSet], folder: str | Path, thresholds: Thresholds | None = None
+    runs: Sequence[RunLog] | Sequence[RunSet], folder: str | Path, limits: Mapping[str, float] | None = None
 ) -> tuple[Path, ...]:
     """Write report.html, report.md and ``figures/*.svg``, which the Markdown links.
 
     Args:
         runs: the runs, put together by configuration, or run sets; the first is what the others are compared with.
         folder: where to; made if it is not there.
-        thresholds: of the validation.
+        limits: of the validation, as of `validate.read_limits`; beside them the benchmark has the plan's.
 
     Returns:
         The files written, report.html first.
@@ -40,7 +39,7 @@ def write(
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PPOJaxError(f"{folder}: cannot be written: {error.strerror}; choose another folder") from None
-    document = build(runs, thresholds)
+    document = build(runs, limits)
     blocks = [block for section in document.sections for block in section.blocks]
     drawings = [one for block in blocks if isinstance(block, Drawings) for one in block.drawings]
     texts = {"report.html": to_html(document), "report.md": to_markdown(document)}

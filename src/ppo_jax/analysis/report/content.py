@@ -6,7 +6,7 @@ priority, expected against achieved, validation, answers, example proofs, and ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 from ppo_jax.analysis import compare, validate
 from ppo_jax.analysis.compare import Movement
 from ppo_jax.analysis.diagnose import Finding, diagnose
-from ppo_jax.analysis.formatting import write_changes, write_number
+from ppo_jax.analysis.formatting import without_folders, write_changes, write_number
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
+from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog, legible
 from ppo_jax.analysis.report import figures, proof_trees
 from ppo_jax.analysis.report.answers import answers
@@ -32,27 +33,26 @@ from ppo_jax.analysis.report.blocks import (
     Title,
     Trees,
 )
-from ppo_jax.analysis.report.expectations import EXPECTATIONS
+from ppo_jax.analysis.report.checks import expected, over_seeds, validation
 from ppo_jax.analysis.rules.evidence import overflow_allowed
 from ppo_jax.analysis.run_sets import RunSet, gather_run_sets
-from ppo_jax.analysis.statistics import Estimate, interquartile_mean
+from ppo_jax.analysis.statistics import Estimate
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["build"]
 
 LEVELS = {"error": "bad", "warning": "fair", "info": ""}
-ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
 PRIORITIES = {"error": "Priority 1: critical", "warning": "Priority 2: important", "info": "Priority 3: worth trying"}
 
 
 @overflow_allowed
-def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresholds | None = None) -> Document:
+def build(runs: Sequence[RunLog] | Sequence[RunSet], limits: Mapping[str, float] | None = None) -> Document:
     """The report as a `Document`, without touching a disk.
 
     Args:
         runs: the runs, put together by configuration, or run sets; the first is what the others are compared with.
-        thresholds: of the validation.
+        limits: of the validation, as of `validate.read_limits`; beside them the benchmark has the plan's.
 
     Raises:
         PPOJaxError: no runs.
@@ -62,9 +62,10 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresh
     logs = [one for one in runs if isinstance(one, RunLog)]
     run_sets = tuple(one for one in runs if isinstance(one, RunSet)) or gather_run_sets(logs)
     findings = [_merged_findings(run_set) for run_set in run_sets]
-    tasks = dict.fromkeys(
-        legible(run_set.settings.get("env_id") or run_set.settings.get("dataset") or "") for run_set in run_sets
-    )
+    thresholds = [validate.Thresholds.of_task(one.env_id if one.proves else None, limits) for one in run_sets]
+    checks = [validate.validate(one.logs, each) for one, each in zip(run_sets, thresholds, strict=True)]
+    named = [run_set.settings.get("env_id") or run_set.settings.get("dataset") or "" for run_set in run_sets]
+    tasks = dict.fromkeys(map(legible, without_folders(named)))
     n_runs = sum(len(run_set.logs) for run_set in run_sets)
     parts = (
         ("Summary", _summary(run_sets, findings)),
@@ -73,8 +74,8 @@ def build(runs: Sequence[RunLog] | Sequence[RunSet], thresholds: validate.Thresh
         ("Root causes", _root_causes(run_sets, findings)),
         ("Configuration against reference", _configuration(run_sets)),
         ("Recommendations by priority", _recommendations(run_sets, findings)),
-        ("Expected against achieved", _expected(run_sets)),
-        ("Validation", _validation(run_sets, thresholds or validate.Thresholds())),
+        ("Expected against achieved", expected(run_sets, checks)),
+        ("Validation", validation(run_sets, checks)),
         ("Answers", answers(run_sets)),
         ("Example proofs", _proofs(run_sets)),
         ("Appendix: reading each metric", _appendix(run_sets)),
@@ -125,11 +126,13 @@ def _summary(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -
     blocks: list[Block] = [Table(head, tuple(lines))]
     if shown:
         blocks.append(
-            Text(f"{_over_seeds(run_sets)}Training metrics are means over the last fifth of the updates.", True)
+            Text(f"{over_seeds(run_sets)}Training metrics are means over the last fifth of the updates.", True)
         )
     for run_set, findings in zip(run_sets, each, strict=True):
         if findings and findings[0].finding.severity == "error":
             blocks.append(Text(f"{run_set.name}, above all: {findings[0].finding.id}. {findings[0].finding.cause}"))
+    if warning := different_queries(run_sets):
+        blocks.append(Text(f"The runs were {warning}."))
     blocks += [Text(sentence) for sentence in _verdicts(run_sets, list(rows.values()))]
     notes = [f"{log.name}: {note}" for run_set in run_sets for log in run_set.logs for note in log.notes]
     if notes:
@@ -141,12 +144,11 @@ def _verdicts(run_sets: Sequence[RunSet], rows: Sequence[compare.Score]) -> list
     """Of each run set after the first, in which scores its seeds are better, worse, or not told apart."""
     sentences = []
     for i, run_set in enumerate(run_sets[1:], start=1):
-        words: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+        words: dict[str, list[str]] = {}
         for row in rows:
-            if (chance := row.improvement[i]) is not None and min(len(row.values[0]), len(row.values[i])) >= ENOUGH:
-                word = "better" if chance.low > 0.5 else "worse" if chance.high < 0.5 else "not told apart"
-                words[word].append(row.name)
-        said = [f"{word} in {', '.join(names)}" for word, names in words.items() if names]
+            words.setdefault(row.verdict(i), []).append(row.name)
+        order = ("better", "worse", "exploratory: better", "exploratory: worse", "not told apart")
+        said = [f"{word} in {', '.join(words[word])}" for word in order if word in words]
         sentences.append(
             f"{run_set.name} against {run_sets[0].name}: {'; '.join(said) or 'too few seeds to conclude'}."
         )
@@ -174,7 +176,11 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
     if len(run_sets) > 1 and any(chance for row in rows for chance in row.improvement):
         head = ("", run_sets[0].name, *(head for run_set in run_sets[1:] for head in (run_set.name, "better?")))
         lines = tuple(
-            (Cell(row.name), Cell(*_split(row.iqm[0])), *(Cell(*_split(one)) for pair in _pairs(row) for one in pair))
+            (
+                Cell(row.name),
+                Cell(*_split(row.iqm[0])),
+                *(cell for i in range(1, len(run_sets)) for cell in _pair(row, i)),
+            )
             for row in rows
         )
         blocks += [
@@ -183,7 +189,9 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
             Text(
                 f"Interquartile mean, and below it the 95% interval of a bootstrap over seeds. “better?” is the "
                 f"probability that a random seed is better than one of {run_sets[0].name} (lower is better for false "
-                "queries and losses); an interval that holds 0.5 tells nothing.",
+                "queries and losses); an interval that holds 0.5 tells nothing. p is that of a permutation test of the "
+                f"seeds, corrected for the {compare.n_comparisons(rows)} comparisons of this table (Holm): above "
+                f"{compare.SURE:g} a difference is exploratory, something to confirm on fresh seeds.",
                 True,
             ),
         ]
@@ -281,49 +289,6 @@ def _recommendations(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFind
     return blocks or [Text("Nothing to change.")]
 
 
-def _expected(run_sets: Sequence[RunSet]) -> list[Block]:
-    rows = []
-    for one in EXPECTATIONS:
-        cells = []
-        for run_set in run_sets:
-            known = [x for x in map(one.achieved, run_set.logs) if x is not None]
-            iqm = interquartile_mean(known) if known and (run_set.proves or not one.proofs_only) else float("nan")
-            met = "" if np.isnan(iqm) else "reached" if one.met(iqm) else "missed"
-            cells.append(Cell(write_number(iqm), met, {"reached": "good", "missed": "bad"}.get(met, "")))
-        if any(cell.note for cell in cells):
-            rows.append((Cell(one.name), Cell(one.expected), *cells))
-    if not rows:
-        return []
-    table = Table(("", "expected", *(run_set.name for run_set in run_sets)), tuple(rows))
-    return [table, Text(over, True)] if (over := _over_seeds(run_sets)) else [table]
-
-
-def _validation(run_sets: Sequence[RunSet], thresholds: validate.Thresholds) -> list[Block]:
-    if not any(run_set.proves for run_set in run_sets):
-        return []
-    each = [validate.validate(run_set.logs, thresholds) for run_set in run_sets]
-    names = dict.fromkeys((check.name, check.limit, check.detail) for checks in each for check in checks)
-    levels = {validate.PASS: "good", validate.FAIL: "bad", validate.NOT_JUDGED: "fair"}
-    rows = []
-    for name, limit, detail in names:
-        cells = []
-        for checks in each:
-            check = next((one for one in checks if (one.name, one.limit) == (name, limit)), None)
-            cells.append(
-                Cell(_range(check.values), check.verdict, levels.get(check.verdict, "")) if check else Cell("–")
-            )
-        rows.append((Cell(name, detail if limit else ""), Cell(limit), *cells))
-    verdicts = [
-        f"{run_set.name} {'passes' if validate.passed(checks) else 'does not pass'}"
-        for run_set, checks in zip(run_sets, each, strict=True)
-    ]
-    return [
-        Text(f"{'; '.join(verdicts)}. A check passes where every seed passes it."),
-        Table(("", "limit", *(run_set.name for run_set in run_sets)), tuple(rows)),
-        Text("Least to greatest over the seeds. Lines without a limit are for information.", True),
-    ]
-
-
 def _proofs(run_sets: Sequence[RunSet]) -> list[Block]:
     examples: list[proof_trees.Example] = []
     for run_set in run_sets:
@@ -370,25 +335,17 @@ def _estimate(one: Estimate | None) -> str:
     return "–" if one is None else write_number(one.value)
 
 
-def _pairs(row: compare.Score) -> list[tuple[Estimate | None, Estimate | None]]:
-    return list(zip(row.iqm, row.improvement, strict=True))[1:]
+def _pair(row: compare.Score, i: int) -> tuple[Cell, Cell]:
+    """The score of a run set, and whether it is better than the first."""
+    chance, interval = _split(row.improvement[i])
+    p_value = row.p_values[i]
+    note = interval if p_value is None else f"{interval}, p = {write_number(p_value)}"
+    return Cell(*_split(row.iqm[i])), Cell(chance, note)
 
 
 def _split(one: Estimate | None) -> tuple[str, str]:
     interval = "" if one is None or np.isnan(one.low) else f"{write_number(one.low)} to {write_number(one.high)}"
     return _estimate(one), interval
-
-
-def _range(values: Sequence[float | None]) -> str:
-    known = [x for x in values if x is not None]
-    if not known:
-        return "–"
-    low, high = write_number(min(known)), write_number(max(known))
-    return low if low == high else f"{low} to {high}"
-
-
-def _over_seeds(run_sets: Sequence[RunSet]) -> str:
-    return "Interquartile means over the seeds. " if any(len(run_set.logs) > 1 for run_set in run_sets) else ""
 
 
 def _with_unit(name: str, unit: str) -> str:

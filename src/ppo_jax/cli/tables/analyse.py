@@ -124,7 +124,13 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         if any(one is not None for one in row.improvement):
             better = [f"P(better than [1]) {_estimate(one, '.2f')}" if one else "" for one in row.improvement]
             table.add_row("", *(Text(text, style="dim") for text in better))
+            sure = [
+                "" if p is None else f"p = {p:.2g}, {row.verdict(i) or 'few seeds'}" for i, p in enumerate(row.p_values)
+            ]
+            table.add_row("", *(Text(text, style="dim") for text in sure))
     console.print(table)
+    if n := compare.n_comparisons(rows):
+        console.print(f"p: a permutation test of the seeds, corrected for the {n} comparisons (Holm)", style="dim")
 
 
 def _estimate(one: Any, form: str = ".3f") -> str:

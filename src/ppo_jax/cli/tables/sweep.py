@@ -35,6 +35,8 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
         console.print(table)
         console.print()
     console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
+    if len(record["groups"]) > 2:
+        console.print("P is exploratory, not corrected for the number of settings: confirm it on fresh seeds.")
     programs = record["programs"]
     side_by_side = {program.get("side_by_side", True) for program in programs}
     order = " or ".join("side by side" if way else "one by one" for way in sorted(side_by_side))
