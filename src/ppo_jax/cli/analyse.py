@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from ppo_jax.cli.arguments import Assignments, Switch, Trust, flat
 from ppo_jax.cli.console import print_json, say, warn
 from ppo_jax.cli.errors import how_to_go_on
-from ppo_jax.cli.experiments import check_same_settings, load_experiment, use_caches
+from ppo_jax.cli.experiments import check_same_settings, experiment_name, load_experiment, use_caches
 from ppo_jax.cli.tables.analyse import show_comparison, show_diagnosis, show_validation
 from ppo_jax.config.toml import parse_assignment
 from ppo_jax.runs import manifest
@@ -92,8 +92,8 @@ class Diagnose:
 class Validate:
     """Train, then hold the runs against the validation plan: PASS or FAIL. Exits with 1 where a check fails."""
 
-    config: Positional[Annotated[Path, arg(metavar="CONFIG")]] = Path("experiments/countries_s3.toml")
-    """TOML file of a proof experiment."""
+    config: Positional[Annotated[Path, arg(metavar="EXPERIMENT")]] = Path("countries_s3")
+    """TOML file or name of a proof experiment."""
     seeds: Annotated[int, arg(metavar="N")] = 1
     """Train this many seeds, from the configuration's on."""
     run_dir: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/validate-<config>)")] = (
@@ -127,7 +127,7 @@ class Validate:
     def _train(self, i: int) -> Path:
         config = load_experiment(self.config, flat(self.assignments), self.trust)
         config = config.override({"seed": config.run.seed + i})
-        folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
+        folder = (self.run_dir or Path("runs") / f"validate-{experiment_name(self.config)}") / f"s{config.run.seed}"
         there = (manifest.settled(folder) / "config.toml").is_file()
         if there:
             check_same_settings(config.with_absolute_dataset(), folder, "choose another --run-dir")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,10 @@ import numpy as np
 from ppo_jax.proving import environment as proof
 from ppo_jax.proving.datasets import BUILTIN
 from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
-from ppo_jax.proving.task_id import PREFIX
+from ppo_jax.config.checks import convert
+from ppo_jax.config.own_code import summarize_error
+from ppo_jax.config.suggestions import nearest
+from ppo_jax.config.task_id import PREFIX
 from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree
 
 __all__ = [
@@ -143,8 +147,9 @@ def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment | ProofEnv:
 
     Args:
         env_id: one of `environment_ids`.
-        **env_kwargs: (hashable) arguments of the environment's constructor, for example ``size`` of DeepSea; of a
-            proof task those of `ppo_jax.proving.environment.make`.
+        **env_kwargs: (hashable) parameters of the environment, for example ``gravity`` of CartPole, and arguments of
+            its constructor, for example ``size`` of DeepSea; of a proof task those of
+            `ppo_jax.proving.environment.make`.
 
     Raises:
         PPOJaxError: the id is unknown (names the nearest ones), needs a download, or refuses the arguments.
@@ -160,13 +165,33 @@ def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment | ProofEnv:
         )
     if env_id not in gymnax.registered_envs:
         raise PPOJaxError(f"unknown env_id {env_id!r}; {_nearest(env_id, environment_ids())}")
+    # Concrete even when called under a trace: the instance outlives it, in the cache.
+    with jax.ensure_compile_time_eval():
+        environment, params = gymnax.make(env_id)
+        if env_kwargs:
+            environment, params = _with_parameters(env_id, environment, params, env_kwargs)
+        return _adapt(env_id, environment, params)
+
+
+def _with_parameters(env_id: str, environment: Any, params: Any, given: dict[str, Any]) -> tuple[Any, Any]:
+    """The environment with other parameters: fields of gymnax's parameters, or arguments of the constructor."""
+    import gymnax
+
+    fields = {field.name: type(getattr(params, field.name)) for field in dataclasses.fields(params)}
+    arguments = inspect.signature(type(environment)).parameters.keys() - fields.keys()
+    for name in given:
+        if name not in fields and name not in arguments:
+            known = [*fields, *sorted(arguments)]
+            raise PPOJaxError(f"task.env_params: {env_id} has no parameter {name!r}; {nearest(name, known)}")
+        if name in fields and not issubclass(fields[name], bool | int | float | str):
+            raise PPOJaxError(f"task.env_params.{name}: is no single value in {env_id}, and cannot be set here")
+    changed = {n: convert(x, fields[n], f"task.env_params.{n}") for n, x in given.items() if n in fields}
     try:
-        # Concrete even when called under a trace: the instance outlives it, in the cache.
-        with jax.ensure_compile_time_eval():
-            environment, params = gymnax.make(env_id, **env_kwargs)
-    except (TypeError, ValueError) as error:
-        raise PPOJaxError(f"env_id {env_id!r} cannot be made with the arguments {env_kwargs}: {error}") from error
-    return _adapt(env_id, environment, params)
+        environment, params = gymnax.make(env_id, **{n: x for n, x in given.items() if n in arguments})
+        jax.eval_shape(environment.reset, jax.random.key(0), params)
+    except Exception as error:  # whatever the constructor makes of the values
+        raise PPOJaxError(f"{env_id} cannot be made with the env_params {given}: {summarize_error(error)}") from error
+    return environment, params.replace(**changed)
 
 
 def from_environment(environment: Any, params: PyTree = None) -> GymnaxEnvironment | ProofEnv:
