@@ -152,7 +152,7 @@ class Compare:
     """Put runs side by side: metrics first → last, configurations, and what the seeds allow to say."""
 
     runs: Runs
-    """Run folders and logs of other trainers; seeds of one configuration are put together."""
+    """Run folders, sweeps and logs of other trainers; seeds of one configuration are put together."""
     json: Switch = False
     """Print JSON."""
 
@@ -174,7 +174,7 @@ class Report:
     """Write report.html, one file that needs no network, and report.md with its figures."""
 
     runs: Runs
-    """Run folders and logs of other trainers; the first is what the others are compared with."""
+    """Run folders, sweeps and logs of other trainers; the first is what the others are compared with."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: that of the first run)")] = None
     """Where the report is written."""
     limits: Limits = ()
@@ -202,7 +202,19 @@ def _read_all(paths: tuple[Path, ...]) -> list[Any]:
 
     if not paths:
         raise PPOJaxError("give one run folder or more")
-    return [readers.read(path) for path in paths]
+    return [readers.read(run) for path in paths for run in _runs_of(path)]
+
+
+def _runs_of(path: Path) -> list[Path]:
+    """The members of a sweep that began; of anything else the path itself."""
+    from ppo_jax.analysis import readers
+
+    if not (path / "sweep.json").is_file():
+        return [path]
+    members = [path / "members" / member["name"] for member in readers.read_sweep(path)["members"]]
+    if not (began := [member for member in members if manifest.holds_run(member)]):
+        raise PPOJaxError(f"{path}: no member of this sweep has begun; `ppo-jax resume {path}` trains them")
+    return began
 
 
 def _say_notes(logs: Any) -> None:

@@ -117,7 +117,8 @@ class Tune:
     """
 
     config: Positional[Annotated[Path, arg(metavar="EXPERIMENT", help_behavior_hint="")]]
-    """TOML file or name of an experiment with a table [search]: learning_rate = { low = 1e-4, high = 1e-2, log = true }."""
+    """TOML file or name of an experiment with a table [search], such as
+    learning_rate = { low = 1e-4, high = 1e-2, log = true }."""
     trials: Annotated[int, arg(metavar="N")] = 20
     """Trials of the study, over all of its workers."""
     seeds: Annotated[int, arg(metavar="N")] = 4

@@ -173,7 +173,8 @@ def tune(
             raise _Failed from error
 
     def score(trial: optuna.Trial, setting: Mapping[str, Any]) -> float:
-        plan = make_plan(config.override(setting, place=SEARCH), n_seeds)
+        files_alone = {"tensorboard": False, "wandb": False}
+        plan = make_plan(config.override(files_alone).override(setting, place=SEARCH), n_seeds)
 
         def watch(update: int, scores: Mapping[str, float]) -> None:
             trial.report(interquartile_mean(list(scores.values())), update)

@@ -1,7 +1,7 @@
 """gymnax environments as `ppo_jax.types.Environment`, and proof tasks as gymnax's; the only module that imports gymnax.
 
 It does so when called, not when imported, and proof tasks under their ids (``Proof-countries_s3``) never need it:
-`make` and `describe` serve them without, and `register_proof_tasks` is for programs written against gymnax.
+`make` serves them without, and `register_proof_tasks` is for programs written against gymnax.
 
 `import gymnax` pulls in seaborn, pandas, matplotlib and scipy whichever environment is wanted: no cheaper entry exists.
 
@@ -32,19 +32,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax.proving import environment as proof
-from ppo_jax.proving.datasets import BUILTIN
-from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
 from ppo_jax.config.checks import convert
 from ppo_jax.config.own_code import summarize_error
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.config.task_id import PREFIX
+from ppo_jax.proving import environment as proof
+from ppo_jax.proving.datasets import BUILTIN
+from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
 from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree
 
 __all__ = [
     "GymnaxEnvironment",
     "as_gymnax",
-    "describe",
     "environment_ids",
     "from_environment",
     "make",
@@ -53,19 +52,6 @@ __all__ = [
 
 _PROOF_IDS = [PREFIX + name for name in BUILTIN]
 _NEEDS_DOWNLOAD = "MNISTBandit-bsuite"
-_NEVER_TERMINATES = "never terminates, only truncates"
-_NOTES = {
-    "BernoulliBandit-misc": _NEVER_TERMINATES,
-    "DiscountingChain-bsuite": _NEVER_TERMINATES,
-    "Freeway-MinAtar": _NEVER_TERMINATES,
-    "FrozenLake-misc": "the position is observed as a one-hot vector",
-    "GaussianBandit-misc": _NEVER_TERMINATES,
-    "Pendulum-v1": _NEVER_TERMINATES,
-    "PointRobot-misc": _NEVER_TERMINATES,
-    "Reacher-misc": _NEVER_TERMINATES,
-    "SimpleBandit-bsuite": "the arms are permuted anew at every step: there is nothing to learn",
-    "Swimmer-misc": _NEVER_TERMINATES,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,33 +203,6 @@ def environment_ids() -> list[str]:
     return [*(env_id for env_id in gymnax.registered_envs if env_id not in left_out), *_PROOF_IDS]
 
 
-def describe(env_id: str) -> dict[str, Any]:
-    """Say what an environment observes and does, as plain values; it is traced, never run.
-
-    Returns:
-        ``env_id``, ``observation_shape`` (a list, or a dictionary of lists), ``action_space`` (``type`` with ``n``, or
-        with ``low`` and ``high``), ``can_truncate``, ``max_episode_length`` and ``note`` (a peculiarity, or None).
-
-    Raises:
-        PPOJaxError: as `make`.
-    """
-    env = make(env_id)
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env.default_params)
-    space = env.action_space
-    return {
-        "env_id": env_id,
-        "observation_shape": jax.tree.map(lambda x: list(x.shape), observation),
-        "action_space": (
-            {"type": "discrete", "n": space.n}
-            if isinstance(space, Discrete)
-            else {"type": "box", "low": list(space.low), "high": list(space.high)}
-        ),
-        "can_truncate": env.can_truncate,
-        "max_episode_length": env.max_episode_length,
-        "note": _describe_proof_task(env) if isinstance(env, ProofEnv) else _NOTES.get(env_id),
-    }
-
-
 def register_proof_tasks() -> None:
     """Register the built-in proof tasks with gymnax, so that ``gymnax.make("Proof-countries_s3")`` works anywhere.
 
@@ -275,16 +234,6 @@ def _make_proof_env(env_id: str, **options: Any) -> ProofEnv:
             return proof.make(env_id.removeprefix(PREFIX), **options)
     except TypeError as error:
         raise PPOJaxError(f"env_id {env_id!r} cannot be made with the arguments {options}: {error}") from error
-
-
-def _describe_proof_task(env: ProofEnv) -> str:
-    assert env.dataset is not None
-    kb, queries = env.dataset.kb, env.dataset.queries["train"]
-    asked, known = (", ".join(kb.predicates[i - 1] for i in np.unique(atoms[:, 0])) for atoms in (queries, kb.facts))
-    return (
-        f"prove {asked} from {len(kb.facts)} facts of {known} and {len(kb.rules)} rules; an action is a fact "
-        f"({env.sizes.max_facts} slots), a rule ({env.sizes.max_rules}) or `end`, masked"
-    )
 
 
 @functools.cache

@@ -37,14 +37,19 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
         if path.name in RUN_FILES:
             return read_run(path.parent)
         return read_tensorboard(path, settings) if path.match(EVENT_FILES) else read_sb3(path, settings)
-    if any((path / name).exists() for name in RUN_FILES):
+    if _holds_run(path):
         return read_run(path)
     if path.is_dir() and find_text_log(path):
         return read_sb3(path, settings)
     if path.is_dir() and any(path.rglob(EVENT_FILES)):
         return read_tensorboard(path, settings)
-    below = sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
-    if logs := [str(folder) for folder in below if find_text_log(folder)]:
+    within = path / "members" if (path / "sweep.json").is_file() else path
+    below = sorted(folder for folder in within.iterdir() if folder.is_dir()) if within.is_dir() else []
+    if logs := [str(folder) for folder in below if _holds_run(folder) or find_text_log(folder)]:
         listed = ", ".join(logs[:MOST_LISTED]) + (f" and {len(logs) - MOST_LISTED} more" if logs[MOST_LISTED:] else "")
         raise PPOJaxError(legible(f"{path}: {len(logs)} runs there; give the path of one: {listed}"))
     raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")
+
+
+def _holds_run(path: Path) -> bool:
+    return any((path / name).exists() for name in RUN_FILES)
