@@ -36,8 +36,6 @@ def experiment_file(name: str | Path) -> Path | None:
         PPOJaxError: it is none of these; names the nearest.
     """
     path, word = Path(name), str(name)
-    if path.is_dir() and (path / "config.toml").is_file():
-        raise PPOJaxError(f"{name}: is a folder; its configuration is {path / 'config.toml'}")
     if path.is_file():
         return path
     if path.suffix == ".toml":
@@ -49,6 +47,9 @@ def experiment_file(name: str | Path) -> Path | None:
     for file in (FOLDER / f"{known}.toml" for known in experiment_names()):
         if read_toml(file)["task"].get("env_id") == word:
             return file
+    if path.is_dir():
+        there = path / "config.toml"
+        raise PPOJaxError(f"{name}: is a folder; " + (f"use {there}" if there.is_file() else "a TOML file is needed"))
     if ENV_ID.fullmatch(word):
         return None
     near = nearest(word.lower(), experiment_names())
