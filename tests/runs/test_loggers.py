@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from ppo_jax.runs import runner
+from ppo_jax.runs import loggers, runner
 from ppo_jax.runs.recorder import _flat_numbers
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
@@ -48,8 +48,7 @@ def test_evaluations_and_the_name_of_the_project(wandb, tmp_path):
 
 
 def test_members_of_a_sweep_log_where_it_is_asked(wandb, tmp_path):
-    sweep.run(make_plan(FEW, 1), tmp_path / "silent", progress=False)
-    assert not wandb
+    assert not loggers.open_writers(tmp_path, FEW, None, sweep="sweep")
     sweep.run(make_plan(FEW.override({"wandb": True}), 2), tmp_path / "sweep", progress=False)
     assert [run.options["name"] for run in wandb] == ["sweep-s0", "sweep-s1"]
     assert {run.options["group"] for run in wandb} == {"sweep"}
