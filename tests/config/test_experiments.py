@@ -45,6 +45,7 @@ def test_a_file_comes_before_a_name_and_a_name_before_a_folder(tmp_path, monkeyp
         ("Cartpol", "did you mean cartpole"),
         ("breakuot.toml", "no such file; did you mean breakout"),
         ("run", "run: is a folder; use run/config.toml"),
+        ("x" * 300, "cannot be read: File name too long"),
     ],
 )
 def test_what_is_no_experiment(name, message, tmp_path, monkeypatch):

@@ -36,18 +36,22 @@ def experiment_file(name: str | Path) -> Path | None:
         PPOJaxError: it is none of these; names the nearest.
     """
     path, word = Path(name), str(name)
-    if path.is_file():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise PPOJaxError(f"{name}: cannot be read: {error.strerror}") from None
+    if is_there and not is_folder:
         return path
     if path.suffix == ".toml":
         if path.parent.name == FOLDER.name and path.stem in experiment_names():
             return FOLDER / path.name
-        raise PPOJaxError(f"{name}: no such file; {nearest(path.stem, experiment_names())} `ppo-jax init` copies one")
+        raise PPOJaxError(f"{name}: no such file; {nearest(path.stem, experiment_names())}; `ppo-jax init` copies one")
     if word in experiment_names():
         return FOLDER / f"{word}.toml"
     for file in (FOLDER / f"{known}.toml" for known in experiment_names()):
         if read_toml(file)["task"].get("env_id") == word:
             return file
-    if path.is_dir():
+    if is_folder:
         there = path / "config.toml"
         raise PPOJaxError(f"{name}: is a folder; " + (f"use {there}" if there.is_file() else "a TOML file is needed"))
     if ENV_ID.fullmatch(word):
