@@ -84,9 +84,9 @@ def test_parameters_of_an_environment_by_import_path_are_its_arguments():
     assert make_task(walk).env == toys.Walk(can_truncate=False)
     with pytest.raises(PPOJaxError, match=r"'tests.toys:Walk': Walk\(length=...\) must work"):
         make_task(config_of(env_id="tests.toys:Walk", env_params={"length": 3}))
-    with pytest.raises(PPOJaxError, match="task.env_params: the environment that was given has its own"):
+    with pytest.raises(PPOJaxError, match=r"task.env_params: the environment that was given has its own"):
         make_task(walk, toys.Walk())
-    with pytest.raises(PPOJaxError, match="task.env_params: a proof task has keys of its own"):
+    with pytest.raises(PPOJaxError, match=r"task.env_params: a proof task has keys of its own"):
         make_task(config_of(env_id="Proof-countries_s1", env_params={"size": 3}))
 
 
