@@ -10,13 +10,13 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: .venv/.installed  ## train on Countries S3 and print the test results beside the baselines
-	$(BIN)/ppo-jax train experiments/countries_s3.toml --run-dir $(RUN) --reuse
+	$(BIN)/ppo-jax train countries_s3 --run-dir $(RUN) --reuse
 
 sweep: .venv/.installed  ## train 16 seeds of Countries S3 in one program and show their statistics
-	$(BIN)/ppo-jax sweep experiments/countries_s3.toml --seeds 16 --run-dir runs/sweep_countries_s3
+	$(BIN)/ppo-jax sweep countries_s3 --seeds 16 --run-dir runs/sweep_countries_s3
 
 validate: .venv/.installed  ## train and hold the run against the validation plan: PASS or FAIL
-	$(BIN)/ppo-jax validate experiments/countries_s3.toml
+	$(BIN)/ppo-jax validate countries_s3
 
 report: .venv/.installed  ## train before, after and recommended on 3 seeds and write runs/before_after/report
 	$(BIN)/python scripts/before_after.py

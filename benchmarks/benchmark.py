@@ -109,7 +109,6 @@ def measure(case: str, peers: list[str]) -> list[dict[str, Any]]:
 
 def time_runs(name: str) -> dict[str, Any]:
     """Whole runs of an experiment, `RUN_TURNS` times with empty caches and as often with what that left there."""
-    experiment = ROOT / "experiments" / f"{name}.toml"
     found: dict[str, list[tuple[float, float]]] = {"cold": [], "warm": []}
     for _ in range(RUN_TURNS):
         with tempfile.TemporaryDirectory(prefix="ppo_jax-bench-") as folder:
@@ -117,7 +116,7 @@ def time_runs(name: str) -> dict[str, Any]:
             environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would be used in place of that
             for state, turns in found.items():
                 run = Path(folder) / state
-                command = [sys.executable, "-m", "ppo_jax", "train", experiment, "--run-dir", run]
+                command = [sys.executable, "-m", "ppo_jax", "train", name, "--run-dir", run]
                 begin = time.perf_counter()
                 subprocess.run(command, check=True, env=environment, capture_output=True)
                 seconds = time.perf_counter() - begin

@@ -25,8 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
-CARTPOLE, COUNTRIES = EXPERIMENTS / "cartpole.toml", EXPERIMENTS / "countries_s3.toml"
+CARTPOLE, COUNTRIES = "cartpole", "countries_s3"
 TURNS = 5
 TURN_SECONDS = 1.0  # that a turn takes at least
 
@@ -36,7 +35,7 @@ class Row(NamedTuple):
 
     label: str
     size: float  # what grows along the table
-    experiment: Path
+    experiment: str
     settings: dict[str, Any]
     devices: int | None = None  # of a process; None: as a run takes them
     processes: int = 1

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-EXPERIMENT = Path(__file__).parents[1] / "experiments" / "countries_s3.toml"
+EXPERIMENT = "countries_s3"
 
 
 def seconds(*arguments: str) -> float:
@@ -28,7 +28,7 @@ def seconds(*arguments: str) -> float:
 def main() -> None:
     """Time each way once, after a run that fills the compilation cache, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("config", nargs="?", default=str(EXPERIMENT))
+    parser.add_argument("config", nargs="?", default=EXPERIMENT)
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--set", nargs="*", default=[])
     arguments = parser.parse_args()

@@ -3,7 +3,7 @@
     python scripts/before_after.py [--runs runs/before_after] [--seeds 3] [--fix-seeds 5] [--out …/report]
 
 Trains `scripts/before_after/before.toml` and what `ppo-jax diagnose --fix` makes of its first seed over `--fix-seeds`
-seeds, `scripts/before_after/after.toml` and `experiments/countries_s3.toml` over `--seeds`, and writes report.html and
+seeds, `scripts/before_after/after.toml` and the experiment `countries_s3` over `--seeds`, and writes report.html and
 report.md into the folder `report` of the runs, or into `--out`. Finished runs are not repeated.
 
 docs/before_after.md says what came of it.
@@ -28,9 +28,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGURATIONS = REPOSITORY / "scripts" / "before_after"
 
 
-def trained(config_file: Path, folder: Path, seeds: int) -> list[RunLog]:
+def trained(experiment: Path | str, folder: Path, seeds: int) -> list[RunLog]:
     """Train the runs of a configuration unless they are there, and read them."""
-    plan = make_plan(load_config(config_file), seeds)
+    plan = make_plan(load_config(experiment), seeds)
     sweep.run(plan, folder, chunk=1)
     jax.clear_caches()
     return [read_run(folder / "members" / member.name) for member in plan.members]
@@ -55,7 +55,7 @@ def main() -> None:
         *before,
         *trained(fixed, runs / "fixed", n_fix),
         *trained(CONFIGURATIONS / "after.toml", runs / "after", n),
-        *trained(REPOSITORY / "experiments" / "countries_s3.toml", runs / "recommended", n),
+        *trained("countries_s3", runs / "recommended", n),
     ]
     for path in report.write(logs, arguments.out or runs / "report")[:2]:
         print(f"wrote {path}")

@@ -30,7 +30,7 @@ from ppo_jax.runs.experiment import Experiment, PolicyParams
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
 
-EXPERIMENT = Path(__file__).parents[1] / "experiments" / "countries_s3.toml"
+EXPERIMENT = "countries_s3"
 Summary = dict[str, Any]
 
 

@@ -36,7 +36,6 @@ from ppo_jax.sweeps.plan import make_plan
 from ppo_jax.tasks import gymnax
 from ppo_jax.types import Environment, EnvStep, PPOJaxError
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 # Short versions of the experiments: an evaluation costs more than the training it judges.
 QUICK = {
@@ -131,7 +130,7 @@ def scaled_rates(factor: float) -> dict[str, dict[str, Any]]:
     """The learning rates of the three experiments, schedules and all, times a factor."""
     found: dict[str, dict[str, Any]] = {}
     for task in ALL:
-        ppo = load_config(EXPERIMENTS / f"{task}.toml").to_dict()["ppo"]
+        ppo = load_config(task).to_dict()["ppo"]
         rates = {key: ppo[key] for key in ("learning_rate", "critic_learning_rate") if key in ppo}
         found[task] = {
             key: rate | {end: factor * rate[end] for end in ("init", "final")} for key, rate in rates.items()
@@ -251,7 +250,7 @@ def trained(runs: Path, name: str, task: str, settings: dict[str, Any], seeds: r
     folder = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}"
     if settings.get("dataset") == "leaky":
         settings = settings | {"dataset": str(leaky_dataset(runs / "leaky"))}
-    config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings | {"seed": seeds.start})
+    config = load_config(task, QUICK[task] | settings | {"seed": seeds.start})
     plan = make_plan(config.with_absolute_dataset(), len(seeds))
     try:
         sweep.run(plan, folder, chunk=1, progress=False)

@@ -1,6 +1,6 @@
 """Train an experiment of finite episodes over several seeds and print the final returns that docs/results.md reports.
 
-    python scripts/episode_results.py experiments/cartpole.toml --seeds 10
+    python scripts/episode_results.py cartpole --seeds 10
 
 The return of a seed is the mean over the configured evaluation episodes, most likely actions, last parameters. Speed
 is that of the training program alone, compilation apart.

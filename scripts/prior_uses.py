@@ -1,6 +1,6 @@
 """Train with and without each use of an embedding prior, and print what docs/results.md reports: valid alone.
 
-    python scripts/prior_uses.py experiments/family.toml --seeds 3 --set dataset=PATH/family prior=family.npz
+    python scripts/prior_uses.py family --seeds 3 --set dataset=PATH/family prior=family.npz
 
 For each seed, of the last parameters: MRR on valid, and the share of training episodes that found the hidden answer, in
 the last three updates and in all. That share is the mean return without what shaping adds.

@@ -49,7 +49,7 @@ def test_an_environment_and_a_network_of_ones_own_train(names):
     for marker in ("class Walk", "class Small"):
         exec(next(b for b in BLOCKS if marker in b), names)
     env = names["Walk"]()
-    config = ppo_jax.load_config("experiments/cartpole.toml")
+    config = ppo_jax.load_config("cartpole")
     experiment = ppo_jax.build(config, env=env, network=names["Small"](env.action_space))
     state, metrics = jax.jit(ppo.train)(experiment.trainer, jax.random.key(0), config.hyperparams)
     assert int(state.step) == 2
@@ -92,7 +92,7 @@ def test_the_hook(names, tmp_path, monkeypatch):
 
 
 def test_a_policy_with_memory(names, tmp_path, monkeypatch):
-    ppo_jax.train(ppo_jax.load_config("experiments/cartpole.toml", ["core=lstm"]), tmp_path / "run", progress=False)
+    ppo_jax.train(ppo_jax.load_config("cartpole", ["core=lstm"]), tmp_path / "run", progress=False)
     load = ppo_jax.load_policy
     monkeypatch.setattr(ppo_jax, "load_policy", lambda folder: load(tmp_path / "run"), raising=False)
     block = next(b for b in blocks("docs/policy.md") if "initial_carry" in b)

@@ -5,7 +5,7 @@ Names are imported when first used, so ``import ppo_jax`` is instant. Train in a
     import jax, ppo_jax
     from ppo_jax import ppo
 
-    experiment = ppo_jax.build(ppo_jax.load_config("experiments/cartpole.toml"))
+    experiment = ppo_jax.build(ppo_jax.load_config("cartpole"))
     hp = experiment.config.hyperparams
     state, metrics = jax.jit(ppo.train)(experiment.trainer, jax.random.key(0), hp)
     metrics["episode_return_mean"]  # [n_updates]

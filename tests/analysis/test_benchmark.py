@@ -40,12 +40,12 @@ def test_every_fault_is_a_configuration_and_is_named_by_rules(benchmark):
     for fault in benchmark.FAULTS:
         assert fault.named_by and set(fault.named_by) <= {rule.id for rule in RULES}
         for task, settings in fault.tasks.items():
-            load_config(benchmark.EXPERIMENTS / f"{task}.toml", benchmark.QUICK[task] | settings)
+            load_config(task, benchmark.QUICK[task] | settings)
 
 
 def test_rates_are_scaled_with_their_schedules(benchmark):
     rates = benchmark.scaled_rates(100.0)
-    before = load_config(benchmark.EXPERIMENTS / "countries_s3.toml")
+    before = load_config("countries_s3")
     after = before.override(rates["countries_s3"])
     for key in ("learning_rate", "critic_learning_rate"):
         low, high = getattr(before.ppo, key), getattr(after.ppo, key)

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_the_recommendation_is_the_published_experiment():
-    tables = load_config(REPOSITORY / "experiments" / "countries_s3.toml").to_dict()
+    tables = load_config("countries_s3").to_dict()
     published = {key: value for table in tables.values() for key, value in table.items()}
     del published["env_id"]
     for key, value in published.items():

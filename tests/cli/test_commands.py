@@ -93,8 +93,8 @@ def test_a_defect_of_the_program_is_not_hidden(workplace, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), ("Expected one of {train, resume, sweep, ", "ppo-jax --help")),
-        (("train",), ("Missing from ppo-jax train:", "CONFIG", "ppo-jax train --help")),
+        ((), ("Expected one of {init, train, resume, sweep, ", "ppo-jax --help")),
+        (("train",), ("Missing from ppo-jax train:", "EXPERIMENT", "ppo-jax train --help")),
         (("train", "x.toml", "--sed", "1"), ("Unrecognized options: --sed, 1", "Perhaps you meant:", "--seed N")),
         (("train", "x.toml", "--zzz"), ("Unrecognized options: --zzz", "ppo-jax train --help")),
         (("train", "x.toml", "--out", "y"), ("Unrecognized options: --out, y", "ppo-jax train --help")),
@@ -116,4 +116,4 @@ def test_arguments_that_do_not_fit_are_explained_by_tyro(arguments, said):
 
 def test_a_command_that_does_not_exist():
     assert fail("trian", "x.toml") == "error: no command 'trian'; did you mean train?\n"
-    assert fail("zzz").startswith("error: no command 'zzz'; known: train, resume, sweep, ")
+    assert fail("zzz").startswith("error: no command 'zzz'; known: init, train, resume, sweep, ")

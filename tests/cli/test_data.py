@@ -13,7 +13,9 @@ def test_envs_lists_ids_with_what_they_observe_and_do():
     assert set(rows) == {"CartPole-v1"}
     assert rows["CartPole-v1"]["observation_shape"] == [4]
     table = succeed("envs", "pendulum")
-    assert table.splitlines()[1].split() == ["Pendulum-v1", "3", "1", "in", "[-2,", "2]", "200"]
+    assert table.splitlines()[2] == "classic control"
+    assert table.splitlines()[3].split() == ["Pendulum-v1", "3", "1", "in", "[-2,", "2]", "200"]
+    assert "needs a memory: core=gru" in succeed("envs", "memorychain")
     proof = succeed("envs", "proof-countries_s3_clean")
     assert "Proof-countries_s3_clean" in proof
     assert "observes action_constants" in proof

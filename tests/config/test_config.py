@@ -225,7 +225,7 @@ def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
         ("learning_rate.final.x=3", "learning_rate has no such part"),
         ("learning_rate.last=3", "ppo.learning_rate: unknown key 'last'"),
         ("critic_learning_rate.final=3", "missing required field `init`"),
-        ("zzz=3", "unknown key 'zzz'; known: env_id, dataset"),
+        ("zzz=3", "unknown key 'zzz'; known: env_id, env_params, dataset"),
         ("env_id=none", "task: give env_id or dataset"),
         ("dataset=x", "task: give env_id or dataset"),
         ("batch_size=7", "ppo.batch_size = 7 does not divide"),
@@ -239,7 +239,7 @@ def test_a_mistake_in_an_override(assignment, complaint):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(PPOJaxError, match="no such file"):
         load_config(tmp_path / "nothing.toml")
-    with pytest.raises(PPOJaxError, match="cannot be read: Is a directory"):
+    with pytest.raises(PPOJaxError, match="is a folder; a TOML file is needed"):
         load_config(tmp_path)
     (tmp_path / "latin.toml").write_bytes(b"[task]\nenv_id = '\xe9'")
     with pytest.raises(PPOJaxError, match="not UTF-8 text"):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ppo_jax.config import SCHEDULE_SHAPES, Config, Schedule, TaskConfig
 from ppo_jax.ops import schedules
+from ppo_jax.types import PPOJaxError
 
 INIT, FINAL = 3e-4, 1e-5
 # At a quarter of the way, by hand: what the formulas of `schedules.value` say with u = 1/4.
@@ -125,3 +126,33 @@ def test_schedules_of_a_hundred_million_updates_and_more(shape: str, window: dic
     want = [oracle(of, step, n_updates) for step in steps]
     np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-6 * INIT)
     assert found.min() >= 0.0
+
+
+def test_a_number_is_a_constant_schedule_and_the_critic_follows_what_is_replaced() -> None:
+    hp = Config(TaskConfig("CartPole-v1")).hyperparams
+
+    def rates(**changes: object) -> list[float]:
+        values = schedules.scheduled(hp._replace(**changes), jnp.int32(3), 128)
+        return [float(values[name]) for name in ("learning_rate", "critic_learning_rate", "clip_range")]
+
+    for rate in (0.25, jnp.array(0.25), np.float64(0.25), schedules.constant(0.25)):
+        assert rates(learning_rate=rate, clip_range=0.5) == [0.25, 0.25, 0.5]
+    assert rates(learning_rate=0.25, critic_learning_rate=0.5)[:2] == [0.25, 0.5]
+    each = jax.vmap(lambda x: schedules.scheduled(hp._replace(learning_rate=x), jnp.int32(3), 128))(jnp.arange(3.0))
+    assert each["critic_learning_rate"].tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "found"),
+    [
+        ("learning_rate", jnp.zeros(2), r"\[2\]"),
+        ("ent_coef", schedules.constant(jnp.zeros((2, 3))), r"\[2, 3\]"),
+        ("gamma", jnp.zeros(2), r"\[2\]"),
+        ("clip_range", [0.1, 0.2], "list"),
+        ("clip_range", None, "NoneType"),
+    ],
+)
+def test_what_is_not_one_number_is_refused(name: str, setting: object, found: str) -> None:
+    hp = Config(TaskConfig("CartPole-v1")).hyperparams._replace(**{name: setting})
+    with pytest.raises(PPOJaxError, match=rf"hyperparams.{name}: must be one number \[\], got {found}; .* jax.vmap"):
+        schedules.scheduled(hp, jnp.int32(0), 128)

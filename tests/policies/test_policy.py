@@ -72,7 +72,7 @@ MINE = """
 
 
 def config_of(**settings):
-    return ppo_jax.load_config(ROOT / "experiments" / "cartpole.toml", SMALL | settings)
+    return ppo_jax.load_config("cartpole", SMALL | settings)
 
 
 def write_run(folder: Path, config) -> Path:

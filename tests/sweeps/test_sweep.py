@@ -20,7 +20,7 @@ from ppo_jax.runs.lock import InUse, one_writer
 from ppo_jax.sweeps import side_by_side, sweep
 from ppo_jax.sweeps.plan import by_program, make_plan
 from ppo_jax.types import PPOJaxError
-from tests.runs.test_resume import MEMORY, REPOSITORY, TOY, Killed, damage, lines
+from tests.runs.test_resume import MEMORY, TOY, Killed, damage, lines
 
 GRID = ("learning_rate=0.01,0.02", "ent_coef=0,0.1")
 QUICK = TOY.override({"total_timesteps": 128, "eval_interval": 2})  # 4 updates
@@ -318,6 +318,19 @@ def test_settings_are_compared_by_interquartile_means(swept, capsys):
     assert best == sorted(best, reverse=True)
     for name in ("sweep.svg", "curves.svg"):
         assert (swept / name).read_text().startswith("<?xml")
+    for label in ("return in training", "return in evaluation", "environment steps"):
+        assert label in (swept / "curves.svg").read_text()
+
+
+def test_a_sweep_is_read_as_its_members(swept, capsys, tmp_path):
+    assert main(["compare", str(swept), "--json"]) == 0
+    sets = json.loads(capsys.readouterr().out)["groups"]
+    assert len(sets) == 4
+    assert main(["report", str(swept), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").is_file()
+    capsys.readouterr()
+    assert main(["diagnose", str(swept)]) == 2
+    assert "8 runs there; give the path of one: " in capsys.readouterr().err
 
 
 def test_the_table_fits_and_says_how_to_go_on(swept, capsys, monkeypatch):
@@ -412,7 +425,7 @@ def test_lines_that_two_writers_left_are_kept_once(tmp_path):
 
 @pytest.mark.slow
 def test_sixteen_seeds_learn_the_same_side_by_side_as_alone(tmp_path):
-    config = load_config(REPOSITORY / "experiments" / "cartpole.toml", {"total_timesteps": 100_000})
+    config = load_config("cartpole", {"total_timesteps": 100_000})
     together = run(tmp_path / "sweep", config, seeds=16, grid=(), chunk=16, side_by_side=True)
     returns = [member["test_last"]["return_mean"] for member in together["members"]]
     alone = run(tmp_path / "alone", config, seeds=16, grid=(), chunk=1)

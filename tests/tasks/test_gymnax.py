@@ -90,7 +90,7 @@ def types(tree: Any) -> Any:
 def test_neither_importing_the_adapter_nor_a_proof_task_imports_gymnax() -> None:
     program = (
         "import sys, ppo_jax.tasks.wrappers; from ppo_jax.tasks import gymnax as adapter;"
-        "adapter.describe('Proof-countries_s3'); sys.exit('gymnax' in sys.modules)"
+        "adapter.make('Proof-countries_s3'); sys.exit('gymnax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
@@ -285,32 +285,6 @@ def test_made_under_a_trace_it_stays_usable() -> None:
     assert steps.terminated.tolist() == [False, False, True]
 
 
-def test_describe() -> None:
-    assert adapter.describe("Pendulum-v1") == {
-        "env_id": "Pendulum-v1",
-        "observation_shape": [3],
-        "action_space": {"type": "box", "low": [-2.0], "high": [2.0]},
-        "can_truncate": True,
-        "max_episode_length": 200,
-        "note": "never terminates, only truncates",
-    }
-    described = adapter.describe("Catch-bsuite")
-    assert described["action_space"] == {"type": "discrete", "n": 3}
-    assert (described["can_truncate"], described["note"]) == (False, None)
-
-
-def test_describe_a_proof_task() -> None:
-    described = adapter.describe("Proof-countries_s3")
-    assert described["observation_shape"]["goals"] == [6, 3]
-    assert described["action_space"] == {"type": "discrete", "n": 19}
-    assert (described["can_truncate"], described["max_episode_length"]) == (False, 20)
-    assert described["note"].startswith("prove locatedInCR from 983 facts of locatedInCR, locatedInCS, locatedInSR, n")
-
-
-def test_every_note_is_about_a_registered_id() -> None:
-    assert set(adapter._NOTES) <= set(adapter.environment_ids())
-
-
 @pytest.mark.parametrize(
     ("env_id", "message"),
     [
@@ -327,9 +301,26 @@ def test_ids_that_cannot_be_made(env_id: str, message: str) -> None:
         adapter.make(env_id)
 
 
+def test_parameters_and_arguments_of_an_environment() -> None:
+    env = adapter.make("CartPole-v1", gravity=3, max_steps_in_episode=20)
+    assert (env.default_params.gravity, env.max_episode_length) == (3.0, 20)
+    assert type(env.default_params.gravity) is float  # as the parameter is: no program is compiled for an int
+    assert adapter.make("CartPole-v1", gravity=3, max_steps_in_episode=20) is env
+    sea = adapter.make("DeepSea-bsuite", size=5, unscaled_move_cost=0.5)
+    assert (sea.environment.size, sea.default_params.unscaled_move_cost) == (5, 0.5)
+    observation, _ = jax.eval_shape(sea.reset, jax.random.key(0), sea.default_params)
+    assert observation.shape == (5, 5)
+
+
 def test_wrong_constructor_arguments_name_the_place() -> None:
-    with pytest.raises(PPOJaxError, match=r"'CartPole-v1' cannot be made with the arguments .*gravity"):
-        adapter.make("CartPole-v1", gravity=3)
+    with pytest.raises(PPOJaxError, match="CartPole-v1 has no parameter 'gravty'; did you mean gravity"):
+        adapter.make("CartPole-v1", gravty=3)
+    with pytest.raises(
+        PPOJaxError, match=r"DeepSea-bsuite cannot be made with the env_params \{'size': 'x'\}: TypeError"
+    ):
+        adapter.make("DeepSea-bsuite", size="x")
+    with pytest.raises(PPOJaxError, match=r"task.env_params.gravity: Expected `float`, got `str`"):
+        adapter.make("CartPole-v1", gravity="strong")
     with pytest.raises(PPOJaxError, match=r"'Proof-countries_s3' cannot be made with the arguments .*depth"):
         adapter.make("Proof-countries_s3", depth=3)
 

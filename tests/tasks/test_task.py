@@ -79,6 +79,17 @@ def test_an_environment_of_ppo_jax_is_taken_as_it_is():
     assert isinstance(task, ProofTask) and task.env is proofs
 
 
+def test_parameters_of_an_environment_by_import_path_are_its_arguments():
+    walk = config_of(env_id="tests.toys:Walk", env_params={"can_truncate": False})
+    assert make_task(walk).env == toys.Walk(can_truncate=False)
+    with pytest.raises(PPOJaxError, match=r"'tests.toys:Walk': Walk\(length=...\) must work"):
+        make_task(config_of(env_id="tests.toys:Walk", env_params={"length": 3}))
+    with pytest.raises(PPOJaxError, match=r"task.env_params: the environment that was given has its own"):
+        make_task(walk, toys.Walk())
+    with pytest.raises(PPOJaxError, match=r"task.env_params: a proof task has keys of its own"):
+        make_task(config_of(env_id="Proof-countries_s1", env_params={"size": 3}))
+
+
 def test_an_instance_of_gymnax_is_adapted():
     import gymnax
 

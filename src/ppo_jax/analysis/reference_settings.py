@@ -35,7 +35,7 @@ SB3_DEFAULTS: Mapping[str, Any] = {
     "separate_critic": True,
 }
 
-# For proof tasks: what experiments/countries_s3.toml sets, measured in docs/results.md.
+# For proof tasks: what the experiment countries_s3 sets, measured in docs/results.md.
 RECOMMENDED: Mapping[str, Any] = {
     "max_atoms": 4,
     "reward": "sound",

@@ -14,7 +14,7 @@ from ppo_jax.tasks import results
 
 __all__ = ["OWN_SETTINGS", "RunSet", "gather_run_sets"]
 
-OWN_SETTINGS = {"seed", "tensorboard", "wandb"}  # in which runs of one configuration may differ
+OWN_SETTINGS = {"seed", "tensorboard", "wandb", "wandb_project"}  # in which runs of one configuration may differ
 
 
 @dataclass(frozen=True)

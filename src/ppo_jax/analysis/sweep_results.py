@@ -10,7 +10,7 @@ from typing import Any
 from ppo_jax.analysis.formatting import write_setting
 from ppo_jax.analysis.readers import read_run, read_sweep
 from ppo_jax.analysis.report import svg
-from ppo_jax.analysis.report.figures import draw_learning
+from ppo_jax.analysis.report.figures import draw_curves
 from ppo_jax.analysis.run_sets import RunSet
 from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
 from ppo_jax.config.toml import shortest
@@ -99,7 +99,7 @@ def _number(result: Json, path: Sequence[str]) -> float:
 
 
 def _draw(folder: Path, record: Json, ended: Sequence[Sequence[Json]]) -> None:
-    """``sweep.svg``: scores of the settings; ``curves.svg``: how the first few got there."""
+    """``sweep.svg``: scores of the settings; ``curves.svg``: how the first few learnt."""
     results = [result for result in record["groups"] if result["scores"]]
     names = list(results[0]["scores"])
 
@@ -125,6 +125,6 @@ def _draw(folder: Path, record: Json, ended: Sequence[Sequence[Json]]) -> None:
         members = next(together for together in ended if together and together[0]["setting"] == result["setting"])
         logs = [read_run(folder / "members" / member["name"]) for member in members]
         shown.append(RunSet(describe_setting(result["setting"]), tuple(logs)))
-    curves = draw_learning(shown)
+    curves = draw_curves(shown)
     if curves is not None:
         write_atomically(folder / "curves.svg", svg.standalone(curves))

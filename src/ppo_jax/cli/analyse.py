@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from ppo_jax.cli.arguments import Assignments, Switch, Trust, flat
 from ppo_jax.cli.console import print_json, say, warn
 from ppo_jax.cli.errors import how_to_go_on
-from ppo_jax.cli.experiments import check_same_settings, load_experiment, use_caches
+from ppo_jax.cli.experiments import check_same_settings, experiment_name, load_experiment, use_caches
 from ppo_jax.cli.tables.analyse import show_comparison, show_diagnosis, show_validation
 from ppo_jax.config.toml import parse_assignment
 from ppo_jax.runs import manifest
@@ -85,8 +85,8 @@ class Diagnose:
 class Validate:
     """Train, then hold the runs against the validation plan: PASS or FAIL. Exits with 1 where a check fails."""
 
-    config: Positional[Annotated[Path, arg(metavar="CONFIG")]] = Path("experiments/countries_s3.toml")
-    """TOML file of a proof experiment."""
+    config: Positional[Annotated[Path, arg(metavar="EXPERIMENT")]] = Path("countries_s3")
+    """TOML file or name of a proof experiment."""
     seeds: Annotated[int, arg(metavar="N")] = 1
     """Train this many seeds, from the configuration's on."""
     run_dir: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/validate-<config>)")] = (
@@ -130,7 +130,7 @@ class Validate:
     def _train(self, i: int) -> Path:
         config = self._config()
         config = config.override({"seed": config.run.seed + i})
-        folder = (self.run_dir or Path("runs") / f"validate-{self.config.stem}") / f"s{config.run.seed}"
+        folder = (self.run_dir or Path("runs") / f"validate-{experiment_name(self.config)}") / f"s{config.run.seed}"
         there = (manifest.settled(folder) / "config.toml").is_file()
         if there:
             check_same_settings(config.with_absolute_dataset(), folder, "choose another --run-dir")
@@ -155,7 +155,7 @@ class Compare:
     """Put runs side by side: metrics first → last, configurations, and what the seeds allow to say."""
 
     runs: Runs
-    """Run folders and logs of other trainers; seeds of one configuration are put together."""
+    """Run folders, sweeps and logs of other trainers; seeds of one configuration are put together."""
     json: Switch = False
     """Print JSON."""
 
@@ -180,7 +180,7 @@ class Report:
     """Write report.html, one file that needs no network, and report.md with its figures."""
 
     runs: Runs
-    """Run folders and logs of other trainers; the first is what the others are compared with."""
+    """Run folders, sweeps and logs of other trainers; the first is what the others are compared with."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: that of the first run)")] = None
     """Where the report is written."""
     limits: Limits = ()
@@ -208,7 +208,19 @@ def _read_all(paths: tuple[Path, ...]) -> list[Any]:
 
     if not paths:
         raise PPOJaxError("give one run folder or more")
-    return [readers.read(path) for path in paths]
+    return [readers.read(run) for path in paths for run in _runs_of(path)]
+
+
+def _runs_of(path: Path) -> list[Path]:
+    """The members of a sweep that began; of anything else the path itself."""
+    from ppo_jax.analysis import readers
+
+    if not (path / "sweep.json").is_file():
+        return [path]
+    members = [path / "members" / member["name"] for member in readers.read_sweep(path)["members"]]
+    if not (began := [member for member in members if manifest.holds_run(member)]):
+        raise PPOJaxError(f"{path}: no member of this sweep has begun; `ppo-jax resume {path}` trains them")
+    return began
 
 
 def _say_notes(logs: Any) -> None:

@@ -16,12 +16,15 @@ from typing import Annotated, Any, Protocol, Union
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 
+import ppo_jax
 from ppo_jax.cli.analyse import Compare, Diagnose, Report, Validate
 from ppo_jax.cli.answers import Ask, Scores
 from ppo_jax.cli.bench import Bench
+from ppo_jax.cli.console import say
 from ppo_jax.cli.data import Data, Envs, Keys
 from ppo_jax.cli.embed import Embed
 from ppo_jax.cli.errors import explain
+from ppo_jax.cli.init import Init
 from ppo_jax.cli.policies import Evaluate, Export, Play, Prove
 from ppo_jax.cli.rules import Mine
 from ppo_jax.cli.streams import discard_output, prepare_streams
@@ -41,6 +44,7 @@ class Command(Protocol):
 
 
 COMMANDS: dict[str, type[Command]] = {
+    "init": Init,
     "train": Train,
     "resume": Resume,
     "sweep": Sweep,
@@ -66,7 +70,8 @@ COMMANDS: dict[str, type[Command]] = {
 
 DESCRIPTION = """PPO in JAX: train a policy in one XLA program, on knowledge-graph proofs or on any gymnax environment.
 
-Begin with `ppo-jax train experiments/cartpole.toml`; `ppo-jax <command> --help` explains a command."""
+Begin with `ppo-jax train cartpole`; `ppo-jax <command> --help` explains a command, `ppo-jax --version` says which
+ppo_jax this is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         atexit.register(gc.freeze)  # Python would look through all that JAX made for cycles: 0.3 s of 8 on Countries S3
     try:
         _stand_here()
-        code = _parse(list(sys.argv[1:] if arguments is None else arguments)).run()
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        code = _say_version() if words == ["--version"] else _parse(words).run()
     except BaseException as error:
         code = explain(error)
     try:
@@ -91,6 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = code or explain(error)
         discard_output()
     return code
+
+
+def _say_version() -> int:
+    say(f"ppo-jax {ppo_jax.__version__}", sys.stdout)
+    return 0
 
 
 def _stand_here() -> None:

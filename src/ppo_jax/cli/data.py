@@ -24,7 +24,7 @@ __all__ = ["Data", "Envs", "Keys"]
 
 @dataclass(frozen=True)
 class Envs:
-    """List the ids that env_id takes, what each observes and what it does."""
+    """List the ids that env_id takes by suite: what each observes and does, and what it needs."""
 
     pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
     """A part of the id, in any case: minatar, proof, cart."""
@@ -32,12 +32,12 @@ class Envs:
     """Print JSON."""
 
     def run(self) -> int:
-        from ppo_jax.tasks import gymnax
+        from ppo_jax.tasks import describe, gymnax
 
         ids = [name for name in gymnax.environment_ids() if self.pattern.lower() in name.lower()]
         if not ids:
             raise PPOJaxError(f"no environment id holds {self.pattern!r}; `ppo-jax envs` lists all")
-        rows = [gymnax.describe(name) for name in ids]
+        rows = [describe.describe(name) for name in ids]
         output(rows, self.json, show_environments)
         return 0
 

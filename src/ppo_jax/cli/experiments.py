@@ -24,8 +24,10 @@ def load_experiment(path: Path, assignments: list[str], trust: bool = False) -> 
 
 
 def experiment_name(path: Path) -> str:
-    """The name of the file, or of the run whose config.toml it is without its seed and time."""
-    return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name) if path.name == "config.toml" else path.stem
+    """The name of the file or environment, or of the run whose config.toml it is without its seed and time."""
+    if path.name == "config.toml":
+        return re.sub(r"-s\d+-\d{8}-\d{6}$", "", path.resolve().parent.name)
+    return path.stem if path.suffix == ".toml" else re.sub(r"[^\w.-]+", "-", str(path))
 
 
 def check_same_settings(config: Config, folder: Path, remedy: str) -> None:

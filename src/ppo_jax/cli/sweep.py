@@ -28,8 +28,8 @@ __all__ = ["Extract", "Sweep", "Tune", "resume_sweep"]
 class Sweep:
     """Train seeds × settings, as many as can in one compiled program, and compare the settings."""
 
-    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
-    """TOML file of the experiment."""
+    config: Positional[Annotated[Path, arg(metavar="EXPERIMENT", help_behavior_hint="")]]
+    """TOML file, name or environment, as of `ppo-jax train`."""
     seeds: Annotated[int, arg(metavar="N")] = 8
     """Seeds of each setting, counted from the configuration's."""
     grid: Annotated[
@@ -116,8 +116,9 @@ class Tune:
     Several processes, also on several machines, share the work where they name one --storage and --study.
     """
 
-    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
-    """TOML file of the experiment, with a table [search]: learning_rate = { low = 1e-4, high = 1e-2, log = true }."""
+    config: Positional[Annotated[Path, arg(metavar="EXPERIMENT", help_behavior_hint="")]]
+    """TOML file or name of an experiment with a table [search], such as
+    learning_rate = { low = 1e-4, high = 1e-2, log = true }."""
     trials: Annotated[int, arg(metavar="N")] = 20
     """Trials of the study, over all of its workers."""
     seeds: Annotated[int, arg(metavar="N")] = 4

@@ -33,8 +33,9 @@ __all__ = ["Resume", "Train"]
 class Train:
     """Train a policy, evaluate it beside its baselines, and write a run folder."""
 
-    config: Positional[Annotated[Path, arg(metavar="CONFIG", help_behavior_hint="")]]
-    """TOML file of the experiment, such as experiments/cartpole.toml; the config.toml of a run repeats that run."""
+    config: Positional[Annotated[Path, arg(metavar="EXPERIMENT", help_behavior_hint="")]]
+    """A TOML file, where the config.toml of a run repeats that run; the name of an experiment that comes with ppo_jax,
+    such as cartpole; or an environment, such as CartPole-v1."""
     run_dir: Annotated[
         Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/<experiment>-s<seed>-<time>)")
     ] = None

@@ -15,11 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.config.checks import convert
+from ppo_jax.config.experiments import read_experiment
 from ppo_jax.config.hyperparams import Hyperparams, Schedule, Settings
 from ppo_jax.config.retired import rename_retired
-from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
-from ppo_jax.config.suggestions import nearest, nearest_divisors
-from ppo_jax.config.toml import parse_assignment, read_toml, write_toml
+from ppo_jax.config.schema import (
+    ENVIRONMENT_KEYS,
+    PROOF_KEYS,
+    EvaluationConfig,
+    NetworkConfig,
+    PPOConfig,
+    RunConfig,
+    ScheduleConfig,
+    TaskConfig,
+)
+from ppo_jax.config.suggestions import nearest, nearest_divisors, nearest_key
+from ppo_jax.config.task_id import names_data_set
+from ppo_jax.config.toml import parse_assignment, write_toml
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -150,7 +161,9 @@ class Config:
                     tables[_section_of(current, f"{place} {key}")][current] = value
                 continue
             table = tables[_section_of(name, f"{place} {key}")]
-            if name in SCHEDULED and len(inner) == 1:
+            if name == "env_params" and len(inner) == 1:
+                table[name] = {**table.get(name, {}), inner[0]: new}
+            elif name in SCHEDULED and len(inner) == 1:
                 old = table.get(name, {})
                 table[name] = (old if isinstance(old, dict) else {"init": old, "final": old}) | {inner[0]: new}
             else:
@@ -184,8 +197,18 @@ class Config:
         return [f"{section}.{key}" for section, key in keys if ours[section].get(key) != theirs[section].get(key)]
 
     def to_toml(self) -> str:
-        """The whole configuration as TOML that `load_config` reads back to an equal `Config`."""
-        return write_toml(self.to_dict())
+        """The configuration as TOML that `load_config` reads back to an equal `Config`.
+
+        What only the other kind of task reads is left out where it is as by default: keys of proofs of a run in an
+        environment, and the other way round.
+        """
+        tables = self.to_dict()
+        others = ENVIRONMENT_KEYS if names_data_set(self.task.env_id, self.task.dataset) else PROOF_KEYS
+        for section, cls in SECTIONS.items():
+            for name in others & tables[section].keys():
+                if getattr(getattr(self, section), name) == getattr(cls(), name):
+                    del tables[section][name]
+        return write_toml(tables)
 
 
 SECTIONS: dict[str, type] = {
@@ -201,12 +224,18 @@ _OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in t
 
 
 def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any] = ()) -> Config:
-    """Read a TOML experiment and apply ``key=value`` overrides.
+    """Read an experiment and apply ``key=value`` overrides.
+
+    Args:
+        path: a TOML file; or the name of an experiment that comes with ppo_jax, ``"cartpole"``, or an environment,
+            ``"CartPole-v1"``, which has the settings of its experiment, or such as most environments learn with.
+        assignments: as for `Config.override`.
 
     Raises:
-        PPOJaxError: the file is missing or no TOML, a key is unknown, a value has the wrong type or range.
+        PPOJaxError: there is no such experiment, a file is no TOML, a key is unknown, a value has the wrong type or
+            range.
     """
-    tables = {name: table for name, table in read_toml(Path(path)).items() if name != SEARCH}
+    tables = {name: table for name, table in read_experiment(path).items() if name != SEARCH}
     config = from_dict(tables, place=str(path))
     return config.override(assignments) if assignments else config
 
@@ -248,7 +277,7 @@ def _without_section(key: str) -> str:
 
 def _section_of(name: str, place: str) -> str:
     if name not in _OWNER:
-        raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, _OWNER)}; `ppo-jax config` explains each")
+        raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest_key(name, _OWNER)}; `ppo-jax config` explains each")
     return _OWNER[name]
 
 

@@ -30,12 +30,15 @@ class Schedule:
 
 
 class Hyperparams(NamedTuple):
-    """The traced settings: any may be an array under `jax.vmap`. Infinity switches a limit off."""
+    """The traced settings: any may be an array under `jax.vmap`. Infinity switches a limit off.
 
-    learning_rate: Schedule
-    critic_learning_rate: Schedule | None  # None: it follows `learning_rate`
-    ent_coef: Schedule
-    clip_range: Schedule
+    A number [] in place of a schedule stands for one that stays there.
+    """
+
+    learning_rate: Schedule | Any
+    critic_learning_rate: Schedule | Any | None  # None: it follows `learning_rate`
+    ent_coef: Schedule | Any
+    clip_range: Schedule | Any
     clip_range_vf: Any
     gamma: Any
     gae_lambda: Any

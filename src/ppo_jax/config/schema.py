@@ -5,12 +5,21 @@ The text under a key is what `ppo-jax config` prints of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["EvaluationConfig", "NetworkConfig", "PPOConfig", "RunConfig", "ScheduleConfig", "TaskConfig"]
+__all__ = [
+    "ENVIRONMENT_KEYS",
+    "PROOF_KEYS",
+    "EvaluationConfig",
+    "NetworkConfig",
+    "PPOConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "TaskConfig",
+]
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
@@ -46,6 +55,9 @@ class TaskConfig:
 
     env_id: str | None = None
     """gymnax id, `Proof-<dataset>`, or the import path `package.module:factory` of an environment of your own."""
+    env_params: dict[str, bool | int | float | str] | None = field(default=None, hash=False)  # a dict has no hash
+    """Parameters of the environment other than its own defaults: `env_params.size=20`, or a table [task.env_params].
+    One of your own by import path gets them as arguments."""
     dataset: str | None = None
     """Folder of a knowledge graph (facts, rules, queries); instead of `env_id`."""
     rules: str = "rules.txt"
@@ -212,6 +224,8 @@ class RunConfig:
     """Also write TensorBoard files (needs the extra `tensorboard`)."""
     wandb: bool = False
     """Also log to Weights & Biases (needs the extra `wandb`)."""
+    wandb_project: str = "ppo_jax"
+    """Project there."""
     checkpoint_interval: Natural = 0
     """Updates between checkpoints to resume from; 0: by time alone."""
     checkpoint_minutes: NonNegative = 1.0
@@ -227,3 +241,11 @@ class RunConfig:
     program of your own set that in the environment."""
     on_nan: Literal["stop", "skip"] = "stop"
     """Where a loss or a parameter is not finite: stop the run, or drop that update and go on."""
+
+
+# What only one kind of task reads: its runs alone write these, unless they are set.
+PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - {"env_id", "env_params"} | {
+    *("embedding_size", "constants", "initial_embeddings", "fact_layers"),
+    *("beam_width", "sharpness", "n_corruptions", "mask_end", "n_queries", "n_valid_queries", "untrained_networks"),
+}
+ENVIRONMENT_KEYS = frozenset({"env_params", "core", "core_size", "eval_episodes"})

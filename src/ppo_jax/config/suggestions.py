@@ -7,10 +7,46 @@ import itertools
 import math
 from collections.abc import Iterable
 
-__all__ = ["nearest", "nearest_divisors"]
+__all__ = ["nearest", "nearest_divisors", "nearest_key"]
 
 MOST = 25  # names of a list
 LONGEST = 100  # characters of a name that is compared with others
+
+# What other libraries call a key.
+OTHER_NAMES = {
+    **dict.fromkeys(("lr", "alpha", "actor_lr", "lr_actor", "pi_lr", "step_size"), "learning_rate"),
+    **dict.fromkeys(("critic_lr", "lr_critic", "vf_lr"), "critic_learning_rate"),
+    **dict.fromkeys(("num_envs", "nenvs", "n_env", "num_actors", "n_workers"), "n_envs"),
+    **dict.fromkeys(("num_steps", "nsteps", "rollout_length", "unroll_length", "horizon"), "n_steps"),
+    **dict.fromkeys(("num_epochs", "update_epochs", "noptepochs", "ppo_epochs", "num_sgd_iter"), "n_epochs"),
+    **dict.fromkeys(("minibatch_size", "mini_batch_size", "num_minibatches", "nminibatches"), "batch_size"),
+    **dict.fromkeys(("num_timesteps", "n_timesteps", "total_steps", "max_steps", "timesteps"), "total_timesteps"),
+    **dict.fromkeys(("discount", "discounting", "discount_factor"), "gamma"),
+    **dict.fromkeys(("lam", "lambda", "lmbda", "gae", "td_lambda"), "gae_lambda"),
+    **dict.fromkeys(("clip", "clip_coef", "clip_eps", "clip_epsilon", "clip_param", "cliprange"), "clip_range"),
+    **dict.fromkeys(("vf_clip", "clip_vloss", "cliprange_vf", "vf_clip_param"), "clip_range_vf"),
+    **dict.fromkeys(("entropy", "entropy_cost", "entropy_coef", "entropy_coeff", "entropy_coefficient"), "ent_coef"),
+    **dict.fromkeys(("value_coef", "vf_loss_coeff", "value_loss_coef", "critic_coef"), "vf_coef"),
+    **dict.fromkeys(("grad_clip", "max_norm", "clip_grad_norm", "global_norm"), "max_grad_norm"),
+    **dict.fromkeys(("kl", "max_kl", "kl_target", "desired_kl"), "target_kl"),
+    **dict.fromkeys(("env", "env_name", "environment", "env_kwargs"), "env_id"),
+    **dict.fromkeys(("net_arch", "hidden", "hidden_dims", "hidden_layers", "layers", "layer_size"), "hidden_sizes"),
+    **dict.fromkeys(("activation_fn", "nonlinearity"), "activation"),
+    **dict.fromkeys(("norm_obs", "normalize_obs", "normalize_env"), "normalize_observations"),
+    **dict.fromkeys(("norm_reward", "normalize_reward", "reward_scaling"), "normalize_rewards"),
+    **dict.fromkeys(("norm_adv", "normalize_advantages"), "normalize_advantage"),
+    **dict.fromkeys(("rnn", "lstm", "gru", "use_lstm"), "core"),
+    **dict.fromkeys(("n_eval_episodes", "num_eval_episodes", "num_evals"), "eval_episodes"),
+    **dict.fromkeys(("eval_freq", "eval_every"), "eval_interval"),
+    **dict.fromkeys(("wandb_project_name", "project"), "wandb_project"),
+    **dict.fromkeys(("track", "use_wandb"), "wandb"),
+}
+
+
+def nearest_key(name: str, known: Iterable[str]) -> str:
+    """As `nearest`, of the keys of a configuration: also what other libraries call one of them."""
+    meant = OTHER_NAMES.get(name.lower())
+    return f"did you mean {meant}?" if meant else nearest(name, known)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PPOJaxError(f"{path}: no such file; experiments/ holds examples") from None
+        raise PPOJaxError(f"{path}: no such file") from None
     except OSError as error:
         raise PPOJaxError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from ppo_jax.config.hyperparams import Hyperparams, Schedule
+from ppo_jax.types import PPOJaxError
 
 __all__ = ["constant", "scheduled", "value"]
 
@@ -20,11 +21,11 @@ _COSINE = optax.cosine_decay_schedule(init_value=1.0, decay_steps=1)
 
 
 def constant(level: float | jax.Array) -> Schedule:
-    """A schedule that stays at `level`; the way to vmap a scheduled setting: ``hp._replace(ent_coef=constant(x))``."""
+    """A schedule that stays at `level`. A bare number means the same: ``hp._replace(ent_coef=x)``."""
     return Schedule(init=level, final=level, shape="constant")
 
 
-def value(schedule: Schedule, progress: jax.Array, update: jax.Array | float = 0.0) -> jax.Array:
+def value(schedule: Schedule | float | jax.Array, progress: jax.Array, update: jax.Array | float = 0.0) -> jax.Array:
     """Value at `progress` (fraction of environment steps done, []), in the unit of the scheduled setting.
 
     With u the progress rescaled to [0, 1] between `start` and `end`::
@@ -34,9 +35,12 @@ def value(schedule: Schedule, progress: jax.Array, update: jax.Array | float = 0
         cosine       final + (init - final) (1 + cos(pi u)) / 2
         exponential  init (final / init)^u
 
-    `warmup` is the fraction of training over which the value first rises linearly. It counts the update at hand, of
-    the size `update` (a fraction of training too), so that the first one does not run at zero.
+    A number stands for the constant schedule. `warmup` is the fraction of training over which the value first rises
+    linearly. It counts the update at hand, of the size `update` (a fraction of training too), so that the first one
+    does not run at zero.
     """
+    if not isinstance(schedule, Schedule):
+        schedule = constant(schedule)
     init, final, start, end, warmup = (
         jnp.asarray(x, jnp.float32)
         for x in (schedule.init, schedule.final, schedule.start, schedule.end, schedule.warmup)
@@ -63,13 +67,17 @@ def scheduled(hyperparams: Hyperparams, step: jax.Array, rollout_size: int) -> d
     """The values [] of an update: `learning_rate`, `critic_learning_rate`, `ent_coef` and `clip_range`.
 
     Args:
-        hyperparams: of the run.
+        hyperparams: of the run; a critic's rate that is None follows `learning_rate`, a number is a constant schedule.
         step: [] int32, updates done before this one.
         rollout_size: environment steps of an update.
+
+    Raises:
+        PPOJaxError: a hyperparameter is not one number.
     """
     share = rollout_size / hyperparams.total_timesteps
     progress = step.astype(jnp.float32) * share
     critic = hyperparams.critic_learning_rate
+    _check_numbers(hyperparams)
     schedules = {
         "learning_rate": hyperparams.learning_rate,
         "critic_learning_rate": hyperparams.learning_rate if critic is None else critic,
@@ -77,3 +85,16 @@ def scheduled(hyperparams: Hyperparams, step: jax.Array, rollout_size: int) -> d
         "clip_range": hyperparams.clip_range,
     }
     return {name: value(schedule, progress, share) for name, schedule in schedules.items()}
+
+
+def _check_numbers(hyperparams: Hyperparams) -> None:
+    for name, setting in hyperparams._asdict().items():
+        whole = isinstance(setting, Schedule) or (setting is None and name == "critic_learning_rate")
+        for x in jax.tree.leaves(setting) if whole else [setting]:
+            shape = getattr(x, "shape", () if isinstance(x, int | float) else None)
+            if shape != ():
+                found = type(x).__name__ if shape is None else list(shape)
+                raise PPOJaxError(
+                    f"hyperparams.{name}: must be one number [], got {found}; to train with several, jax.vmap a "
+                    "function of one"
+                )

@@ -13,6 +13,7 @@ import numpy as np
 
 from ppo_jax.config import Config
 from ppo_jax.config.schema import EvaluationConfig
+from ppo_jax.config.task_id import PREFIX, names_data_set
 from ppo_jax.files import write_atomically
 from ppo_jax.proving import datasets, ranking
 from ppo_jax.proving import environment as proof
@@ -30,7 +31,6 @@ from ppo_jax.proving.rules.confidence import surest, with_counted_confidence
 from ppo_jax.proving.rules.files import format_rules
 from ppo_jax.proving.rules.mining import Limits, Progress, mine, state_of
 from ppo_jax.proving.search import Attempts, MarginalProofs
-from ppo_jax.proving.task_id import PREFIX, names_data_set
 from ppo_jax.results import Judged, Played
 from ppo_jax.types import PPOJaxError
 

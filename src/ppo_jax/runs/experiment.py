@@ -167,7 +167,7 @@ def build(
     task = make_task(config, env)
     own_env = env is not None or ":" in (config.task.env_id or "")
     own_network = network is not None or ":" in config.network.network
-    if own_env:
+    if own_env or config.task.env_params:
         check_environment(task.env, task.env_params)
     network = make_network(config.network, task) if network is None else network
     if own_env or own_network:

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from ppo_jax.config import Config
 from ppo_jax.runs.files import explained, sync, to_json
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["JSONLines", "Progress", "TensorBoard", "WandB", "Writer", "check_extras", "show_stage"]
+__all__ = ["JSONLines", "Progress", "TensorBoard", "WandB", "Writer", "check_extras", "open_writers", "show_stage"]
 
 
 KNOWN = {"valid", *(metric.name for metric in METRICS)}  # others are metrics of the user's own
@@ -33,6 +34,25 @@ def check_extras(tensorboard: bool, wandb: bool) -> None:
     for name, module, wanted in (("tensorboard", "tensorboardX", tensorboard), ("wandb", "wandb", wandb)):
         if wanted and importlib.util.find_spec(module) is None:
             raise PPOJaxError(f"run.{name} needs the library {module}: pip install 'ppo-jax[{name}]'")
+
+
+def open_writers(folder: Path, config: Config, run_id: str | None, env_steps: int = 0, sweep: str = "") -> list[Writer]:
+    """The writers that a configuration asks for besides the files of a run.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        run_id: of the run; a resumed one has the same.
+        env_steps: where the run goes on.
+        sweep: name of the sweep that the run is a member of.
+    """
+    writers: list[Writer] = []
+    if config.run.tensorboard:
+        writers.append(TensorBoard(folder / "tensorboard", after=env_steps))
+    if config.run.wandb:
+        name = f"{sweep}-{folder.name}" if sweep else folder.name
+        writers.append(WandB(config.run.wandb_project, name, run_id, config.to_dict(), group=sweep or None))
+    return writers
 
 
 class Writer(Protocol):
@@ -86,10 +106,15 @@ class TensorBoard:
 class WandB:
     """Scalars for Weights & Biases, against environment steps; a resumed run goes on with the same one there."""
 
-    def __init__(self, name: str, run_id: str | None, config: dict[str, Any]) -> None:
+    def __init__(
+        self, project: str, name: str, run_id: str | None, config: dict[str, Any], group: str | None = None
+    ) -> None:
         import wandb
 
-        self._run = wandb.init(project="ppo_jax", name=name, config=config, id=run_id, resume="allow")
+        # Members of a sweep are open side by side.
+        self._run = wandb.init(
+            project=project, name=name, config=config, id=run_id, resume="allow", group=group, reinit="create_new"
+        )
 
     def write(self, row: dict[str, Any]) -> None:
         self._run.log(to_json(row), step=row["env_steps"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -75,10 +75,10 @@ class Recorder:
         summary: dict[str, Any],
         writers: Sequence[loggers.Writer] = (),
     ) -> None:
-        """`summary` is kept up to date; `writers` receive every row of metrics besides ``metrics.jsonl``."""
+        """`summary` is kept up to date; `writers` receive rows of metrics and evaluations besides the files."""
         self.experiment, self.standing, self.folder, self.summary = experiment, standing, folder, summary
         self._metrics, self._evaluations, self._timing = (loggers.JSONLines(folder / name) for name in files.LINES)
-        self._writers = (self._metrics, *writers)
+        self._writers = tuple(writers)
         self._n_updates = experiment.config.settings.n_updates
         self._interval = experiment.config.evaluation.eval_interval or self._n_updates
         self._checkpoints: checkpoint.Checkpoints | None = None  # while it is open
@@ -120,7 +120,7 @@ class Recorder:
         for i in range(n):
             standing.update += 1
             row = {name: float(column[i]) for name, column in rows.items()}
-            for writer in self._writers:
+            for writer in (self._metrics, *self._writers):
                 writer.write(self._position | row)
             if stuck := row.get(NO_VALID_ACTION, 0.0):
                 raise Hopeless(
@@ -151,7 +151,10 @@ class Recorder:
         """Judge the parameters on valid and keep them if they are the best; returns the best score so far to show."""
         params = policy_params(self.experiment.trainer, state)
         result = self.experiment.evaluate(params, "valid")
-        self._evaluations.write(self._position | result | self.experiment.value_errors(params))
+        row = result | self.experiment.value_errors(params)
+        self._evaluations.write(self._position | row)
+        for writer in self._writers:
+            writer.write(self._position | dict(_flat_numbers("eval", row)))
         score = self.experiment.task.results.score(result)
         if self.standing.best.offer(params, self.standing.update, result, score):
             checkpoint.save(self.folder / "checkpoints" / "best", params)
@@ -210,6 +213,15 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _flat_numbers(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers of nested mappings under the names of their paths: ``eval/greedy/mrr``."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat_numbers(f"{name}/{key}", value)
+        elif isinstance(value, int | float):
+            yield f"{name}/{key}", float(value)
 
 
 class Follower:

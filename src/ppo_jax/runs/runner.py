@@ -221,11 +221,7 @@ def _run(
     writers: list[loggers.Writer] = []
     try:
         env_steps = standing.update * settings.rollout_size if standing else 0
-        if config.run.tensorboard:
-            writers.append(loggers.TensorBoard(folder / "tensorboard", after=env_steps))
-        if config.run.wandb:
-            run_id = run_folder.read_environment(folder).get("run_id")
-            writers.append(loggers.WandB(folder.name, run_id, config.to_dict()))
+        writers = loggers.open_writers(folder, config, run_folder.read_environment(folder).get("run_id"), env_steps)
         total = settings.n_updates * settings.rollout_size
         with signals.sigterm_interrupts(), loggers.Progress(total, LIVE, enabled=progress) as bar:
             standing = standing or Standing(experiment.initial_state(config.run.seed))

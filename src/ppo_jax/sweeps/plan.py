@@ -99,7 +99,6 @@ def make_plan(config: Config, n_seeds: int, grid: Iterable[str] = ()) -> Plan:
         if key in keys or any(value in values[:i] for i, value in enumerate(values)):
             raise PPOJaxError(f"--grid {text}: given twice")
         keys[key] = values
-    config = config.override({"tensorboard": False, "wandb": False})  # members write files alone
     plan = Plan(config, tuple(range(config.run.seed, config.run.seed + n_seeds)), keys)
     _ = plan.members  # every setting is checked
     return plan

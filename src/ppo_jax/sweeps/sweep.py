@@ -109,6 +109,7 @@ def run(
         KeyboardInterrupt: after everything needed to go on was written.
     """
     mesh.require_devices(devices)
+    loggers.check_extras(plan.config.run.tensorboard, plan.config.run.wandb)
     if chunk is not None and chunk < 1:
         raise PPOJaxError(f"--chunk {chunk}: at least one member is trained at a time")
     if devices > 1 and side_by_side is False:
@@ -241,13 +242,13 @@ class _SharedProgram:
         return self.folder / "members" / member.name
 
     def _run_chunk(self, members: Sequence[Member]) -> None:
-        with ExitStack() as claims:
+        with ExitStack() as stack:
             for member in members:
-                claims.enter_context(manifest.claimed(self._folder(member)))
-            self._run_claimed(members)
+                stack.enter_context(manifest.claimed(self._folder(member)))
+            self._run_claimed(members, stack)
 
-    def _run_claimed(self, members: Sequence[Member]) -> None:
-        recorders = self._recorders(members)
+    def _run_claimed(self, members: Sequence[Member], stack: ExitStack) -> None:
+        recorders = self._recorders(members, stack)
         try:
             self._train(recorders)
             for recorder in recorders:
@@ -262,8 +263,11 @@ class _SharedProgram:
                 recorder.close()
                 run_folder.write_summary(recorder.folder, recorder.summary)
 
-    def _recorders(self, members: Sequence[Member]) -> list[Recorder]:
-        """Where each member stands: all at one update, the newest of which every one has a checkpoint."""
+    def _recorders(self, members: Sequence[Member], stack: ExitStack) -> list[Recorder]:
+        """Where each member stands: all at one update, the newest of which every one has a checkpoint.
+
+        What they log to is closed with `stack`.
+        """
         experiments = [self.experiment.variant(member.config.with_absolute_dataset()) for member in members]
         folders = [self._folder(member) for member in members]
         found = [restore(*pair) for pair in zip(experiments, folders, strict=True)]
@@ -293,7 +297,12 @@ class _SharedProgram:
             run_folder.cut_back(folder, standing.update)
             summary |= record.get("summary", {})
             run_folder.write_summary(folder, summary)
-            recorders.append(Recorder(experiment, standing, folder, summary).__enter__())
+            run_id = run_folder.read_environment(folder).get("run_id")
+            env_steps = until * experiment.config.settings.rollout_size
+            writers = loggers.open_writers(folder, experiment.config, run_id, env_steps, sweep=self.folder.name)
+            for writer in writers:
+                stack.callback(writer.close)
+            recorders.append(Recorder(experiment, standing, folder, summary, writers).__enter__())
         return recorders
 
     def _train(self, recorders: Sequence[Recorder]) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppo_jax.analysis.statistics import interquartile_mean
 from ppo_jax.config import SEARCH, Config, check_once
-from ppo_jax.config.toml import read_toml
+from ppo_jax.config.experiments import read_experiment
 from ppo_jax.sweeps.plan import make_plan, without_infinity
 from ppo_jax.tasks import results
 from ppo_jax.types import PPOJaxError
@@ -86,7 +86,7 @@ def read_search_space(path: Path, config: Config) -> Space:
         PPOJaxError: there is none, a key is unknown, or a value that could be tried is not one it can have.
     """
     place = f"{path}: [{SEARCH}]"
-    found = _flatten(read_toml(path).get(SEARCH, {}))
+    found = _flatten(read_experiment(path).get(SEARCH, {}))
     if not found:
         example = "learning_rate = { low = 1e-4, high = 1e-2, log = true }"
         raise PPOJaxError(f"{place}: nothing to search; write for example {example}")
@@ -173,7 +173,8 @@ def tune(
             raise _Failed from error
 
     def score(trial: optuna.Trial, setting: Mapping[str, Any]) -> float:
-        plan = make_plan(config.override(setting, place=SEARCH), n_seeds)
+        files_alone = {"tensorboard": False, "wandb": False}
+        plan = make_plan(config.override(files_alone).override(setting, place=SEARCH), n_seeds)
 
         def watch(update: int, scores: Mapping[str, float]) -> None:
             trial.report(interquartile_mean(list(scores.values())), update)

@@ -1,7 +1,7 @@
 """gymnax environments as `ppo_jax.types.Environment`, and proof tasks as gymnax's; the only module that imports gymnax.
 
 It does so when called, not when imported, and proof tasks under their ids (``Proof-countries_s3``) never need it:
-`make` and `describe` serve them without, and `register_proof_tasks` is for programs written against gymnax.
+`make` serves them without, and `register_proof_tasks` is for programs written against gymnax.
 
 `import gymnax` pulls in seaborn, pandas, matplotlib and scipy whichever environment is wanted: no cheaper entry exists.
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,16 +32,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppo_jax.config.checks import convert
+from ppo_jax.config.own_code import summarize_error
+from ppo_jax.config.suggestions import nearest
+from ppo_jax.config.task_id import PREFIX
 from ppo_jax.proving import environment as proof
 from ppo_jax.proving.datasets import BUILTIN
 from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
-from ppo_jax.proving.task_id import PREFIX
-from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree, describe_action_space
+from ppo_jax.types import ActionSpace, Box, Discrete, EnvStep, PPOJaxError, PyTree
 
 __all__ = [
     "GymnaxEnvironment",
     "as_gymnax",
-    "describe",
     "environment_ids",
     "from_environment",
     "make",
@@ -49,19 +52,6 @@ __all__ = [
 
 _PROOF_IDS = [PREFIX + name for name in BUILTIN]
 _NEEDS_DOWNLOAD = "MNISTBandit-bsuite"
-_NEVER_TERMINATES = "never terminates, only truncates"
-_NOTES = {
-    "BernoulliBandit-misc": _NEVER_TERMINATES,
-    "DiscountingChain-bsuite": _NEVER_TERMINATES,
-    "Freeway-MinAtar": _NEVER_TERMINATES,
-    "FrozenLake-misc": "the position is observed as a one-hot vector",
-    "GaussianBandit-misc": _NEVER_TERMINATES,
-    "Pendulum-v1": _NEVER_TERMINATES,
-    "PointRobot-misc": _NEVER_TERMINATES,
-    "Reacher-misc": _NEVER_TERMINATES,
-    "SimpleBandit-bsuite": "the arms are permuted anew at every step: there is nothing to learn",
-    "Swimmer-misc": _NEVER_TERMINATES,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +133,9 @@ def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment | ProofEnv:
 
     Args:
         env_id: one of `environment_ids`.
-        **env_kwargs: (hashable) arguments of the environment's constructor, for example ``size`` of DeepSea; of a
-            proof task those of `ppo_jax.proving.environment.make`.
+        **env_kwargs: (hashable) parameters of the environment, for example ``gravity`` of CartPole, and arguments of
+            its constructor, for example ``size`` of DeepSea; of a proof task those of
+            `ppo_jax.proving.environment.make`.
 
     Raises:
         PPOJaxError: the id is unknown (names the nearest ones), needs a download, or refuses the arguments.
@@ -160,13 +151,33 @@ def make(env_id: str, **env_kwargs: Any) -> GymnaxEnvironment | ProofEnv:
         )
     if env_id not in gymnax.registered_envs:
         raise PPOJaxError(f"unknown env_id {env_id!r}; {_nearest(env_id, environment_ids())}")
+    # Concrete even when called under a trace: the instance outlives it, in the cache.
+    with jax.ensure_compile_time_eval():
+        environment, params = gymnax.make(env_id)
+        if env_kwargs:
+            environment, params = _with_parameters(env_id, environment, params, env_kwargs)
+        return _adapt(env_id, environment, params)
+
+
+def _with_parameters(env_id: str, environment: Any, params: Any, given: dict[str, Any]) -> tuple[Any, Any]:
+    """The environment with other parameters: fields of gymnax's parameters, or arguments of the constructor."""
+    import gymnax
+
+    fields = {field.name: type(getattr(params, field.name)) for field in dataclasses.fields(params)}
+    arguments = inspect.signature(type(environment)).parameters.keys() - fields.keys()
+    for name in given:
+        if name not in fields and name not in arguments:
+            known = [*fields, *sorted(arguments)]
+            raise PPOJaxError(f"task.env_params: {env_id} has no parameter {name!r}; {nearest(name, known)}")
+        if name in fields and not issubclass(fields[name], bool | int | float | str):
+            raise PPOJaxError(f"task.env_params.{name}: is no single value in {env_id}, and cannot be set here")
+    changed = {n: convert(x, fields[n], f"task.env_params.{n}") for n, x in given.items() if n in fields}
     try:
-        # Concrete even when called under a trace: the instance outlives it, in the cache.
-        with jax.ensure_compile_time_eval():
-            environment, params = gymnax.make(env_id, **env_kwargs)
-    except (TypeError, ValueError) as error:
-        raise PPOJaxError(f"env_id {env_id!r} cannot be made with the arguments {env_kwargs}: {error}") from error
-    return _adapt(env_id, environment, params)
+        environment, params = gymnax.make(env_id, **{n: x for n, x in given.items() if n in arguments})
+        jax.eval_shape(environment.reset, jax.random.key(0), params)
+    except Exception as error:  # whatever the constructor makes of the values
+        raise PPOJaxError(f"{env_id} cannot be made with the env_params {given}: {summarize_error(error)}") from error
+    return environment, params.replace(**changed)
 
 
 def from_environment(environment: Any, params: PyTree = None) -> GymnaxEnvironment | ProofEnv:
@@ -190,29 +201,6 @@ def environment_ids() -> list[str]:
 
     left_out = {_NEEDS_DOWNLOAD, *_PROOF_IDS}  # the latter are among gymnax's once they are registered
     return [*(env_id for env_id in gymnax.registered_envs if env_id not in left_out), *_PROOF_IDS]
-
-
-def describe(env_id: str) -> dict[str, Any]:
-    """Say what an environment observes and does, as plain values; it is traced, never run.
-
-    Returns:
-        ``env_id``, ``observation_shape`` (a list, or a dictionary of lists), ``action_space`` (``type`` with ``n``, or
-        with ``low`` and ``high``), ``can_truncate``, ``max_episode_length`` and ``note`` (a peculiarity, or None).
-
-    Raises:
-        PPOJaxError: as `make`.
-    """
-    env = make(env_id)
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env.default_params)
-    space = env.action_space
-    return {
-        "env_id": env_id,
-        "observation_shape": jax.tree.map(lambda x: list(x.shape), observation),
-        "action_space": describe_action_space(space),
-        "can_truncate": env.can_truncate,
-        "max_episode_length": env.max_episode_length,
-        "note": _describe_proof_task(env) if isinstance(env, ProofEnv) else _NOTES.get(env_id),
-    }
 
 
 def register_proof_tasks() -> None:
@@ -246,16 +234,6 @@ def _make_proof_env(env_id: str, **options: Any) -> ProofEnv:
             return proof.make(env_id.removeprefix(PREFIX), **options)
     except TypeError as error:
         raise PPOJaxError(f"env_id {env_id!r} cannot be made with the arguments {options}: {error}") from error
-
-
-def _describe_proof_task(env: ProofEnv) -> str:
-    assert env.dataset is not None
-    kb, queries = env.dataset.kb, env.dataset.queries["train"]
-    asked, known = (", ".join(kb.predicates[i - 1] for i in np.unique(atoms[:, 0])) for atoms in (queries, kb.facts))
-    return (
-        f"prove {asked} from {len(kb.facts)} facts of {known} and {len(kb.rules)} rules; an action is a fact "
-        f"({env.sizes.max_facts} slots), a rule ({env.sizes.max_rules}) or `end`, masked"
-    )
 
 
 @functools.cache

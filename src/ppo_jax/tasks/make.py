@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,19 @@ def make_task(config: Config, env: Any = None) -> Task:
     Raises:
         PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere, or no environment.
     """
-    name = config.task.env_id or ""
+    name, params = config.task.env_id or "", config.task.env_params or {}
+    if params and (env is not None or proof_task.is_named(config)):
+        whose = "a proof task has keys of its own" if env is None else "the environment that was given has its own"
+        raise PPOJaxError(f"task.env_params: {whose}; leave them out")
     if env is not None:
         env = adapt(env, "env")
     elif proof_task.is_named(config):
         return proof_task.make(config)
     elif ":" in name:
         place = f"task.env_id = {name!r}"
-        env = adapt(_instance(imported(name, "task.env_id"), place), place)
+        env = adapt(_instance(imported(name, "task.env_id"), place, params), place)
     else:
-        env = gymnax_envs.make(name)
+        env = gymnax_envs.make(name, **params)
     if isinstance(env, ProofEnv):
         return proof_task.ProofTask(env, config.evaluation)
     return EpisodeTask(env, config.evaluation.eval_episodes, name)
@@ -85,14 +89,16 @@ def make_network(config: NetworkConfig, task: Task) -> nn.Module:
     return task.default_network(config)
 
 
-def _instance(found: Any, place: str) -> Any:
-    """An environment from what an import path leads to: one, its class, or a function without arguments."""
+def _instance(found: Any, place: str, params: dict[str, Any]) -> Any:
+    """An environment from what an import path leads to: one, or its class or a function, which gets `params`."""
     if _is_environment(found) and not isinstance(found, type):
+        if params:
+            raise PPOJaxError(f"{place}: is an environment already; task.env_params are for a class or a function")
         return found
     if isinstance(found, type) and not _is_environment(found):
         raise PPOJaxError(f"{place}: {found.__name__} is no environment: it has no reset and step")
-    check_call(found, place)
-    return call_own_code(place, found)
+    check_call(found, place, **params)
+    return call_own_code(place, partial(found, **params) if params else found)
 
 
 def _is_environment(thing: Any) -> bool:

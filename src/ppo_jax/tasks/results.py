@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ppo_jax.config.task_id import names_data_set
 from ppo_jax.proving.results import ANSWERS, PROTOCOLS, AnswerResults, ProofResults
-from ppo_jax.proving.task_id import names_data_set
 from ppo_jax.results import Results
 from ppo_jax.tasks.episode_results import EpisodeTaskResults
 

@@ -39,16 +39,15 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
         if path.name in RUN_FILES:
             return _with_settings(read_run(path.parent), settings)
         return read_tensorboard(path, settings) if path.match(EVENT_FILES) else read_sb3(path, settings)
-    if any((path / name).exists() for name in RUN_FILES):
+    if _holds_run(path):
         return _with_settings(read_run(path), settings)
+    if (path / "sweep.json").is_file():
+        _require_one(path / "members")
     if path.is_dir() and find_text_log(path):
         return read_sb3(path, settings)
     if path.is_dir() and any(path.rglob(EVENT_FILES)):
         return read_tensorboard(path, settings)
-    below = sorted(folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else []
-    if logs := [str(folder) for folder in below if find_text_log(folder)]:
-        listed = ", ".join(logs[:MOST_LISTED]) + (f" and {len(logs) - MOST_LISTED} more" if logs[MOST_LISTED:] else "")
-        raise PPOJaxError(legible(f"{path}: {len(logs)} runs there; give the path of one: {listed}"))
+    _require_one(path)
     raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")
 
 
@@ -57,3 +56,15 @@ def _with_settings(log: RunLog, settings: Mapping[str, Any] | None) -> RunLog:
     if known := [key for key in settings if key in log.settings]:
         raise PPOJaxError(f"--set {known[0]}: the run's config.toml says it; --set is for what a log lacks")
     return dataclasses.replace(log, settings={**log.settings, **settings})
+
+
+def _require_one(folder: Path) -> None:
+    """Name the runs that lie side by side in `folder`, where there are some."""
+    below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    if logs := [str(one) for one in below if _holds_run(one) or find_text_log(one)]:
+        listed = ", ".join(logs[:MOST_LISTED]) + (f" and {len(logs) - MOST_LISTED} more" if logs[MOST_LISTED:] else "")
+        raise PPOJaxError(legible(f"{folder}: {len(logs)} runs there; give the path of one: {listed}"))
+
+
+def _holds_run(path: Path) -> bool:
+    return any((path / name).exists() for name in RUN_FILES)

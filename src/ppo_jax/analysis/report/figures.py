@@ -12,7 +12,7 @@ from ppo_jax.analysis.report.svg import HEIGHT, MUTED, SERIES, Axes, Drawing, Li
 from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.run_sets import RunSet
 
-__all__ = ["draw", "draw_learning"]
+__all__ = ["draw", "draw_curves"]
 
 MAX_POINTS, MAX_QUERIES = 300, 32
 LARGEST = 1e30  # axes cannot hold the numbers of a run that blew up beyond this
@@ -35,14 +35,51 @@ def draw_learning(run_sets: Sequence[RunSet]) -> Drawing | None:
         return None
 
     def paint(axes: Axes) -> None:
-        for colour, run_set in _coloured(run_sets):
-            curves = [(_eval_steps(log), Evidence(log).scores()) for log in run_set.logs]
-            _band(axes, colour, [(x, y) for x, y in curves if len(x) == len(y) > 1], marker=".")
+        _paint_scores(axes, run_sets)
         _set_steps_axis(axes)
 
-    proves = any(run_set.proves for run_set in run_sets)
-    title = "Greedy MRR on valid" if proves else "Return in evaluation"
+    title = _name_of_score(run_sets)
     return make_figure("learning", title, "The policy as it is judged during training.", paint, _names(run_sets))
+
+
+def draw_curves(run_sets: Sequence[RunSet]) -> Drawing | None:
+    """A figure that stands by itself: returns in training, and below how the policies were judged meanwhile.
+
+    The second panel is left out where no run was judged twice; None where there are no returns either.
+    """
+    panels: list[tuple[str, Callable[[Axes], None]]] = []
+    if _any_has(run_sets, "episode_return_mean"):
+
+        def paint_returns(axes: Axes) -> None:
+            for colour, run_set in _coloured(run_sets):
+                _metric(axes, colour, run_set, "episode_return_mean")
+
+        panels.append(("return in training", paint_returns))
+    if any(len(Evidence(log).scores()) > 1 for run_set in run_sets for log in run_set.logs):
+        name = _name_of_score(run_sets)
+        panels.append((name[0].lower() + name[1:], lambda axes: _paint_scores(axes, run_sets)))
+    if not panels:
+        return None
+
+    def paint(*each: Axes) -> None:
+        for axes, (label, paint_panel) in zip(each, panels, strict=True):
+            paint_panel(axes)
+            axes.set_ylabel(label)
+        _set_steps_axis(each[-1])
+
+    caption = "Means over the seeds of a setting; bands reach from the least to the most."
+    height = HEIGHT * len(panels)
+    return make_figure("curves", "How the policies learnt", caption, paint, _names(run_sets), height, len(panels))
+
+
+def _paint_scores(axes: Axes, run_sets: Sequence[RunSet]) -> None:
+    for colour, run_set in _coloured(run_sets):
+        curves = [(_eval_steps(log), Evidence(log).scores()) for log in run_set.logs]
+        _band(axes, colour, [(x, y) for x, y in curves if len(x) == len(y) > 1], marker=".")
+
+
+def _name_of_score(run_sets: Sequence[RunSet]) -> str:
+    return "Greedy MRR on valid" if any(run_set.proves for run_set in run_sets) else "Return in evaluation"
 
 
 def _curve(

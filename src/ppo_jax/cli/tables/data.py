@@ -18,16 +18,21 @@ Json = dict[str, Any]
 
 
 def show_environments(rows: list[Json]) -> None:
-    """A line for each environment, and its peculiarities below it."""
+    """A line for each environment, by suite, and its peculiarities below it."""
     console = make_console()
     line = "{:<25} {:<12} {:<18} {:>6}"
     console.print(line.format("env_id", "observation", "actions", "steps"), style="bold")
+    before = None
     for row in rows:
+        if row["suite"] != before:
+            before = row["suite"]
+            extra = f" (pip install 'ppo-jax[{row['extra']}]')" if row["extra"] else ""
+            console.print(f"\n{before}{extra}", style="bold")
         shape, steps = row["observation_shape"], row["max_episode_length"]
         observation = "below" if isinstance(shape, dict) else _shape(shape)
         console.print(line.format(row["env_id"], observation, _actions(row["action_space"]), steps or "").rstrip())
-        notes = [f"observes {_shape(shape)}"] if isinstance(shape, dict) else []
-        for note in [row["note"], *notes]:
+        memory = "needs a memory: core=gru" if row["needs_memory"] else None
+        for note in (row["note"], memory, f"observes {_shape(shape)}" if isinstance(shape, dict) else None):
             if note:
                 console.print(Padding(Text(note, "dim"), (0, 0, 0, 4), expand=False))
 
