@@ -71,10 +71,14 @@ class MultiDiscrete:
 
 @dataclass(frozen=True)
 class Box:
-    """Real vectors of length ``len(low)``, clipped to ``[low, high]`` where the environment receives them."""
+    """Real vectors of length ``len(low)``, brought into ``[low, high]`` where the environment receives them.
+
+    They are clipped, or squashed by tanh.
+    """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    squashed: bool = False
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ import msgspec
 __all__ = [
     "ENVIRONMENT_KEYS",
     "PROOF_KEYS",
+    "WRAPPERS",
     "EvaluationConfig",
     "NetworkConfig",
     "PPOConfig",
@@ -58,6 +59,16 @@ class TaskConfig:
     env_params: dict[str, bool | int | float | str] | None = field(default=None, hash=False)  # a dict has no hash
     """Parameters of the environment other than its own defaults: `env_params.size=20`, or a table [task.env_params].
     One of your own by import path gets them as arguments."""
+    action_repeat: Count | None = None
+    """Take each action so many times, and add up what it earns."""
+    time_limit: Count | None = None
+    """Steps after which an episode is cut (truncated), counted as the policy takes them."""
+    frame_stack: Count | None = None
+    """Observe so many of the last observations at once."""
+    squash_actions: bool = False
+    """Bring continuous actions into their bounds by tanh rather than by clipping."""
+    clip_rewards: Positive | None = None
+    """Clip rewards to plus and minus this in training; returns are reported, and policies judged, without."""
     dataset: str | None = None
     """Folder of a knowledge graph (facts, rules, queries); instead of `env_id`."""
     rules: str = "rules.txt"
@@ -244,8 +255,9 @@ class RunConfig:
 
 
 # What only one kind of task reads: its runs alone write these, unless they are set.
-PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - {"env_id", "env_params"} | {
+WRAPPERS = frozenset({"action_repeat", "time_limit", "frame_stack", "squash_actions", "clip_rewards"})
+PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - WRAPPERS - {"env_id", "env_params"} | {
     *("embedding_size", "constants", "initial_embeddings", "fact_layers"),
     *("beam_width", "sharpness", "n_corruptions", "mask_end", "n_queries", "n_valid_queries", "untrained_networks"),
 }
-ENVIRONMENT_KEYS = frozenset({"env_params", "core", "core_size", "eval_episodes"})
+ENVIRONMENT_KEYS = WRAPPERS | frozenset({"env_params", "core", "core_size", "eval_episodes"})

@@ -14,7 +14,15 @@ import numpy as np
 
 from ppo_jax.types import ActionSpace, Box, Discrete, MultiDiscrete
 
-__all__ = ["Categorical", "DiagonalGaussian", "Distribution", "MultiCategorical", "from_outputs", "valid_by_choice"]
+__all__ = [
+    "Categorical",
+    "DiagonalGaussian",
+    "Distribution",
+    "MultiCategorical",
+    "from_outputs",
+    "to_bounds",
+    "valid_by_choice",
+]
 
 # Finite, so that no inf * 0 reaches a gradient; exp() of it is exactly zero, so invalid actions have probability zero.
 MASKED_LOGIT = -1e9
@@ -137,6 +145,14 @@ def from_outputs(
         case Box():
             log_std = jnp.zeros(space.size) if log_std is None else log_std
             return DiagonalGaussian(outputs, jnp.broadcast_to(log_std, outputs.shape))
+
+
+def to_bounds(space: Box, action: jax.Array) -> jax.Array:
+    """Actions [..., size] as the environment receives them, within the bounds of `space`."""
+    low, high = (jnp.broadcast_to(jnp.asarray(x, action.dtype), action.shape) for x in (space.low, space.high))
+    if space.squashed:
+        return low + (high - low) * (0.5 + 0.5 * jnp.tanh(action))
+    return jnp.clip(action, low, high)
 
 
 def valid_by_choice(space: MultiDiscrete, mask: jax.Array) -> jax.Array:

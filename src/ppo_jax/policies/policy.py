@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from ppo_jax.ops.distributions import to_bounds
 from ppo_jax.ops.network import has_memory
 from ppo_jax.runs import runner
 from ppo_jax.runs.experiment import Experiment, PolicyParams
@@ -87,8 +88,7 @@ class Policy:
         distribution, _, memory = self.experiment.policy(self.params, batch, memory, jnp.zeros(1, bool))
         action = (distribution.mode() if self.deterministic else distribution.sample(key))[0]
         if isinstance(self.action_space, Box):
-            low, high = (jnp.asarray(x, action.dtype) for x in (self.action_space.low, self.action_space.high))
-            action = jnp.clip(action, low, high)
+            action = to_bounds(self.action_space, action)
         return (action, jax.tree.map(lambda x: x[0], memory)) if self.has_memory else action
 
     def _check(self, observation: PyTree, key: jax.Array | None, carry: PyTree) -> None:

@@ -24,7 +24,7 @@ from ppo_jax.results import Judged
 from ppo_jax.tasks.check import check_environment
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
-from ppo_jax.tasks.wrappers import EpisodeStatistics
+from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics
 from ppo_jax.types import Environment, PPOJaxError
 
 __all__ = [
@@ -176,8 +176,11 @@ def build(
         raise PPOJaxError("network: it has a memory, and a policy with memory cannot be judged on a proof task")
     loss = imported(config.ppo.loss, "ppo.loss") if loss is None and config.ppo.loss else loss
     optimizer = _optimizer(config.ppo.optimizer) if optimizer is None else optimizer
+    train_env: Environment = EpisodeStatistics(task.env, counts_invalid=own_env)
+    if config.task.clip_rewards is not None:  # around the statistics, which are those of the rewards as they were
+        train_env = ClipReward(train_env, config.task.clip_rewards)
     trainer = ppo.Trainer(
-        env=EpisodeStatistics(task.env, counts_invalid=own_env),
+        env=train_env,
         env_params=task.env_params,
         network=network,
         settings=config.settings,

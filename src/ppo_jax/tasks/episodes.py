@@ -23,6 +23,7 @@ from ppo_jax.ops.distributions import from_outputs
 from ppo_jax.results import Judged, Played, Results
 from ppo_jax.tasks.episode_results import EpisodeTaskResults
 from ppo_jax.tasks.task import Policy
+from ppo_jax.tasks.wrappers import unwrap
 from ppo_jax.types import ActionSpace, Box, Environment, PPOJaxError, PyTree
 
 __all__ = ["Episode", "EpisodeResults", "EpisodeTask", "evaluate_episodes", "play", "random_actions", "summarize"]
@@ -113,12 +114,13 @@ class EpisodeTask:
         """
         from ppo_jax.tasks import drawing  # only here: pictures need libraries that nothing else does
 
-        env = drawing.check_drawable(self.env, self.env_id)
-        episodes = play(env, policy, params, seed, n, max_steps)
+        env = drawing.check_drawable(unwrap(self.env, [])[0], self.env_id)
+        episodes = play(self.env, policy, params, seed, n, max_steps)
         record = [
             {"return": float(e.rewards.sum()), "length": len(e.rewards), "finished": e.finished} for e in episodes
         ]
-        return Played({"episodes": record}, drawing.animate(env, [(e.states, e.rewards) for e in episodes]))
+        drawn = [(unwrap(self.env, e.states)[1], e.rewards) for e in episodes]
+        return Played({"episodes": record}, drawing.animate(env, drawn))
 
 
 def _evaluation_key(seed: int, split: str) -> jax.Array:
@@ -166,7 +168,8 @@ def random_actions(space: ActionSpace, observation: PyTree, key: jax.Array) -> j
 
     Returns:
         [n, ...] int32, uniform over the actions that are valid; or [n, size] float32, where each number is uniform
-        between its bounds, or of the standard normal clipped to them where one is infinite.
+        between its bounds, or of the standard normal clipped to them where one is infinite. Squashed actions are
+        uniform once they are squashed.
     """
     n = jax.tree.leaves(observation)[0].shape[0]
     if not isinstance(space, Box):
@@ -176,6 +179,8 @@ def random_actions(space: ActionSpace, observation: PyTree, key: jax.Array) -> j
     bounded = np.isfinite(low) & np.isfinite(high)
     key_uniform, key_normal = jax.random.split(key)
     share = jax.random.uniform(key_uniform, (n, space.size))
+    if space.squashed:
+        return jnp.arctanh(jnp.clip(2.0 * share - 1.0, -0.999999, 0.999999))
     uniform = np.where(bounded, low, 0.0)[None] + share * np.where(bounded, high - low, 0.0)[None]
     normal = jnp.clip(jax.random.normal(key_normal, (n, space.size)), low[None], high[None])
     return jnp.where(bounded[None], uniform, normal)

@@ -36,6 +36,7 @@ from ppo_jax.config.checks import convert
 from ppo_jax.config.own_code import summarize_error
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.config.task_id import PREFIX
+from ppo_jax.ops.distributions import to_bounds
 from ppo_jax.proving import environment as proof
 from ppo_jax.proving.datasets import BUILTIN
 from ppo_jax.proving.environment import ProofEnv, ProofParams, ProofState
@@ -115,8 +116,7 @@ class GymnaxEnvironment:
     def _convert_action(self, action: jax.Array) -> jax.Array:
         if not isinstance(self.action_space, Box):
             return jnp.asarray(action, jnp.int32)
-        low, high = (jnp.asarray(bound, jnp.float32) for bound in (self.action_space.low, self.action_space.high))
-        return jnp.clip(jnp.asarray(action, jnp.float32), low, high).reshape(self.action_shape)
+        return to_bounds(self.action_space, jnp.asarray(action, jnp.float32)).reshape(self.action_shape)
 
     def _convert_observation(self, observation: PyTree) -> PyTree:
         if self.observation_categories is not None:
@@ -325,7 +325,7 @@ def _convert_action_space(env_id: str, space: Any) -> ActionSpace:
     if isinstance(space, spaces.Discrete):
         return Discrete(int(space.n))
     if isinstance(space, spaces.Box):
-        return Box(*(_flat_bound(bound, space.shape) for bound in (space.low, space.high)))
+        return Box(_flat_bound(space.low, space.shape), _flat_bound(space.high, space.shape))
     raise PPOJaxError(f"env_id {env_id!r} has the action space {space!r}; only Discrete and Box can be trained")
 
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from ppo_jax.config import Config
 from ppo_jax.config.imported import check_call, imported
-from ppo_jax.config.schema import NetworkConfig
+from ppo_jax.config.schema import WRAPPERS, NetworkConfig
 from ppo_jax.networks.check import call_own_code
 from ppo_jax.networks.make import from_class
 from ppo_jax.proving import task as proof_task
@@ -19,6 +19,7 @@ from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.tasks import gymnax as gymnax_envs
 from ppo_jax.tasks.episodes import EpisodeTask
 from ppo_jax.tasks.task import Task
+from ppo_jax.tasks.wrappers import wrap
 from ppo_jax.types import Environment, PPOJaxError
 
 __all__ = ["adapt", "make_network", "make_task", "prepare"]
@@ -65,6 +66,9 @@ def make_task(config: Config, env: Any = None) -> Task:
     if env is not None:
         env = adapt(env, "env")
     elif proof_task.is_named(config):
+        for key in sorted(WRAPPERS):
+            if getattr(config.task, key):
+                raise PPOJaxError(f"task.{key}: not for a proof task; leave it out")
         return proof_task.make(config)
     elif ":" in name:
         place = f"task.env_id = {name!r}"
@@ -73,7 +77,7 @@ def make_task(config: Config, env: Any = None) -> Task:
         env = gymnax_envs.make(name, **params)
     if isinstance(env, ProofEnv):
         return proof_task.ProofTask(env, config.evaluation)
-    return EpisodeTask(env, config.evaluation.eval_episodes, name)
+    return EpisodeTask(wrap(env, config.task), config.evaluation.eval_episodes, name)
 
 
 def make_network(config: NetworkConfig, task: Task) -> nn.Module:
