@@ -225,7 +225,7 @@ def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
         ("learning_rate.final.x=3", "learning_rate has no such part"),
         ("learning_rate.last=3", "ppo.learning_rate: unknown key 'last'"),
         ("critic_learning_rate.final=3", "missing required field `init`"),
-        ("zzz=3", "unknown key 'zzz'; known: env_id, env_params, dataset"),
+        ("zzz=3", "unknown key 'zzz'; known: env_id, env_params, action_repeat"),
         ("env_id=none", "task: give env_id or dataset"),
         ("dataset=x", "task: give env_id or dataset"),
         ("batch_size=7", "ppo.batch_size = 7 does not divide"),

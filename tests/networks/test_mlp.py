@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ppo_jax.networks.cpu import MIN_COLUMNS, ColumnMLPActorCritic
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
 from ppo_jax.types import Box, Discrete
@@ -73,6 +74,22 @@ def test_an_observation_is_an_array_or_a_dict_with_a_mask(network):
     assert np.array_equal(plain.logits, masked.logits)
     assert np.array_equal(value, same_value)
     assert value.shape == (4,)
+
+
+NARROW = {"log_std_init": -1.0}
+
+
+@pytest.mark.parametrize("network", [MLPActorCritic, ColumnMLPActorCritic])
+def test_a_gaussian_starts_as_wide_as_it_is_told(network):
+    x = jax.random.normal(jax.random.key(0), (2 * MIN_COLUMNS, 4))
+    space = Box((-1.0, -1.0), (1.0, 1.0))
+    (everywhere, _), params = network(space, **NARROW).init_with_output(jax.random.key(1), x)
+    np.testing.assert_array_equal(everywhere.log_std, -np.ones((len(x), 2)))
+    assert params["params"]["log_std"].shape == (2,)
+    (here, _), params = network(space, **NARROW, state_dependent_std=True).init_with_output(jax.random.key(1), x)
+    assert "log_std" not in params["params"]
+    np.testing.assert_allclose(here.log_std, -1.0, atol=0.2)
+    assert np.ptp(here.log_std, axis=0).min() > 0.001  # each observation has its own
 
 
 @pytest.mark.parametrize("space", [Discrete(3), Box((-1.0, -1.0), (1.0, 1.0))])

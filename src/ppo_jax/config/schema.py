@@ -180,6 +180,10 @@ class NetworkConfig:
     """Residual blocks after the hidden layers, each as wide as the last of them."""
     separate_critic: bool = True
     """Give the critic a trunk of its own."""
+    log_std_init: float = 0.0
+    """Logarithm of the standard deviation that continuous actions start with."""
+    state_dependent_std: bool = False
+    """Make the standard deviation of continuous actions from the observation, rather than the same everywhere."""
     embedding_size: Width = 64
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
     constants: bool | None = None
@@ -260,4 +264,8 @@ PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - WRAPPERS - {"env_id", 
     *("embedding_size", "constants", "initial_embeddings", "fact_layers"),
     *("beam_width", "sharpness", "n_corruptions", "mask_end", "n_queries", "n_valid_queries", "untrained_networks"),
 }
-ENVIRONMENT_KEYS = WRAPPERS | frozenset({"env_params", "core", "core_size", "eval_episodes"})
+ENVIRONMENT_KEYS = WRAPPERS | {
+    *("env_params", "core", "core_size", "log_std_init", "state_dependent_std", "eval_episodes"),
+}
+    {"env_params", "core", "core_size", "log_std_init", "state_dependent_std", "eval_episodes"}
+)

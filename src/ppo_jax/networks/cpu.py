@@ -73,7 +73,8 @@ class ColumnMLPActorCritic(MLPActorCritic):
             critic = ColumnMLP(*trunk, name="critic")(_columns(as_vector(seen.critic)) if privileged else x)
         value = ColumnDense(1, 1.0, name="critic_head")(critic)[0]
         outputs = jnp.transpose(ColumnDense(self.action_space.n_outputs, 0.01, name="actor_head")(actor))
-        return from_outputs(self.action_space, outputs, seen.action_mask, log_std(self, self.action_space)), value
+        spread = log_std(self, self.action_space, jnp.transpose(actor))
+        return from_outputs(self.action_space, outputs, seen.action_mask, spread), value
 
 
 def _columns(x: jax.Array) -> jax.Array:

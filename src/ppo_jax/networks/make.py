@@ -32,7 +32,8 @@ def make(
         action_space: what the policy chooses from.
         core: ``"gru"``, ``"lstm"`` or None.
         core_size: units of the core.
-        **layers: `hidden_sizes`, `activation`, `residual_layers` and `separate_critic`.
+        **layers: `hidden_sizes`, `activation`, `residual_layers`, `separate_critic`, `log_std_init` and
+            `state_dependent_std`.
     """
     on_cpu = jax.default_backend() == "cpu"
     if on_cpu and name == "cnn":

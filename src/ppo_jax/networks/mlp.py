@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,14 +32,21 @@ def heads(
     """
     value = dense(1, 1.0, name="critic_head")(critic)[:, 0]
     outputs = dense(action_space.n_outputs, 0.01, name="actor_head")(actor)
-    return from_outputs(action_space, outputs, mask, log_std(module, action_space)), value
+    return from_outputs(action_space, outputs, mask, log_std(module, action_space, actor)), value
 
 
-def log_std(module: nn.Module, action_space: ActionSpace) -> jax.Array | None:
-    """Logarithms of a Gaussian's standard deviations [1, size]: parameters that start at zero; None for choices."""
+def log_std(module: Any, action_space: ActionSpace, actor: jax.Array) -> jax.Array | None:
+    """Logarithms of a Gaussian's standard deviations [n or 1, size]; None for choices.
+
+    They are parameters that start at `module.log_std_init`, or where `module.state_dependent_std` is set a layer of
+    `module` on features [n, width].
+    """
     if not isinstance(action_space, Box):
         return None
-    return jnp.asarray(module.param("log_std", nn.initializers.zeros, (action_space.size,)))[None]
+    if module.state_dependent_std:
+        return dense(action_space.size, 0.01, name="log_std_head")(actor) + module.log_std_init
+    start = nn.initializers.constant(module.log_std_init)
+    return jnp.asarray(module.param("log_std", start, (action_space.size,)))[None]
 
 
 class MLP(nn.Module):
@@ -67,6 +75,8 @@ class MLPActorCritic(nn.Module):
     activation: str = "tanh"
     residual_layers: int = 0
     separate_critic: bool = True
+    log_std_init: float = 0.0
+    state_dependent_std: bool = False
 
     @nn.compact
     def __call__(self, observation: PyTree) -> tuple[Distribution, jax.Array]:

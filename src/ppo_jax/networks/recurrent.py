@@ -76,6 +76,8 @@ class RecurrentActorCritic(nn.Module):
     activation: str = "tanh"
     residual_layers: int = 0
     separate_critic: bool = True
+    log_std_init: float = 0.0
+    state_dependent_std: bool = False
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     @nn.nowrap

@@ -73,6 +73,8 @@ class EpisodeTask:
             activation=config.activation,
             residual_layers=config.residual_layers,
             separate_critic=config.separate_critic,
+            log_std_init=config.log_std_init,
+            state_dependent_std=config.state_dependent_std,
         )
         if name == "cnn":
             check_network(network, self.env, self.env_params)
