@@ -267,5 +267,3 @@ PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - WRAPPERS - {"env_id", 
 ENVIRONMENT_KEYS = WRAPPERS | {
     *("env_params", "core", "core_size", "log_std_init", "state_dependent_std", "eval_episodes"),
 }
-    {"env_params", "core", "core_size", "log_std_init", "state_dependent_std", "eval_episodes"}
-)
