@@ -23,8 +23,8 @@ from tests.cli.console import Result, call, fail, read_summary, succeed, write_d
 @pytest.fixture(scope="module")
 def trained(workplace) -> tuple[Path, Result]:
     """A completed run, and what it printed."""
-    folder = workplace / "runs" / "answers"
-    return folder, call("train", workplace / "places.toml", "--run-dir", folder, "--set", "mode=answer", "max_depth=4")
+    folder, settings = workplace / "runs" / "answers", ("mode=answer", "max_depth=4", "eval_interval=3")
+    return folder, call("train", workplace / "places.toml", "--run-dir", folder, "--set", *settings)
 
 
 @pytest.fixture(scope="module")
