@@ -302,7 +302,6 @@ def test_a_program_that_cannot_be_built_fails_alone(tmp_path, monkeypatch, capsy
     captured = capsys.readouterr()
     assert captured.err == f"error: {tmp_path / 'sweep'}: no room for two; not trained: n_epochs=2-s0\n"
     assert "2 settings × 1 seeds: 1 failed, 1 completed" in captured.out
-    side_by_side.share.cache_clear()
     assert main(sweep_it) == 0  # what was the matter has been mended
     assert [member["status"] for member in sweep.read_sweep(tmp_path / "sweep")["members"]] == ["completed"] * 2
 
