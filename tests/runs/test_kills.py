@@ -68,9 +68,8 @@ def place(tmp_path_factory) -> Place:
     for name, gamma in (("old", 0.9), ("new", 0.99)):
         place.config(name).write_text(CONFIG.override({"gamma": gamma}).to_toml())
         assert train(place, name, place.reference(name)) == 0
-    place.config("search").write_text(
-        f"{place.config('old').read_text()}[search]\ngamma = {{ low = 0.5, high = 0.9 }}\n"
-    )
+    trial = CONFIG.override({"gamma": 0.9, "checkpoint_interval": 0})  # no trial goes on by itself
+    place.config("search").write_text(f"{trial.to_toml()}[search]\ngamma = {{ low = 0.5, high = 0.9 }}\n")
     shutil.copytree(place.reference("old"), place.reference("longer"))
     assert call("resume", place.reference("longer"), *LONGER, "--quiet").code == 0
     assert sweep(place, place.reference("sweep")) == 0
