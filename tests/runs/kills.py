@@ -1,7 +1,8 @@
 """A process that dies before its k-th file operation, played within this one so that hundreds of deaths are quick.
 
-The commits of a database count as operations. From the k-th operation on none comes to the disk, whatever handlers and clean-ups still run: what is left is what a
-killed process leaves. Written to disk by a thread is written at once here, so that operations have an order.
+The commits of a database count as operations. From the k-th operation on none comes to the disk, whatever handlers and
+clean-ups still run: what is left is what a killed process leaves. Written to disk by a thread is written at once here,
+so that operations have an order.
 """
 
 from __future__ import annotations
