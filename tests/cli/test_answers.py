@@ -14,7 +14,7 @@ import pytest
 
 import ppo_jax
 from ppo_jax.config import load_config
-from ppo_jax.proving import datasets
+from ppo_jax.proving import datasets, task
 from ppo_jax.proving.rules import mining
 from ppo_jax.runs import loop
 from tests.cli.console import Result, call, fail, read_summary, succeed, write_data
@@ -23,8 +23,8 @@ from tests.cli.console import Result, call, fail, read_summary, succeed, write_d
 @pytest.fixture(scope="module")
 def trained(workplace) -> tuple[Path, Result]:
     """A completed run, and what it printed."""
-    folder = workplace / "runs" / "answers"
-    return folder, call("train", workplace / "places.toml", "--run-dir", folder, "--set", "mode=answer", "max_depth=4")
+    folder, settings = workplace / "runs" / "answers", ("mode=answer", "max_depth=4", "eval_interval=3")
+    return folder, call("train", workplace / "places.toml", "--run-dir", folder, "--set", *settings)
 
 
 @pytest.fixture(scope="module")
@@ -237,11 +237,12 @@ def test_a_run_of_before_answers_goes_on_verifying(places):
     assert run_folder.read_config(older).task.mode == "verify"
 
 
-def test_a_run_without_rules_mines_some_into_its_folder(workplace, tmp_path):
+def test_a_run_without_rules_mines_some_into_its_folder(workplace, tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "MINED_PER_HEAD", 2)  # a search is as wide as a head has rules
     data = write_data(tmp_path / "bare")
     (data / "rules.txt").unlink()
-    settings = ("mode=answer", "max_depth=3", "max_atoms=6")
-    settings += (f"dataset={data}", "total_timesteps=32", "untrained_networks=0", "beam_width=4", "sharpness=[1.0]")
+    settings = ("mode=answer", "max_depth=3", "max_atoms=3")
+    settings += (f"dataset={data}", "total_timesteps=32", "untrained_networks=0", "beam_width=2", "sharpness=[1.0]")
     result = call("train", workplace / "places.toml", "--run-dir", tmp_path / "run", "--set", *settings)
     assert result.code == 0, result
     assert "no rules; mined" in result.err

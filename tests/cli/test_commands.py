@@ -93,27 +93,23 @@ def test_a_defect_of_the_program_is_not_hidden(workplace, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), ("Expected one of {init, train, resume, sweep, ", "ppo-jax --help")),
-        (("train",), ("Missing from ppo-jax train:", "EXPERIMENT", "ppo-jax train --help")),
-        (("train", "x.toml", "--sed", "1"), ("Unrecognized options: --sed, 1", "Perhaps you meant:", "--seed N")),
-        (("train", "x.toml", "--zzz"), ("Unrecognized options: --zzz", "ppo-jax train --help")),
-        (("train", "x.toml", "--out", "y"), ("Unrecognized options: --out, y", "ppo-jax train --help")),
-        (("--seed", "1", "train", "x.toml"), ("--seed (applied to ppo-jax)", "ordering can matter", "ppo-jax --help")),
-        (("--zzz", "train", "x.toml"), ("Unrecognized options: --zzz", "ppo-jax --help")),
-        (("train", "x.toml", "--seed", "one"), ("Error parsing --seed", "'one'", "ppo-jax train --help")),
-        (("eval", "x", "--split", "train"), ("invalid choice 'train'", "'--split'", "one of ('valid', 'test')")),
-        (("data", "bild"), ("Unrecognized options: bild", "build, check, describe", "ppo-jax data --help")),
-        (("sweep", "extract", "x"), ("Missing from ppo-jax sweep extract:", "MEMBER", "--out FOLDER")),
+        ("train x.toml --sed 1", "no option --sed; did you mean --seed? see `ppo-jax train --help`"),
+        ("train --overwite x.toml", "no option --overwite; did you mean --overwrite? see `ppo-jax train --help`"),
+        ("train x.toml --run-dri=y", "no option --run-dri; did you mean --run-dir? see `ppo-jax train --help`"),
+        ("train x.toml --zzz", "no option --zzz; see `ppo-jax train --help`"),
+        ("data build x --splt-seed 3", "no option --splt-seed; did you mean --split-seed? see `ppo-jax data --help`"),
+        ("--seed 1 train x.toml", "--seed stands where a command should; see `ppo-jax --help`"),
+        ("train", "missing from ppo-jax train: EXPERIMENT .* see `ppo-jax train --help`"),
+        ("train --on_nan skip", "missing from ppo-jax train: EXPERIMENT .* see `ppo-jax train --help`"),
+        ("train x.toml y.toml", "unrecognized options: y.toml; see `ppo-jax train --help`"),
+        ("train x.toml --run-dir", "missing value for argument '--run-dir'. .*; see `ppo-jax train --help`"),
+        ("train x.toml --seed one", "error parsing --seed: .*'one'; see `ppo-jax train --help`"),
+        ("eval x --split train", "invalid choice 'train' for argument '--split'. .*valid.*; see `ppo-jax eval --help`"),
+        ("data bild", "unrecognized options: bild; see `ppo-jax data --help`"),
+        ("sweep extract x", "missing from ppo-jax sweep extract: MEMBER .* --out FOLDER .*"),
+        ("", "no command given; known: init, train, resume, sweep, .*; see `ppo-jax --help`"),
+        ("trian x.toml", "no command 'trian'; did you mean train? see `ppo-jax --help`"),
     ],
 )
-def test_arguments_that_do_not_fit_are_explained_by_tyro(arguments, said):
-    code, out, err = call(*arguments)
-    assert (code, out) == (2, "")
-    words = " ".join(err.replace("│", " ").split())
-    for text in said:
-        assert text in words
-
-
-def test_a_command_that_does_not_exist():
-    assert fail("trian", "x.toml") == "error: no command 'trian'; did you mean train?\n"
-    assert fail("zzz").startswith("error: no command 'zzz'; known: init, train, resume, sweep, ")
+def test_arguments_that_do_not_fit_are_one_line(arguments, said):
+    assert re.fullmatch(f"error: {said.replace('?', '[?]')}\n", fail(*arguments.split()))

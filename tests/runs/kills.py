@@ -1,13 +1,15 @@
 """A process that dies before its k-th file operation, played within this one so that hundreds of deaths are quick.
 
-From the k-th operation on none comes to the disk, whatever handlers and clean-ups still run: what is left is what a
-killed process leaves. Written to disk by a thread is written at once here, so that operations have an order.
+The commits of a database count as operations. From the k-th operation on none comes to the disk, whatever handlers and
+clean-ups still run: what is left is what a killed process leaves. Written to disk by a thread is written at once here,
+so that operations have an order.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from ppo_jax.runs import checkpoint
 
@@ -75,7 +78,12 @@ def operations(root: Path, deadly: int | None = None) -> Iterator[Operations]:
             _watched.count("fsync")
         fsync(descriptor)
 
+    def committed(_: sqlalchemy.Connection) -> None:
+        if threading.current_thread() is threading.main_thread():  # others only show that they live
+            found.count("commit")
+
     _watched = found = Operations(root, deadly)
+    sqlalchemy.event.listen(sqlalchemy.Engine, "commit", committed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", counted)
         patch.setattr(checkpoint, "ThreadPoolExecutor", AtOnce)
@@ -84,6 +92,7 @@ def operations(root: Path, deadly: int | None = None) -> Iterator[Operations]:
         except Killed:
             pass
         finally:
+            sqlalchemy.event.remove(sqlalchemy.Engine, "commit", committed)
             _watched = None
             _release(str(root))
 

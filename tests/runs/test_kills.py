@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ppo_jax.config import from_dict
+from ppo_jax.config import from_dict, load_config
 from ppo_jax.runs import loop, manifest
-from tests.cli.console import call
+from tests.cli.console import Result, call
 from tests.runs.kills import operations
 
 CONFIG = from_dict(
@@ -65,6 +68,8 @@ def place(tmp_path_factory) -> Place:
     for name, gamma in (("old", 0.9), ("new", 0.99)):
         place.config(name).write_text(CONFIG.override({"gamma": gamma}).to_toml())
         assert train(place, name, place.reference(name)) == 0
+    trial = CONFIG.override({"gamma": 0.9, "checkpoint_interval": 0})  # no trial goes on by itself
+    place.config("search").write_text(f"{trial.to_toml()}[search]\ngamma = {{ low = 0.5, high = 0.9 }}\n")
     shutil.copytree(place.reference("old"), place.reference("longer"))
     assert call("resume", place.reference("longer"), *LONGER, "--quiet").code == 0
     assert sweep(place, place.reference("sweep")) == 0
@@ -149,6 +154,39 @@ def sweeps_again(place: Place, folder: Path) -> bool:
     return all(is_same(member, place.reference("sweep") / "members" / name) for name, member in members.items())
 
 
+def tune(place: Place, folder: Path) -> Result:
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder / "trials"))
+        options = ("--trials", "2", "--seeds", "1", "--storage", f"sqlite:///{folder}/tune.db", "--json")
+        return call("tune", place.config("search"), *options, "--study", "s", "--out", folder / "best.toml")
+
+
+def tunes_again(place: Place, folder: Path) -> bool:
+    """The study goes on to its two trials, and those that had ended are still what they were."""
+    before = scores(folder / "tune.db")
+    result = tune(place, folder)
+    after = scores(folder / "tune.db")
+    best = load_config(folder / "best.toml").ppo.gamma
+    return (
+        result.code == 0
+        and len(after) == 2
+        and before.items() <= after.items()
+        and json.loads(result.out)["best"]["setting"] == {"gamma": best}
+    )
+
+
+def scores(database: Path) -> dict[int, float]:
+    """Of the trials that were completed, by their number."""
+    if not database.exists():
+        return {}
+    with closing(sqlite3.connect(database)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'trial_values'").fetchall():
+            return {}
+        query = "SELECT number, value FROM trials JOIN trial_values USING (trial_id) WHERE state = 'COMPLETE'"
+        return dict(connection.execute(query).fetchall())
+
+
 COMMANDS = {
     "train": Command(None, lambda place, folder: train(place, "new", folder), begun_or_not),
     "overwrite": Command("old", lambda place, folder: train(place, "new", folder, "--overwrite"), one_of_both),
@@ -159,6 +197,7 @@ COMMANDS = {
     ),
     "validate": Command(None, validate, validates_again),
     "sweep": Command(None, sweep, sweeps_again),
+    "tune": Command(None, tune, tunes_again),
     "report": Command("old", lambda place, folder: call("report", folder), reports_again),
 }
 
@@ -207,4 +246,5 @@ def test_killed_at_every_operation(place, tmp_path, name):
         except AssertionError as error:
             lost.append(f"{deadly}: {error}")
         shutil.rmtree(tmp_path / str(deadly))
+    print(f"{name}: killed {total} times")  # shown by -s
     assert not lost, f"{len(lost)} of {total}"

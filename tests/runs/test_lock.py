@@ -132,6 +132,24 @@ def test_default_names_do_not_collide(tmp_path):
     assert list((tmp_path / "runs").iterdir()) == [tmp_path / "runs" / "a-2"]
 
 
+def test_of_two_that_begin_in_one_second_each_gets_a_folder(tmp_path):
+    for i in range(10):
+        begin, names = threading.Barrier(2), []
+
+        def write(runs=tmp_path / str(i), begin=begin, names=names):
+            begin.wait()
+            with manifest.unused(runs / "a") as folder:
+                (folder / "kept").write_text("")
+                names.append(folder.name)
+
+        threads = [threading.Thread(target=write) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(names) == ["a", "a-2"]
+
+
 # ------------------------------------------------------------------------------------- the commands that write a run
 
 

@@ -391,44 +391,49 @@ def whole_long(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_run_at_a_checkpoint(whole_long, tmp_path, number, code):
-    with start(tmp_path / "run", LONG) as process:
-        wait_for_line(process, tmp_path / "run" / "metrics.jsonl", 5)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (code, f"interrupted; go on with: ppo-jax resume {tmp_path / 'run'}\n")
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["status"] == "interrupted"
-    assert (tmp_path / "run" / "checkpoints" / "resume" / str(summary["updates"])).is_dir()
-    resume(tmp_path / "run", warned=(warned := []))
-    assert warned == []
-    assert_same(tmp_path / "run", whole_long)
+def test_a_run_stopped_by_each_signal_in_turn_loses_nothing(whole_long, tmp_path):
+    folder = tmp_path / "run"
+    at_a_checkpoint = f"interrupted; go on with: ppo-jax resume {folder}\n"
+    stops = [(signal.SIGTERM, 143, at_a_checkpoint), (signal.SIGINT, 130, at_a_checkpoint), (signal.SIGKILL, -9, "")]
+    for i, (number, code, said) in enumerate(stops):
+        with start(folder, LONG) as process:
+            wait_for_line(process, folder / "metrics.jsonl", 5 + 10 * i)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (code, said)
+        summary = files.read_summary(folder)
+        assert summary["status"] == ("running" if number == signal.SIGKILL else "interrupted")
+        if number != signal.SIGKILL:
+            assert (folder / "checkpoints" / "resume" / str(summary["updates"])).is_dir()
+    resume(folder)
+    assert_same(folder, whole_long)
 
 
-def kill_and_resume(folder: Path, whole: Path, count: int, moment: float = 0.0) -> None:
-    """Kill −9 `moment` seconds after `count` lines of metrics, and go on through the command line's --reuse."""
+def killed(folder: Path, count: int, moment: float) -> bool:
+    """Kill −9 a process `moment` seconds after `count` lines of metrics; whether that came before its end."""
     with start(folder, LONG) as process:
         wait_for_line(process, folder / "metrics.jsonl", count)
         time.sleep(moment)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    assert files.read_summary(folder).get("status") != "completed"  # too late would show nothing
-    resume(folder)
-    assert_same(folder, whole)
-
-
-def test_kill_9_loses_nothing(whole_long, tmp_path):
-    kill_and_resume(tmp_path / "run", whole_long, count=5)
+    return files.read_summary(folder).get("status") != "completed"
 
 
 @pytest.mark.slow
 def test_kill_9_at_25_random_moments_loses_nothing(whole_long, tmp_path):
+    """Every third after the last line, where the last evaluation, the test and the summary are left to do."""
     total = len(lines(whole_long / "metrics.jsonl"))
     moments = random.Random(0)
     for i in range(25):
-        count = moments.randint(1, total - 5)
-        kill_and_resume(tmp_path / str(i) / "run", whole_long, count, moments.uniform(0.0, 0.1))
+        folder, at_the_end = tmp_path / str(i) / "run", i % 3 == 2
+        count = total if at_the_end else moments.randint(1, total - 5)
+        moment = moments.uniform(0.0, 1.0 if at_the_end else 0.1)
+        while not killed(folder, count, moment):
+            shutil.rmtree(folder)
+            moment /= 2
+        print(f"{i}: killed {moment:.3f} s after line {count} of {total}")  # shown by -s
+        resume(folder)
+        assert_same(folder, whole_long)
 
 
 @pytest.mark.parametrize("name", ["cartpole", "countries"])

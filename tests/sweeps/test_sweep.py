@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -276,6 +277,33 @@ def test_a_member_that_diverges_fails_alone(tmp_path):
     assert "is not finite" in bad["error"]
     found = sweep_results.conclude(tmp_path / "sweep")
     assert [group["failed"] for group in found["groups"]] == [0, 1]
+
+
+@pytest.mark.parametrize("when", ["built", "compiled"])
+def test_a_program_that_cannot_be_built_fails_alone(tmp_path, monkeypatch, capsys, when):
+    def refuse_two_epochs(function):
+        def call(subject, *arguments, **options):
+            if subject.settings.n_epochs == 2:
+                raise PPOJaxError("no room for two")
+            return function(subject, *arguments, **options)
+
+        return call
+
+    (tmp_path / "toy.toml").write_text(QUICK.to_toml())
+    sweep_it = ["sweep", str(tmp_path / "toy.toml"), "--seeds", "1", "--grid", "n_epochs=2,1", "--quiet"]
+    sweep_it += ["--run-dir", str(tmp_path / "sweep")]
+    with monkeypatch.context() as patch:
+        side_by_side.share.cache_clear()
+        if when == "built":
+            patch.setattr(side_by_side, "build", refuse_two_epochs(build))
+        else:
+            patch.setattr(sweep, "run_members", Mock(lower=refuse_two_epochs(sweep.run_members.lower)))
+        assert main(sweep_it) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {tmp_path / 'sweep'}: no room for two; not trained: n_epochs=2-s0\n"
+    assert "2 settings × 1 seeds: 1 failed, 1 completed" in captured.out
+    assert main(sweep_it) == 0  # what was the matter has been mended
+    assert [member["status"] for member in sweep.read_sweep(tmp_path / "sweep")["members"]] == ["completed"] * 2
 
 
 def test_a_full_disk_is_no_fault_of_a_member(tmp_path, monkeypatch):

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Protocol, Union
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 
 import ppo_jax
 from ppo_jax.cli.analyse import Compare, Diagnose, Report, Validate
@@ -25,6 +24,7 @@ from ppo_jax.cli.data import Data, Envs, Keys
 from ppo_jax.cli.embed import Embed
 from ppo_jax.cli.errors import explain
 from ppo_jax.cli.init import Init
+from ppo_jax.cli.parsing import parse
 from ppo_jax.cli.policies import Evaluate, Export, Play, Prove
 from ppo_jax.cli.rules import Mine
 from ppo_jax.cli.streams import discard_output, prepare_streams
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _stand_here()
         words = list(sys.argv[1:] if arguments is None else arguments)
-        code = _say_version() if words == ["--version"] else _parse(words).run()
+        code = _say_version() if words == ["--version"] else _command(words).run()
     except BaseException as error:
         code = explain(error)
     try:
@@ -114,24 +114,23 @@ def _stand_here() -> None:
         sys.path.append(here)
 
 
-def _parse(arguments: list[str]) -> Command:
+def _command(arguments: list[str]) -> Command:
     """The command that the arguments name.
 
     Raises:
-        PPOJaxError: there is no such command (names the nearest).
-        SystemExit: tyro printed help (code 0), or what is wrong with the arguments (code 2).
+        PPOJaxError: there is no such command (names the nearest), or its arguments do not fit.
+        SystemExit: help was printed.
     """
     for n_words in (2, 1):  # `sweep extract` before `sweep`
         name = " ".join(arguments[:n_words])
         if name in COMMANDS:
-            return _parse_as(COMMANDS[name], arguments[n_words:], f"ppo-jax {name}", None)
-    if arguments and not arguments[0].startswith("-"):
-        raise PPOJaxError(f"no command {arguments[0]!r}; {nearest(arguments[0], COMMANDS)}")
+            command: Command = parse(COMMANDS[name], arguments[n_words:], f"ppo-jax {name}")
+            return command
+    first = arguments[0] if arguments else ""
+    if first.startswith("-") and first not in ("-h", "--help") and not first.startswith("--tyro-"):
+        raise PPOJaxError(f"{first} stands where a command should; see `ppo-jax --help`")
+    if not first.startswith("-"):
+        what = f"no command {first!r}" if first else "no command given"
+        raise PPOJaxError(f"{what}; {nearest(first, COMMANDS, 'see `ppo-jax --help`')}")
     every: Any = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in COMMANDS.items())]  # noqa: UP007
-    return _parse_as(every, arguments, "ppo-jax", DESCRIPTION)
-
-
-def _parse_as(kind: Any, arguments: list[str], prog: str, description: str | None) -> Command:
-    options = (OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff)
-    command: Command = tyro.cli(kind, args=arguments, prog=prog, description=description, config=options)
-    return command
+    return parse(every, arguments, "ppo-jax", DESCRIPTION)

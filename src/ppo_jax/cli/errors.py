@@ -35,7 +35,7 @@ def explain(error: BaseException) -> int:
         raise error
     if isinstance(error, SystemExit) and (raised := describe_raised(error)):
         return _fail(raised)
-    if isinstance(error, SystemExit):  # tyro's, after --help or a mistake that it explained
+    if isinstance(error, SystemExit):  # tyro's, after --help
         return error.code if isinstance(error.code, int) else 2
     if isinstance(error, KeyboardInterrupt):
         say(f"interrupted{error}")

@@ -193,7 +193,11 @@ def resume_sweep(folder: Path, as_json: bool, quiet: bool, trust: bool) -> int:
 
 
 def _show(folder: Path, as_json: bool) -> int:
-    """Add the statistics and the figure to what a sweep wrote, and show them."""
+    """Add the statistics and the figure to what a sweep wrote, and show them.
+
+    Raises:
+        PPOJaxError: at the end, where members could not be trained.
+    """
     from ppo_jax.analysis import sweep_results
 
     found = sweep_results.conclude(folder)
@@ -201,4 +205,7 @@ def _show(folder: Path, as_json: bool) -> int:
         print_json(found)
     else:
         show_sweep(found, folder)
+    if errors := {program["error"] for program in found["programs"] if "error" in program}:
+        names = [member["name"] for member in found["members"] if member.get("error") in errors]
+        raise PPOJaxError(f"{folder}: {'; '.join(sorted(errors))}; not trained: {', '.join(names)}")
     return 0

@@ -277,7 +277,9 @@ def _without_section(key: str) -> str:
 
 def _section_of(name: str, place: str) -> str:
     if name not in _OWNER:
-        raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest_key(name, _OWNER)}; `ppo-jax config` explains each")
+        raise PPOJaxError(
+            f"{place}: unknown key {name!r}; {nearest_key(name, _OWNER, '`ppo-jax config` explains each')}"
+        )
     return _OWNER[name]
 
 

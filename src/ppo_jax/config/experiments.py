@@ -45,7 +45,9 @@ def experiment_file(name: str | Path) -> Path | None:
     if path.suffix == ".toml":
         if path.parent.name == FOLDER.name and path.stem in experiment_names():
             return FOLDER / path.name
-        raise PPOJaxError(f"{name}: no such file; {nearest(path.stem, experiment_names())}; `ppo-jax init` copies one")
+        raise PPOJaxError(
+            f"{name}: no such file; {nearest(path.stem, experiment_names(), '`ppo-jax init` copies one')}"
+        )
     if word in experiment_names():
         return FOLDER / f"{word}.toml"
     for file in (FOLDER / f"{known}.toml" for known in experiment_names()):

@@ -43,19 +43,23 @@ OTHER_NAMES = {
 }
 
 
-def nearest_key(name: str, known: Iterable[str]) -> str:
+def nearest_key(name: str, known: Iterable[str], see: str = "") -> str:
     """As `nearest`, of the keys of a configuration: also what other libraries call one of them."""
     meant = OTHER_NAMES.get(name.lower())
-    return f"did you mean {meant}?" if meant else nearest(name, known)
+    return nearest(meant or name, [meant] if meant else known, see)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names most like `name`, as a hint that ends an error message; of many only the first are told."""
+def nearest(name: str, known: Iterable[str], see: str = "") -> str:
+    """The known names most like `name`, as a hint that ends an error message; of many only the first are told.
+
+    `see` says where there is more about them, and ends the hint.
+    """
     known = list(known)
     if close := difflib.get_close_matches(name[:LONGEST], known, n=3, cutoff=0.5):
-        return f"did you mean {' or '.join(close)}?"
+        return f"did you mean {' or '.join(close)}?" + f" {see}" * bool(see)
     told = known if len(known) <= MOST else known[: MOST - 1]
-    return f"known: {', '.join(told)}" + (f", … ({len(known)} in all)" if len(known) > len(told) else "")
+    more = f", … ({len(known)} in all)" if len(known) > len(told) else ""
+    return f"known: {', '.join(told)}{more}" + f"; {see}" * bool(see)
 
 
 def nearest_divisors(factors: Iterable[int], wanted: int) -> list[int]:

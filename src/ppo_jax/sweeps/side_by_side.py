@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -11,12 +13,32 @@ import jax
 
 from ppo_jax import ppo
 from ppo_jax.config import Config
+from ppo_jax.config.own_code import describe_raised, summarize_error
 from ppo_jax.runs import loop, runner
 from ppo_jax.runs.experiment import Experiment, build
+from ppo_jax.types import PPOJaxError
 
-__all__ = ["Shared", "chunk_width", "pick", "run_members", "share"]
+__all__ = ["NotBuilt", "Shared", "building", "chunk_width", "describe_failure", "pick", "run_members", "share"]
 
 PyTree = Any
+
+
+class NotBuilt(Exception):
+    """A program cannot be built; its cause says why."""
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Within, whatever is raised is a `NotBuilt`."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise NotBuilt from error
+
+
+def describe_failure(error: BaseException) -> str:
+    """Why a member or a trial failed, in one line."""
+    return str(error) if isinstance(error, PPOJaxError) else describe_raised(error) or summarize_error(error)
 
 
 @partial(jax.jit, static_argnames=("side_by_side", "skip"), donate_argnums=1)

@@ -29,7 +29,16 @@ from ppo_jax.runs.experiment import Experiment
 from ppo_jax.runs.recorder import Hopeless, Recorder, Standing, restore
 from ppo_jax.runs.signals import Signals, sigterm_interrupts
 from ppo_jax.sweeps.plan import Member, Plan, by_program, shared_part, traced, without_infinity
-from ppo_jax.sweeps.side_by_side import Shared, chunk_width, pick, run_members, share
+from ppo_jax.sweeps.side_by_side import (
+    NotBuilt,
+    Shared,
+    building,
+    chunk_width,
+    describe_failure,
+    pick,
+    run_members,
+    share,
+)
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["holds_sweep", "member_folder", "read_plan", "recorded_devices", "run", "run_members"]
@@ -92,6 +101,8 @@ def run(
 ) -> dict[str, Any]:
     """Train and test what `folder` does not hold yet of a plan; returns the content of ``sweep.json``.
 
+    Members whose program cannot be built fail, with its error; the others are trained.
+
     Args:
         plan: what to train.
         folder: new, empty, or of the same plan, which then goes on.
@@ -105,7 +116,7 @@ def run(
         test: judge the members on test at the end.
 
     Raises:
-        PPOJaxError: the folder holds something else, or a configuration cannot be built.
+        PPOJaxError: the folder holds something else, or no program can be built.
         KeyboardInterrupt: after everything needed to go on was written.
     """
     mesh.require_devices(devices)
@@ -132,11 +143,15 @@ def _run(
 ) -> dict[str, Any]:
     """Train what `record`, the content of ``sweep.json``, says is missing; returns it, kept up to date."""
     began, before = time.perf_counter(), record["seconds"]
+    programs = list(zip(by_program(plan.members), record["programs"], strict=True))
+    for _, program in programs:
+        program.pop("error", None)  # of an earlier start
 
     def write(status: str) -> None:
         record.update(status=status, seconds=before + time.perf_counter() - began)
         record["compiles"] = sum("compile_seconds" in program for program in record["programs"])
-        record["members"] = [_describe(member, folder) for member in plan.members]
+        errors = {m.name: program["error"] for members, program in programs for m in members if "error" in program}
+        record["members"] = [_describe(member, folder, errors.get(member.name)) for member in plan.members]
         text = json.dumps(files.to_json(record), indent=2) + "\n"
         files.write_atomically(folder / "sweep.json", text)
 
@@ -147,8 +162,14 @@ def _run(
     total = sum(m.config.settings.n_updates * m.config.settings.rollout_size for m in plan.members)
     try:
         with sigterm_interrupts(), loggers.Progress(total, runner.LIVE, enabled=progress) as bar:
-            for members, program in zip(by_program(plan.members), record["programs"], strict=True):
-                _SharedProgram(members, folder, program, bar, warn, watch, test).run()
+            for members, program in programs:
+                try:
+                    _SharedProgram(members, folder, program, bar, warn, watch, test).run()
+                except NotBuilt as error:
+                    cause = error.__cause__ or error
+                    program["error"] = describe_failure(cause)
+                    if all("error" in program for program in record["programs"]):
+                        raise cause from None
                 write("running")
     except BaseException as error:
         write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -176,8 +197,11 @@ def _claim(plan: Plan, folder: Path, chunk: int | None, devices: int, side_by_si
     return {"status": "running", "run_id": uuid.uuid4().hex, **plan.to_dict(), "seconds": 0.0, "programs": programs}
 
 
-def _describe(member: Member, folder: Path) -> dict[str, Any]:
+def _describe(member: Member, folder: Path, error: str | None) -> dict[str, Any]:
+    """A member in ``sweep.json``; `error` says why its program could not be built."""
     summary = files.read_summary(folder / "members" / member.name)
+    if error is not None and summary.get("status") not in ENDED:
+        summary |= {"status": "failed", "error": error}
     kept = ("status", "error", "updates", "env_steps", "updates_skipped", "final", "valid", "test", "test_last")
     return {
         "name": member.name,
@@ -212,7 +236,8 @@ class _SharedProgram:
 
     @cached_property
     def _shared(self) -> Shared:
-        return share(shared_part(self.config.with_absolute_dataset()))
+        with building():
+            return share(shared_part(self.config.with_absolute_dataset()))
 
     def run(self) -> None:
         """Train and test the members that have not ended."""
@@ -220,9 +245,9 @@ class _SharedProgram:
             self._pass(len(self.members))
             return
         if "width" not in self.program:
-            self.program["width"] = chunk_width(
-                self.experiment, len(self.members), self.program["chunk"], self.program["devices"]
-            )
+            experiment, n = self.experiment, len(self.members)
+            with building():
+                self.program["width"] = chunk_width(experiment, n, self.program["chunk"], self.program["devices"])
         width = self.program["width"]
         for begin in range(0, len(self.members), width):
             chunk = self.members[begin : begin + width]
@@ -358,10 +383,10 @@ class _SharedProgram:
         kind = (width, devices, side_by_side)
         if kind not in self._shared.compiled:
             begin, skip = time.perf_counter(), self.config.run.on_nan == "skip"
-            lowered = run_members.lower(
-                self.experiment.trainer, states, jnp.int32(1), side_by_side=side_by_side, skip=skip
-            )
-            self._shared.compiled[kind] = lowered.compile(cpu.compiler_options())
+            trainer = self.experiment.trainer
+            with building():
+                lowered = run_members.lower(trainer, states, jnp.int32(1), side_by_side=side_by_side, skip=skip)
+                self._shared.compiled[kind] = lowered.compile(cpu.compiler_options())
             self.program |= {"compile_seconds": time.perf_counter() - begin}
         self._compiled = self._shared.compiled[kind]
         return float(self.program.get("compile_seconds", 0.0))

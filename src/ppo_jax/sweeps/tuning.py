@@ -152,6 +152,7 @@ def tune(
     import optuna
 
     from ppo_jax.sweeps import sweep
+    from ppo_jax.sweeps.side_by_side import describe_failure
 
     logging.getLogger("optuna").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are old, and marked so
@@ -169,7 +170,7 @@ def tune(
         except optuna.TrialPruned:
             raise
         except Exception as error:
-            trial.set_user_attr(ERROR, _reason(error))
+            trial.set_user_attr(ERROR, describe_failure(error))
             raise _Failed from error
 
     def score(trial: optuna.Trial, setting: Mapping[str, Any]) -> float:
@@ -217,12 +218,6 @@ def _n_ended(study: optuna.Study) -> int:
 
 def _setting(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     return dict(trial.user_attrs.get("setting", trial.params))
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    message = lines[0] if lines else ""
-    return message if isinstance(error, PPOJaxError) else f"{type(error).__name__}: {message}"
 
 
 def _identity(config: Config, space: Space, n_seeds: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class _Program(msgspec.Struct):
     width: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     side_by_side: bool = True
     compile_seconds: float = 0.0
+    error: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Member(msgspec.Struct):

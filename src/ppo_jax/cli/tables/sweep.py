@@ -41,12 +41,13 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     side_by_side = {program.get("side_by_side", True) for program in programs}
     order = " or ".join("side by side" if way else "one by one" for way in sorted(side_by_side))
     compiling = sum(program.get("compile_seconds", 0.0) for program in programs)
+    example = next(member["name"] for member in members if member.get("status") == "completed")
     facts = {
         "sweep": str(folder),
         "figures": f"{folder / 'sweep.svg'}, curves.svg",
         "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {order}",
         "time": f"{record['seconds']:.1f} s in all",
-        "a member": f"ppo-jax sweep extract {folder} {members[0]['name']} --out runs/mine",
+        "a member": f"ppo-jax sweep extract {folder} {example} --out runs/mine",
     }
     console.print()
     console.print(make_pairs(facts))
