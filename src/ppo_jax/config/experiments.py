@@ -58,8 +58,8 @@ def experiment_file(name: str | Path) -> Path | None:
         raise PPOJaxError(f"{name}: is a folder; " + (f"use {there}" if there.is_file() else "a TOML file is needed"))
     if ENV_ID.fullmatch(word):
         return None
-    near = nearest(word.lower(), experiment_names())
-    raise PPOJaxError(f"{name}: no such file, and no experiment; {near}; `ppo-jax envs` lists environments to train")
+    near = nearest(word.lower(), experiment_names(), "`ppo-jax envs` lists environments to train")
+    raise PPOJaxError(f"{name}: no such file, and no experiment; {near}")
 
 
 def read_experiment(name: str | Path) -> dict[str, Any]:
