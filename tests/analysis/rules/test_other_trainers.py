@@ -374,8 +374,10 @@ def test_an_entropy_that_vanishes_early_without_a_gain_is_a_collapse():
 
 def test_a_task_that_hides_its_state_is_given_a_memory_as_a_hypothesis():
     columns = {"episode_return_mean": FLAT, "explained_variance": 0.2}
-    found = finding(judge(settings={"env_id": "MiniGrid-MemoryS13-v0"}, **columns), "memory-needed")
-    assert found.severity == "info" and "RecurrentPPO" in found.advice and "hypothesis" in found.cause
+    diagnosis = judge(settings={"env_id": "MiniGrid-MemoryS13-v0"}, **columns)
+    found = finding(diagnosis, "memory-needed")
+    assert "RecurrentPPO" in found.advice and "hypothesis" in found.cause
+    assert finding(diagnosis, "critic-uninformative").because_of == ("memory-needed",)
     assert "memory-needed" not in infos(judge(settings={"env_id": "CartPole-v1"}, **columns))
     assert "memory-needed" not in infos(judge(**columns))
     assert "memory-needed" not in infos(judge(settings={"env_id": "MemoryChain", "core": "gru"}, **columns))

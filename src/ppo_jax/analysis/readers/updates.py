@@ -15,7 +15,7 @@ from ppo_jax.analysis.readers.order import in_order
 from ppo_jax.analysis.readers.run_log import RunLog, legible
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["FORMATS", "Updates"]
+__all__ = ["FORMATS", "NORMAL_ENTROPY", "Updates"]
 
 FORMATS = (
     "read are: SB3's progress.csv, progress.json and printed tables, W&B exports as CSV, the CSV of Baselines and SB2, "
@@ -212,8 +212,9 @@ def _in_our_units(
         normals = finite[0] / NORMAL_ENTROPY if finite.size else 0.0
         if trainer != "sb3" and round(normals) and abs(normals / round(normals) - 1.0) < 0.004:
             notes.append(f"the first entropy is that of {round(normals)} standard normal: actions taken as continuous")
-        else:  # Discrete actions: a fresh policy is close to uniform, so the first entropy stands for the largest.
-            columns["entropy_normalized"] = entropy / max(finite.max(initial=0.0), 1e-12)
+        else:  # Discrete actions: a fresh policy is close to uniform; of its largest entropies one may be a freak.
+            most = np.sort(finite)[-2:].min(initial=np.inf)
+            columns["entropy_normalized"] = np.minimum(entropy / max(most, 1e-12), 1.0)
     for key in ("learning_rate", "clip_range"):
         if key not in known and key in columns and np.isfinite(columns[key]).any():
             finite = columns[key][np.isfinite(columns[key])]
