@@ -15,7 +15,7 @@ from ppo_jax.analysis.readers.order import in_order
 from ppo_jax.analysis.readers.run_log import RunLog, legible
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["FORMATS", "NORMAL_ENTROPY", "Updates"]
+__all__ = ["FORMATS", "NORMAL_ENTROPY", "Updates", "largest_entropy"]
 
 FORMATS = (
     "read are: SB3's progress.csv, progress.json and printed tables, W&B exports as CSV, the CSV of Baselines and SB2, "
@@ -161,6 +161,18 @@ class Updates:
         )
 
 
+def _at_the_end(values: np.ndarray) -> float:
+    """The last value, or the median of three where it is over four times that: a freak sets no learning rate."""
+    usual = float(np.median(values[-3:]))
+    return float(values[-1]) if values[-1] <= 4.0 * usual else usual
+
+
+def largest_entropy(entropy: np.ndarray) -> float:
+    """The largest of finite entropies, or the second where that is under a quarter of it: one freak does not count."""
+    second, first = np.sort(np.append(entropy, [0.0, 0.0]))[-2:]
+    return float(second if entropy.size > 1 and first > 4.0 * second else first)
+
+
 class _Row:
     """An update that is being put together."""
 
@@ -212,12 +224,11 @@ def _in_our_units(
         normals = finite[0] / NORMAL_ENTROPY if finite.size else 0.0
         if trainer != "sb3" and round(normals) and abs(normals / round(normals) - 1.0) < 0.004:
             notes.append(f"the first entropy is that of {round(normals)} standard normal: actions taken as continuous")
-        else:  # Discrete actions: a fresh policy is close to uniform; of its largest entropies one may be a freak.
-            most = np.sort(finite)[-2:].min(initial=np.inf)
-            columns["entropy_normalized"] = np.minimum(entropy / max(most, 1e-12), 1.0)
+        else:  # Discrete actions: a fresh policy is close to uniform, so the first entropy stands for the largest.
+            columns["entropy_normalized"] = np.minimum(entropy / max(largest_entropy(finite), 1e-12), 1.0)
     for key in ("learning_rate", "clip_range"):
         if key not in known and key in columns and np.isfinite(columns[key]).any():
             finite = columns[key][np.isfinite(columns[key])]
-            first, last = float(finite[0]), float(finite[-1])
+            first, last = _at_the_end(finite[::-1]), _at_the_end(finite)
             known[key] = first if np.isclose(first, last, rtol=1e-3) else {"init": first, "final": last}
     return columns, notes

@@ -46,7 +46,7 @@ def entropy_collapse(run: Evidence) -> Hit | None:
         start = at[twice[0]]
         share = float(start + 1) / run.n_updates
         # A log that begins there, of a run that went on, does not show a collapse.
-        began_low = not run.ours and (level[:start] > 3.0 * limit).sum() < 2
+        began_low = not run.ours and (level[:start] > 2.0 * limit).sum() < 2
         after = level[start:]
         if share > 0.4 or began_low or np.nanmedian(after) >= limit or run.improvement() > 3.0:
             continue
@@ -71,7 +71,7 @@ def entropy_collapse(run: Evidence) -> Hit | None:
 )
 def entropy_stuck(run: Evidence) -> Hit | None:
     std = run.finite("action_std")
-    if std.size >= 10 and np.ptp(std) <= 1e-6 * std.max():
+    if std.size == run.n_updates >= 10 and np.ptp(std) <= 1e-6 * std.max() and run.late("approx_kl") > 1e-4:
         evidence = f"the actions' std is {number(std[0])} at each of {std.size} updates: nothing trains it"
         return Hit(evidence, severity="info" if run.learns() else None, advice=FROZEN_ADVICE)
     if not run.improvement() < 2.0 or run.went_on():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.analysis.readers import RunLog
-from ppo_jax.analysis.readers.updates import NORMAL_ENTROPY
+from ppo_jax.analysis.readers.updates import NORMAL_ENTROPY, largest_entropy
 from ppo_jax.analysis.rules.curve import Curve, make_curve, median, running_median
 from ppo_jax.results import look_up
 from ppo_jax.runs.metric_table import METRICS
@@ -65,7 +65,7 @@ class Evidence:
         """
         if name == "entropy_normalized" and not self.ours and "entropy" in self.log.columns:
             # Elsewhere the run's own largest entropy stands for the uniform policy's, of two actions at least.
-            most = float(np.sort(np.append(self.finite("entropy"), [0.0, 0.0]))[-2])  # the largest may be a freak
+            most = largest_entropy(self.finite("entropy"))
             return self.log.columns.get(name, np.full(self.n_updates, np.nan)) * min(1.0, most / np.log(2.0))
         if name in self.log.columns:
             return self.log.columns[name]

@@ -60,8 +60,8 @@ def rollout_too_small(run: Evidence) -> Hit | None:
 @rule(
     "kl-early-stops",
     severity="warning",
-    threshold=f"over {STOPS_RARE:.0%} of the updates stop early; an error over {STOPS_FREQUENT:.0%} with under "
-    f"{EPOCHS_WASTED:.0%} of the epochs completed",
+    threshold=f"over {STOPS_RARE:.0%} of the updates stop early, three at least; an error over {STOPS_FREQUENT:.0%} "
+    f"with under {EPOCHS_WASTED:.0%} of the epochs completed",
     cause="The policy moves further in an update than the KL limit allows, so the remaining epochs, the critic's among "
     "them, never happen.",
     advice="Lower {n_epochs} to what is completed, or take smaller steps with a lower {learning_rate}. It helped if "
@@ -75,7 +75,7 @@ def rollout_too_small(run: Evidence) -> Hit | None:
 def kl_early_stops(run: Evidence) -> Hit | None:
     stopped, done, n_epochs = run.finite("early_stopped"), run.mean("epochs_completed"), int(run.setting("n_epochs"))
     share = float(stopped.mean())
-    if share <= STOPS_RARE or (stopped > 0).sum() < 2:
+    if share <= STOPS_RARE or (stopped > 0).sum() < 3:
         return None
     lost = max(0.0, 1.0 - done / max(n_epochs, 1))
     evidence = (
