@@ -89,12 +89,40 @@ class Updates:
         if not ROLLOUT.isdisjoint(line):
             row.rollout_at = step
 
+    def add_rows(self, names: tuple[str, ...], rows: np.ndarray) -> bool:
+        """Take lines [L, names] at once, as `add` would one by one; False, and none is taken, where that takes care.
+
+        It does not where each is an update of its own: all have the same names, losses and a step, and all are finite.
+        """
+        if "env_steps" not in names or EVERY_UPDATE.isdisjoint(names) or len(rows) < 3 or not np.isfinite(rows).all():
+            return False
+        first, middle, last = rows[0], rows[1:-1], rows[-1]
+        self.add(dict(zip(names, first.tolist(), strict=True)))
+        for row in (self._before, self._row):
+            self._keep(row)
+        table = {name: array("d", column.tobytes()) for name, column in zip(names, middle.T, strict=True)}
+        gap = array("d", [np.nan]) * len(middle)
+        for name in dict.fromkeys((*self._columns, *names)):
+            column = self._columns.setdefault(name, array("d", [np.nan]) * self._n_rows)
+            column.extend(table.get(name, gap))
+        self._n_rows += len(middle)
+        iterations = table.get("iterations_total", table.get("updates_total"))
+        if iterations is not None or self._ends(names, True):
+            self._steps.extend(table["env_steps"])
+            self._iterations.extend(gap if iterations is None else iterations)
+        self._before, self._row = None, _Row()
+        self.add(dict(zip(names, last.tolist(), strict=True)))
+        return True
+
     def _count(self, line: dict[str, float], step: float, whole: bool) -> None:
         iteration = line.get("iterations_total", line.get("updates_total"))
-        ends = (self.trainer == "sb3" and not ROLLOUT.isdisjoint(line)) or (self.trainer == "cleanrl" and whole)
-        if iteration is not None or ends:
+        if iteration is not None or self._ends(line, whole):
             self._steps.append(step)
             self._iterations.append(float("nan") if iteration is None else iteration)
+
+    def _ends(self, names: Iterable[str], whole: bool) -> bool:
+        """Whether a line ends a rollout."""
+        return (self.trainer == "sb3" and not ROLLOUT.isdisjoint(names)) or (self.trainer == "cleanrl" and whole)
 
     def _keep(self, row: _Row | None) -> None:
         if row is None:
