@@ -33,7 +33,7 @@ from ppo_jax import ppo
 from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.readers import RunLog, read_run, read_sb3
 from ppo_jax.analysis.readers.names import VOCABULARIES
-from ppo_jax.config import load_config
+from ppo_jax.config import Config, load_config
 from ppo_jax.files import write_atomically
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.ops.distributions import DiagonalGaussian
@@ -317,27 +317,31 @@ def evaluated_afresh(runs: Path, name: str, task: str, settings: dict[str, Any],
     Its EvalCallback does so with an environment of its own; runs of ours are evaluated with those of training.
     """
     config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings)
+    folder = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}"
+    paths = {seed: folder / f"{seed}.csv" for seed in seeds}
+    if missing := {seed: path for seed, path in paths.items() if not path.exists()}:
+        folder.mkdir(parents=True, exist_ok=True)
+        _train_evaluated_afresh(config, missing)
+        jax.clear_caches()
+    return [read_sb3(path, config.to_dict()["ppo"]) for path in paths.values()]
+
+
+def _train_evaluated_afresh(config: Config, paths: dict[int, Path]) -> None:
+    """Train each seed, and write its log where `paths` says."""
     experiment, update = build(config), jax.jit(ppo.update)
     theirs = {ours: name for name, ours in VOCABULARIES["sb3"].items()}
-    logs = []
-    for seed in seeds:
-        path = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}" / f"{seed}.csv"
-        if not path.exists():
-            lines, state = [], experiment.initial_state(seed)
-            fresh = policy_params(experiment.trainer, state).observation_moments
-            for i in range(1, config.settings.n_updates + 1):
-                state, metrics = update(experiment.trainer, state)
-                line = {key: float(value) for key, value in metrics.items()}
-                line |= {"env_steps": i * config.settings.rollout_size, "-entropy": -line["entropy"]}
-                if i % 10 == 0:
-                    policy = policy_params(experiment.trainer, state)._replace(observation_moments=fresh)
-                    line["eval/episode_return_mean"] = experiment.evaluate(policy, "valid")["return_mean"]
-                lines.append({theirs[key]: x for key, x in line.items() if key in theirs and x == x})
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, _as_csv(lines))
-        logs.append(read_sb3(path, config.to_dict()["ppo"]))
-    jax.clear_caches()
-    return logs
+    for seed, path in paths.items():
+        lines, state = [], experiment.initial_state(seed)
+        fresh = policy_params(experiment.trainer, state).observation_moments
+        for i in range(1, config.settings.n_updates + 1):
+            state, metrics = update(experiment.trainer, state)
+            line = {key: float(value) for key, value in metrics.items()}
+            line |= {"env_steps": i * config.settings.rollout_size, "-entropy": -line["entropy"]}
+            if i % 10 == 0:
+                policy = policy_params(experiment.trainer, state)._replace(observation_moments=fresh)
+                line["eval/episode_return_mean"] = experiment.evaluate(policy, "valid")["return_mean"]
+            lines.append({theirs[key]: x for key, x in line.items() if key in theirs and x == x})
+        write_atomically(path, _as_csv(lines))
 
 
 def _as_csv(lines: list[dict[str, float]]) -> str:
