@@ -236,8 +236,8 @@ def _score(result: Any) -> float | None:
 
 def _std_of_normals(entropy: np.ndarray) -> np.ndarray:
     """Geometric mean of the actions' stds [U] by the entropy [U]; NaN unless it begins as that of standard normals."""
-    first = median(entropy[np.isfinite(entropy)][:3]) / NORMAL_ENTROPY
-    n_actions = np.round(first) if np.isfinite(first) else 0.0
+    first = next(iter(entropy[np.isfinite(entropy)]), 0.0) / NORMAL_ENTROPY  # soon the policy has moved on
+    n_actions = np.round(first)
     if n_actions < 1.0 or abs(first - n_actions) > 0.1 * n_actions:
         return np.full(entropy.shape, np.nan)
     return np.asarray(np.exp(entropy / n_actions - NORMAL_ENTROPY))
