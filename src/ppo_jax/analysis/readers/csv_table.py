@@ -130,7 +130,7 @@ class _Table:
             self._read(number, cells)
 
     def add_block(self, lines: list[str]) -> bool:
-        """Take lines of numbers at once; False, and none is taken, where one is not as wide as the header or odd."""
+        """Take lines at once; False, and none is taken, where one has not a number for each name of the header."""
         more = len(self._header) - 1
         if not lines or self._short or any(line.count(self.delimiter) != more or '"' in line for line in lines):
             return False

@@ -90,9 +90,9 @@ class Updates:
             row.rollout_at = step
 
     def add_rows(self, names: tuple[str, ...], rows: np.ndarray) -> bool:
-        """Take lines [L, names] at once, as `add` would one by one; False, and none is taken, where that takes care.
+        """Take lines [L, names] at once, as `add` would one by one; False, and none is taken, where they need `add`.
 
-        It does not where each is an update of its own: all have the same names, losses and a step, and all are finite.
+        They do not where each is an update of its own: it has losses and a step, and all its numbers are finite.
         """
         if "env_steps" not in names or EVERY_UPDATE.isdisjoint(names) or len(rows) < 3 or not np.isfinite(rows).all():
             return False
