@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
+import io
 import json
 import re
 import sys
@@ -23,27 +25,35 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from rich.console import Console
 from rich.table import Table
 
+from ppo_jax import ppo
 from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.readers import RunLog, read_run, read_sb3
-from ppo_jax.config import load_config
+from ppo_jax.analysis.readers.names import VOCABULARIES
+from ppo_jax.config import Config, load_config
+from ppo_jax.files import write_atomically
+from ppo_jax.networks.mlp import MLPActorCritic
+from ppo_jax.ops.distributions import DiagonalGaussian
 from ppo_jax.proving import datasets
 from ppo_jax.runs.compiled_programs import use_compilation_cache
+from ppo_jax.runs.experiment import build, policy_params
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
 from ppo_jax.tasks import gymnax
-from ppo_jax.types import Environment, EnvStep, PPOJaxError
+from ppo_jax.types import ActionSpace, Environment, EnvStep, PPOJaxError
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 # Short versions of the experiments: an evaluation costs more than the training it judges.
 QUICK = {
     "cartpole": {"total_timesteps": 102_400, "eval_interval": 0, "eval_episodes": 16},
     "acrobot": {"total_timesteps": 204_800, "eval_interval": 0, "eval_episodes": 16},
+    "pendulum": {"total_timesteps": 204_800, "eval_interval": 0, "eval_episodes": 16},
     "countries_s3": {"eval_interval": 10, "n_queries": 12, "beam_width": 8, "untrained_networks": 1},
 }
-HEALTHY = {"cartpole": 12, "acrobot": 10, "countries_s3": 12}  # seeds of each, from 100 on
+HEALTHY = {"cartpole": 12, "acrobot": 10, "pendulum": 6, "countries_s3": 12}  # seeds of each, from 100 on
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,24 @@ def poisoned_acrobot() -> Environment:
     return Altered(gymnax.make("Acrobot-v1"), poison_after=1500)
 
 
+def memory_chain() -> Environment:
+    """What is shown at first is asked for ten steps later."""
+    environment = gymnax.make("MemoryChain-bsuite").environment
+    return gymnax.from_environment(environment, environment.default_params.replace(memory_length=10))
+
+
+class FrozenStd(nn.Module):
+    """The network of Pendulum with a std of 1 that nothing trains."""
+
+    action_space: ActionSpace
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> tuple[DiagonalGaussian, jax.Array]:
+        """Distribution [n] and value [n] of observations [n, …]."""
+        distribution, value = MLPActorCritic(self.action_space)(observation)
+        return DiagonalGaussian(distribution.mean, jax.lax.stop_gradient(distribution.log_std)), value
+
+
 @dataclass(frozen=True)
 class Fault:
     """One way to break a run."""
@@ -119,6 +147,7 @@ class Fault:
     name: str
     named_by: tuple[str, ...]  # findings that name it
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)  # task -> settings that break it
+    fresh_statistics: bool = False  # evaluated with observations normalised by statistics of no data
 
 
 def on(*tasks: str, **settings: Any) -> dict[str, dict[str, Any]]:
@@ -228,6 +257,27 @@ FAULTS = (
         ("data-leak",),
         {"countries_s3": {"env_id": None, "dataset": "leaky", "mode": "verify"}},
     ),
+    Fault(
+        "entropy bonus lets the std grow",
+        ("std-grows", "entropy-bonus-dominates"),
+        on("pendulum", ent_coef=1.0, learning_rate=1e-3),
+    ),
+    Fault(
+        "std is not trained",
+        ("entropy-stuck",),
+        on("pendulum", network="diagnosis_benchmark:FrozenStd"),
+    ),
+    Fault(
+        "evaluated with other statistics",
+        ("evaluation-below-training",),
+        on("cartpole", "pendulum", normalize_observations=True),
+        fresh_statistics=True,
+    ),
+    Fault(
+        "memory needed",
+        ("memory-needed",),
+        on("cartpole", env_id="diagnosis_benchmark:memory_chain", n_envs=64, n_steps=64, batch_size=1024),
+    ),
     Fault("value clip far below the returns", ("value-clip-saturated",), on("cartpole", "acrobot", clip_range_vf=0.02)),
 )
 
@@ -260,6 +310,47 @@ def trained(runs: Path, name: str, task: str, settings: dict[str, Any], seeds: r
     return [read_run(folder / "members" / member.name) for member in plan.members]
 
 
+def evaluated_afresh(runs: Path, name: str, task: str, settings: dict[str, Any], seeds: range) -> list[RunLog]:
+    """Train the seeds, evaluating them with fresh statistics, and read them as logs of Stable-Baselines3.
+
+    Its EvalCallback does so with an environment of its own; runs of ours are evaluated with those of training.
+    """
+    config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings)
+    folder = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}"
+    paths = {seed: folder / f"{seed}.csv" for seed in seeds}
+    if missing := {seed: path for seed, path in paths.items() if not path.exists()}:
+        folder.mkdir(parents=True, exist_ok=True)
+        _train_evaluated_afresh(config, missing)
+        jax.clear_caches()
+    return [read_sb3(path, config.to_dict()["ppo"]) for path in paths.values()]
+
+
+def _train_evaluated_afresh(config: Config, paths: dict[int, Path]) -> None:
+    """Train each seed, and write its log where `paths` says."""
+    experiment, update = build(config), jax.jit(ppo.update)
+    theirs = {ours: name for name, ours in VOCABULARIES["sb3"].items()}
+    for seed, path in paths.items():
+        lines, state = [], experiment.initial_state(seed)
+        fresh = policy_params(experiment.trainer, state).observation_moments
+        for i in range(1, config.settings.n_updates + 1):
+            state, metrics = update(experiment.trainer, state)
+            line = {key: float(value) for key, value in metrics.items()}
+            line |= {"env_steps": i * config.settings.rollout_size, "-entropy": -line["entropy"]}
+            if i % 10 == 0:
+                policy = policy_params(experiment.trainer, state)._replace(observation_moments=fresh)
+                line["eval/episode_return_mean"] = experiment.evaluate(policy, "valid")["return_mean"]
+            lines.append({theirs[key]: x for key, x in line.items() if key in theirs and x == x})
+        write_atomically(path, _as_csv(lines))
+
+
+def _as_csv(lines: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(dict.fromkeys(key for line in lines for key in line)))
+    table.writeheader()
+    table.writerows(lines)
+    return text.getvalue()
+
+
 @dataclass(frozen=True)
 class Case:
     """Runs to judge: the seeds of one fault on one task."""
@@ -277,6 +368,8 @@ class Case:
     def read(self, runs: Path) -> list[RunLog]:
         if self.sb3:
             return [read_sb3(GOLDEN / f"{self.sb3}.csv", SB3_SETTINGS)]
+        if self.fault and self.fault.fresh_statistics:
+            return evaluated_afresh(runs, self.name, self.task, self.settings, self.seeds)
         return trained(runs, self.name, self.task, self.settings, self.seeds)
 
 

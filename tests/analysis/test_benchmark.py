@@ -96,3 +96,15 @@ def test_the_seeds_of_a_fault_are_a_sweep_and_one_that_fails_does_not_end_the_re
     assert [log.summary["status"] for log in logs] == ["completed", "failed", "completed"]
     assert [log.settings["seed"] for log in logs] == [0, 1, 2]
     assert {log.settings["gamma"] for log in logs} == {0.0}
+
+
+def test_what_was_evaluated_with_other_statistics_is_not_trained_again(benchmark, tmp_path, monkeypatch):
+    case = next(one for one in benchmark.cases(2) if one.fault and one.fault.fresh_statistics)
+    folder = tmp_path / f"{case.task}-evaluated-with-other-statistics"
+    folder.mkdir()
+    for seed in case.seeds:
+        (folder / f"{seed}.csv").write_text("time/total_timesteps,train/approx_kl,eval/mean_reward\n512,0.01,9\n")
+    monkeypatch.setattr(benchmark, "build", None)
+    logs = case.read(tmp_path)
+    assert [log.columns["eval/episode_return_mean"].tolist() for log in logs] == [[9.0], [9.0]]
+    assert logs[0].settings["normalize_observations"] is True

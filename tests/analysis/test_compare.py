@@ -36,8 +36,8 @@ def run(name="run-s0", mrr=0.9, kind="ppo_jax", settings=None, **columns) -> Run
 
 
 def test_movement_is_first_value_to_mean_of_the_last_fifth_over_the_seeds():
-    gap = [math.nan, -5.0, *np.zeros(6), 0.2, 0.4]
-    logs = [run(explained_variance=gap), run(explained_variance=[-1.0, *np.zeros(7), 0.5, 0.7])]
+    gap = [math.nan, -5.0, *np.zeros(5), 0.2, 0.4, 0.3]
+    logs = [run(explained_variance=gap), run(explained_variance=[-1.0, *np.zeros(6), 0.5, 0.7, 0.6])]
     rows = {row.name: row for row in movements(gather_run_sets(logs)[0])}
     row = rows["explained_variance"]
     assert (row.first, row.last) == (pytest.approx(-3.0), pytest.approx(0.45))

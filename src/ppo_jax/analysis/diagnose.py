@@ -68,7 +68,7 @@ RULES = (
 _STEPS = ("lr-too-high", "too-many-epochs", "kl-target-unreachable", "kl-early-stops")
 _CRITIC = (
     *("non-finite", "rollout-too-small", "reward-scale", *_STEPS, "batch-exceeds-rollout", "value-clip-saturated"),
-    "lr-too-low",
+    *("lr-too-low", "memory-needed"),
 )
 _POLICY = ("non-finite", "advantages-degenerate", "lr-too-high", "lr-too-low", "entropy-bonus-dominates")
 # Effect -> what explains it where both are found. Without cycles.
@@ -81,9 +81,12 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "gradient-always-clipped": ("reward-scale", "lr-too-high"),
     "value-clip-saturated": ("reward-scale",),
     "entropy-collapse": ("non-finite", "lr-too-high", "too-many-epochs", "reward-scale"),
-    "return-collapse": ("non-finite", "lr-too-high", "too-many-epochs", "entropy-collapse"),
+    "return-collapse": ("non-finite", "lr-too-high", "too-many-epochs", "entropy-collapse", "std-grows"),
     "std-grows": ("entropy-bonus-dominates", "reward-scale"),
-    "entropy-stuck": (*_POLICY, "rollout-too-small", "reward-scale", "horizon-too-short", "kl-target-unreachable"),
+    "entropy-stuck": (
+        *(*_POLICY, "rollout-too-small", "reward-scale", "horizon-too-short", "kl-target-unreachable"),
+        "memory-needed",
+    ),
     "critic-worse-than-mean": (*_CRITIC, "return-collapse"),
     "critic-uninformative": (*_CRITIC, "return-collapse"),
     "value-loss-high": (*_CRITIC, "critic-worse-than-mean"),

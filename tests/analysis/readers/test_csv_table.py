@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppo_jax.analysis.readers import read
+from ppo_jax.analysis.readers import csv_table, read, updates
 from ppo_jax.types import PPOJaxError
 from tests.analysis.readers.logs import sb3_lines, to_csv, write
 
@@ -242,3 +242,28 @@ def test_charts_that_wandb_exports(read_text):
     assert log.columns["env_steps"][-1] == 8 * 2048
     with pytest.raises(PPOJaxError, match=r"2 runs side by side \(first, second\)"):
         read_text('"Step","first - train/approx_kl","second - train/approx_kl"\n"1","0.1","0.2"\n')
+
+
+@pytest.mark.parametrize("odd", [None, "nan", "", "text", '"3"', "1,2", "3\n\n3"])
+@pytest.mark.parametrize("at", [3, 40, 59])
+def test_lines_read_in_blocks_are_those_read_one_by_one(read_text, monkeypatch, odd, at):
+    lines = to_csv(sb3_lines(60)).splitlines()
+    if odd is not None:
+        lines[at] = lines[at].rsplit(",", 1)[0] + f",{odd}"
+    text = "\n".join(lines) + "\n"
+    monkeypatch.setattr(csv_table, "BLOCK", 2)  # too few to be taken at once
+    one_by_one = read_text(text)
+    monkeypatch.setattr(csv_table, "BLOCK", 7)
+    in_blocks = read_text(text)
+    assert in_blocks.notes == one_by_one.notes and in_blocks.settings == one_by_one.settings
+    assert in_blocks.columns.keys() == one_by_one.columns.keys()
+    for name, column in one_by_one.columns.items():
+        np.testing.assert_array_equal(in_blocks.columns[name], column)
+
+
+def test_plain_lines_are_read_in_blocks(read_text, monkeypatch):
+    taken, add_rows = [], updates.Updates.add_rows
+    monkeypatch.setattr(csv_table, "BLOCK", 7)
+    monkeypatch.setattr(updates.Updates, "add_rows", lambda *given: taken.append(add_rows(*given)) or taken[-1])
+    read_text(to_csv(sb3_lines(60)))
+    assert sum(taken) == 7

@@ -205,3 +205,5 @@ def test_entropies_of_continuous_actions_are_not_held_against_the_uniform_policy
     assert "2 standard normal" in log.notes[0]
     discrete = [line | {"losses/entropy": np.log(4) / i} for i, line in enumerate(cleanrl, start=1)]
     np.testing.assert_allclose(read_lines(discrete).columns["entropy_normalized"], [1, 1 / 2, 1 / 3])
+    discrete[1]["losses/entropy"] = 100.0  # one freak does not count
+    np.testing.assert_allclose(read_lines(discrete).columns["entropy_normalized"], [1, 1, 1 / 3])

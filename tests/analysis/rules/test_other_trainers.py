@@ -286,6 +286,37 @@ def test_what_the_std_of_the_actions_tells(std, first, words):
     assert ids(judge(action_std=1.0 - 0.5 * T, entropy=1.42 + np.log(1.0 - 0.5 * T))) == []
 
 
+def test_a_std_that_is_not_logged_follows_from_the_entropy_of_gaussian_actions():
+    entropy = 3.0 * (1.419 + np.log(1.0 + 4.0 * T))  # of three actions
+    columns = {key: x for key, x in log(entropy=entropy).columns.items() if key != "entropy_normalized"}
+    for kind in ("ppo_jax", "cleanrl"):
+        found = diagnose(RunLog("run", kind, SETTINGS, columns, trainer=kind)).findings
+        assert [f.id for f in found if f.severity != "info"] == ["std-grows"]
+    assert "from 1.07 to 4.63" in next(f.evidence for f in found if f.id == "std-grows")
+
+
+def test_a_std_that_nothing_trains_is_named():
+    frozen = {"action_std": 1.0, "entropy": 1.419}
+    assert "nothing trains it" in finding(judge(**frozen), "entropy-stuck").evidence
+    assert finding(judge(**frozen), "entropy-stuck").severity == "info"  # it learns all the same
+    flat = judge(episode_return_mean=FLAT, **frozen)
+    assert ids(flat) == ["entropy-stuck"] and "log_std_init" in finding(flat, "entropy-stuck").advice
+    still = judge(approx_kl=1e-9, clip_fraction=0.0, episode_return_mean=FLAT, **frozen)
+    assert "nothing trains it" not in finding(still, "entropy-stuck").evidence  # nothing moves at all
+
+
+def test_a_growing_std_explains_a_fall_of_the_returns():
+    std = np.exp(2.0 * T)
+    fall = judge(episode_return_mean=np.where(T < 0.4, LEARNT, 20.0 + WAVE), action_std=std, entropy=1.42 + np.log(std))
+    assert ids(fall)[:2] == ["std-grows", "return-collapse"]
+    assert finding(fall, "return-collapse").because_of == ("std-grows",)
+
+
+def test_a_return_that_falls_to_the_very_end_is_a_collapse():
+    assert ids(judge(episode_return_mean=300.0 - 100.0 * T + 2.0 * WAVE)) == ["return-collapse"]
+    assert ids(judge(episode_return_mean=300.0 - 160.0 * np.minimum(T, 1.0 - T) + 2.0 * WAVE)) == []  # it came back
+
+
 def test_a_std_that_is_not_finite_is_named_with_its_first_update():
     std = np.where(np.arange(U) >= 15, np.nan, 1.0)
     assert "action_std is not finite at 45 of 60 updates, the first is update 16" in [
@@ -374,8 +405,10 @@ def test_an_entropy_that_vanishes_early_without_a_gain_is_a_collapse():
 
 def test_a_task_that_hides_its_state_is_given_a_memory_as_a_hypothesis():
     columns = {"episode_return_mean": FLAT, "explained_variance": 0.2}
-    found = finding(judge(settings={"env_id": "MiniGrid-MemoryS13-v0"}, **columns), "memory-needed")
-    assert found.severity == "info" and "RecurrentPPO" in found.advice and "hypothesis" in found.cause
+    diagnosis = judge(settings={"env_id": "MiniGrid-MemoryS13-v0"}, **columns)
+    found = finding(diagnosis, "memory-needed")
+    assert "RecurrentPPO" in found.advice and "hypothesis" in found.cause
+    assert finding(diagnosis, "critic-uninformative").because_of == ("memory-needed",)
     assert "memory-needed" not in infos(judge(settings={"env_id": "CartPole-v1"}, **columns))
     assert "memory-needed" not in infos(judge(**columns))
     assert "memory-needed" not in infos(judge(settings={"env_id": "MemoryChain", "core": "gru"}, **columns))

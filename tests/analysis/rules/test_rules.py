@@ -166,8 +166,8 @@ CASES = {  # id -> (a run that fires it, a near miss)
     "still-improving": (run(), run(episode_return_mean=np.minimum(RISE, 80.0))),
     "plateau": (run(episode_return_mean=np.minimum(RISE, 40.0)), run(episode_return_mean=np.minimum(RISE, 60.0))),
     "overfitting": (
-        run(scores=[0.5, 0.95, 0.9, 0.86, 0.86, 0.86]),
-        run(scores=[0.5, 0.95, 0.9, 0.9, 0.88, 0.88]),
+        run(scores=[0.5, 0.95, 0.95, 0.86, 0.86, 0.86]),
+        run(scores=[0.5, 0.99, 0.9, 0.86, 0.86, 0.86]),
     ),
     "truncation-dominates": (
         run(truncated_fraction=0.6),

@@ -59,17 +59,19 @@ def read_epochs(begun_total: np.ndarray, updates: np.ndarray, known: dict[str, A
         updates: those of each line [U].
         known: settings; `n_epochs` is added where it is missing.
     """
-    begun = np.diff(begun_total, prepend=0.0) / np.where(updates > 0, updates, np.nan)
+    begun = np.diff(begun_total, prepend=0.0) / np.where(updates >= 1, updates, np.nan)
     within = begun[1:] if np.isfinite(begun[1:]).any() else begun  # the first may hold what was learnt before the log
     within = within[np.isfinite(within) & (within > 0)]
     if not within.size:
         return {}
     usual = float(np.median(within))
-    agreed = usual > 1 and np.isclose(within, usual).mean() >= MOST
+    enough = min(MOST * within.size, max(3, within.size - 2))  # one wrong count spoils the differences on both sides
+    agreed = usual > 1 and np.isclose(within, usual).sum() >= enough
     n_epochs = known.setdefault("n_epochs", int(np.ceil(usual if agreed else within.max())))
     if n_epochs <= 1:  # of one epoch an update nobody can tell whether there should have been more
         return {}
-    begun[~((begun > 0) & (begun <= n_epochs + 1e-9))] = np.nan  # a gap in the log, or a run that was loaded
+    # Every update begins an epoch. What has none has a wrong count, or the log a gap or a run that was loaded.
+    begun[~((begun >= 1) & (begun <= n_epochs + 1e-9))] = np.nan
     lost = n_epochs - begun
     early_stopped = np.where(updates == 1, np.sign(lost), lost / (n_epochs - 1))
     return {"early_stopped": early_stopped, "epochs_completed": begun - early_stopped}

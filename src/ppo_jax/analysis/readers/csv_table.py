@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TextIO
+
+import numpy as np
 
 from ppo_jax.analysis.readers.algorithms import other_algorithm
 from ppo_jax.analysis.readers.names import translate_names, wandb_runs
@@ -16,6 +18,7 @@ from ppo_jax.types import PPOJaxError
 
 __all__ = ["find_header", "read_csv"]
 
+BLOCK = 1000  # lines
 DELIMITERS = (",", ";", "\t", "|", " ")
 RUNS_TABLE = ({"Name", "State"}, {"Name", "Created"})  # columns of W&B's table of runs
 
@@ -38,11 +41,19 @@ def read_csv(file: TextIO, header: int, place: object, name: str, given: Mapping
         next(file)
     text = next(file)
     table = _Table(place, _delimiter(text) or ",")
-    rows = _split(chain([text], file), table.delimiter)
+    head = [text, *islice(file, 10)]  # the first lines often lack losses
+    plain = table.delimiter != " " and not any('"' in line for line in head)
+    rows = _split(head if plain else chain(head, file), table.delimiter)
     table.begin(next(rows))
-    number = header + 1
+    number, block = header + 1, list[str]()
     try:
         for number, cells in enumerate(rows, start=header + 2):
+            table.add(number, cells)
+        # Plain lines are read in blocks, which is much faster, up to the first block with an odd one.
+        while plain and table.add_block(block := list(islice(file, BLOCK))):
+            number += len(block)
+        rows, behind = _split(chain(block, file), table.delimiter), number + 1
+        for number, cells in enumerate(rows, start=behind):
             table.add(number, cells)
     except csv.Error as error:
         raise PPOJaxError(f"{place}:{number + 1}: not CSV: {error}") from None
@@ -117,6 +128,20 @@ class _Table:
             self._read(number, cells, "longer than the header; what is beyond it is left out")
         else:
             self._read(number, cells)
+
+    def add_block(self, lines: list[str]) -> bool:
+        """Take lines at once; False, and none is taken, where one has not a number for each name of the header."""
+        more = len(self._header) - 1
+        if not lines or self._short or any(line.count(self.delimiter) != more or '"' in line for line in lines):
+            return False
+        places, names = zip(*self._ours, strict=True) if self._ours else ((), ())
+        try:
+            rows = np.loadtxt(lines, delimiter=self.delimiter, usecols=places, comments=None, ndmin=2)
+        except ValueError:
+            return False
+        taken = len(rows) == len(lines) and self.updates.add_rows(names, rows)
+        self._all += len(lines) * taken
+        return taken
 
     def end(self) -> None:
         """No line follows: a short last one was cut off, maybe within a number."""

@@ -23,10 +23,13 @@ def in_order(columns: dict[str, np.ndarray], notes: list[str]) -> dict[str, np.n
         return columns
     count = next((columns[name] for name in COUNTS if name in columns), None)
     starts = np.flatnonzero(np.diff(steps) < 0) + 1
-    if len(starts) > max(3, MIXED * len(steps)):
-        counted = count is not None and np.isfinite(count).all() and len(np.unique(count)) == len(count)
+    order = np.argsort(steps, kind="stable")
+    agrees = False
+    if count is not None and np.isfinite(count).all() and len(np.unique(count)) == len(count):
+        order = np.argsort(count, kind="stable")
+        agrees = bool((np.diff(steps[order]) >= 0).all())  # where learning began again it does not
+    if agrees or len(starts) > max(3, MIXED * len(steps)):
         notes.append("its lines are out of order; sorted by time step")
-        order = np.argsort(count if counted and count is not None else steps, kind="stable")
         return {name: column[order] for name, column in columns.items()}
     pieces = np.split(np.arange(len(steps)), starts)
     runs, now = [], pieces[0]

@@ -15,7 +15,7 @@ from ppo_jax.analysis.readers.order import in_order
 from ppo_jax.analysis.readers.run_log import RunLog, legible
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["FORMATS", "Updates"]
+__all__ = ["FORMATS", "NORMAL_ENTROPY", "Updates", "largest_entropy"]
 
 FORMATS = (
     "read are: SB3's progress.csv, progress.json and printed tables, W&B exports as CSV, the CSV of Baselines and SB2, "
@@ -89,12 +89,40 @@ class Updates:
         if not ROLLOUT.isdisjoint(line):
             row.rollout_at = step
 
+    def add_rows(self, names: tuple[str, ...], rows: np.ndarray) -> bool:
+        """Take lines [L, names] at once, as `add` would one by one; False, and none is taken, where they need `add`.
+
+        They do not where each is an update of its own: it has losses and a step, and all its numbers are finite.
+        """
+        if "env_steps" not in names or EVERY_UPDATE.isdisjoint(names) or len(rows) < 3 or not np.isfinite(rows).all():
+            return False
+        first, middle, last = rows[0], rows[1:-1], rows[-1]
+        self.add(dict(zip(names, first.tolist(), strict=True)))
+        for row in (self._before, self._row):
+            self._keep(row)
+        table = {name: array("d", column.tobytes()) for name, column in zip(names, middle.T, strict=True)}
+        gap = array("d", [np.nan]) * len(middle)
+        for name in dict.fromkeys((*self._columns, *names)):
+            column = self._columns.setdefault(name, array("d", [np.nan]) * self._n_rows)
+            column.extend(table.get(name, gap))
+        self._n_rows += len(middle)
+        iterations = table.get("iterations_total", table.get("updates_total"))
+        if iterations is not None or self._ends(names, True):
+            self._steps.extend(table["env_steps"])
+            self._iterations.extend(gap if iterations is None else iterations)
+        self._before, self._row = None, _Row()
+        self.add(dict(zip(names, last.tolist(), strict=True)))
+        return True
+
     def _count(self, line: dict[str, float], step: float, whole: bool) -> None:
         iteration = line.get("iterations_total", line.get("updates_total"))
-        ends = (self.trainer == "sb3" and not ROLLOUT.isdisjoint(line)) or (self.trainer == "cleanrl" and whole)
-        if iteration is not None or ends:
+        if iteration is not None or self._ends(line, whole):
             self._steps.append(step)
             self._iterations.append(float("nan") if iteration is None else iteration)
+
+    def _ends(self, names: Iterable[str], whole: bool) -> bool:
+        """Whether a line ends a rollout."""
+        return (self.trainer == "sb3" and not ROLLOUT.isdisjoint(names)) or (self.trainer == "cleanrl" and whole)
 
     def _keep(self, row: _Row | None) -> None:
         if row is None:
@@ -161,6 +189,18 @@ class Updates:
         )
 
 
+def _at_the_end(values: np.ndarray) -> float:
+    """The last value, or the median of three where it is over four times that: a freak sets no learning rate."""
+    usual = float(np.median(values[-3:]))
+    return float(values[-1]) if values[-1] <= 4.0 * usual else usual
+
+
+def largest_entropy(entropy: np.ndarray) -> float:
+    """The largest of finite entropies, or the second where that is under a quarter of it: one freak does not count."""
+    second, first = np.sort(np.append(entropy, [0.0, 0.0]))[-2:]
+    return float(second if entropy.size > 1 and first > 4.0 * second else first)
+
+
 class _Row:
     """An update that is being put together."""
 
@@ -213,10 +253,10 @@ def _in_our_units(
         if trainer != "sb3" and round(normals) and abs(normals / round(normals) - 1.0) < 0.004:
             notes.append(f"the first entropy is that of {round(normals)} standard normal: actions taken as continuous")
         else:  # Discrete actions: a fresh policy is close to uniform, so the first entropy stands for the largest.
-            columns["entropy_normalized"] = entropy / max(finite.max(initial=0.0), 1e-12)
+            columns["entropy_normalized"] = np.minimum(entropy / max(largest_entropy(finite), 1e-12), 1.0)
     for key in ("learning_rate", "clip_range"):
         if key not in known and key in columns and np.isfinite(columns[key]).any():
             finite = columns[key][np.isfinite(columns[key])]
-            first, last = float(finite[0]), float(finite[-1])
+            first, last = _at_the_end(finite[::-1]), _at_the_end(finite)
             known[key] = first if np.isclose(first, last, rtol=1e-3) else {"init": first, "final": last}
     return columns, notes

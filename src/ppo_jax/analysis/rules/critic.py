@@ -15,7 +15,7 @@ from ppo_jax.analysis.healthy_ranges import (
     VALUE_LOSS_HIGH,
     VALUES_CLIPPED_OFTEN,
 )
-from ppo_jax.analysis.rules.curve import median
+from ppo_jax.analysis.rules.curve import high, median
 from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.rules.policy import hardly_moves
 from ppo_jax.analysis.rules.rule import Hit, number, peak, rule
@@ -109,11 +109,12 @@ def critic_uninformative(run: Evidence) -> Hit | None:
     columns=("returns_degenerate|returns_std",),
 )
 def returns_degenerate(run: Evidence) -> Hit | None:
-    if run.has("returns_degenerate") and (share := run.tail("returns_degenerate")) > 0.5:
+    if run.late("returns_degenerate") > 0.5:
+        share = run.tail("returns_degenerate")
         return Hit(f"in {share:.0%} of {run.last_fifth()} the returns vary by less than 1% of the reward range")
     if not run.has("returns_std"):
         return None
-    last, most = run.late("returns_std"), float(np.quantile(run.finite("returns_std"), 0.9))
+    last, most = run.late("returns_std"), high(run.finite("returns_std"))
     if last >= 0.1 * most and most != 0.0:
         return None
     curve, idle = run.returns, ""
@@ -226,8 +227,8 @@ def reward_scale(run: Evidence) -> Hit | None:
         return None
     if not run.ours:
         return _scale_by_error(run)
-    spread, most = median(run.finite("returns_std")), float(np.quantile(run.finite("returns_std"), 0.9))
-    small = 0.0 < most < 0.03 and not run.tail("returns_degenerate") > 0.5
+    spread, most = median(run.finite("returns_std")), high(run.finite("returns_std"))
+    small = 0.0 < most < 0.03 and not run.late("returns_degenerate") > 0.5
     if spread <= 100.0 and not small:
         return None
     seen = f"{number(most)} at its largest" if small else f"{number(spread)}, at the median"
@@ -274,8 +275,8 @@ def horizon_too_short(run: Evidence) -> Hit | None:
     least=5,
 )
 def gradient_always_clipped(run: Evidence) -> Hit | None:
-    share, limit = run.mean("grad_clip_fraction"), run.setting("max_grad_norm")
-    norm = float(np.median(run.finite("grad_norm")))
+    share, limit = median(run.finite("grad_clip_fraction")), run.setting("max_grad_norm")
+    norm = median(run.finite("grad_norm"))
     if share <= GRADIENTS_CLIPPED_ALWAYS or norm <= 5.0 * limit:
         return None
     return Hit(f"{share:.0%} of the gradients were clipped; their norm is {number(norm)}, the limit {limit:g}")
@@ -331,7 +332,7 @@ def non_finite(run: Evidence) -> Hit | None:
     ours_only=True,
 )
 def truncation_dominates(run: Evidence) -> Hit | None:
-    share = run.tail("truncated_fraction")
+    share = run.late("truncated_fraction")
     if share < 0.5 or run.setting("bootstrap_truncation"):
         return None
     return Hit(f"{share:.0%} of the episodes are cut by the time limit", {"bootstrap_truncation": True})
@@ -352,7 +353,7 @@ def truncation_dominates(run: Evidence) -> Hit | None:
 )
 def critic_memorises(run: Evidence) -> Hit | None:
     errors = run.value_errors()[-3:]
-    valid, train = errors.mean(axis=0)
+    valid, train = np.median(errors, axis=0)
     if valid <= 2.0 * train or valid - train <= 0.15:
         return None
     return Hit(
@@ -378,7 +379,7 @@ def _scale_by_error(run: Evidence) -> Hit | None:
     """A critic that is far off, in units of the returns, and could have learnt."""
     error = _value_error(run)
     # A critic that once knew its returns was not kept from it by their scale.
-    knew = run.has("explained_variance") and np.quantile(run.finite("explained_variance"), 0.9) > 0.5
+    knew = run.has("explained_variance") and high(run.finite("explained_variance")) > 0.5
     if not error > VALUE_ERROR_HIGH or not _knows_little(run) or knew or hardly_moves(run):
         return None
     evidence = (

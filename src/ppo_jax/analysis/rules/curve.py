@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Curve", "make_curve", "median", "running_median", "spread"]
+__all__ = ["Curve", "high", "make_curve", "median", "running_median", "spread"]
 
 POINTS = 300  # a longer series is looked at in as many pieces, by their medians
 
@@ -50,8 +50,8 @@ def make_curve(values: np.ndarray) -> Curve | None:
         level=level,
         # Of a few values hardly two differ from their median; the second estimate is that of a median of normals.
         noise=max(spread(level - trend), 1.25 * spread(points - trend) / np.sqrt(width)),
-        start=median(points[: min(3, n // 5)]),
-        end=max(median(points[-(n // 5) :]), median(points[-max(2, n // 10) :])),
+        start=median(points[:3]),
+        end=max(median(points[-max(3, n // 5) :]), median(points[-max(3, n // 10) :])),
     )
 
 
@@ -60,13 +60,18 @@ def median(values: np.ndarray) -> float:
     return float(np.median(values)) if values.size else float("nan")
 
 
+def high(values: np.ndarray, share: float = 0.9) -> float:
+    """A value that this share of them do not exceed, and never the largest of three or more, which may be a freak."""
+    return float(np.quantile(values, share, method="lower")) if values.size else float("nan")
+
+
 def spread(values: np.ndarray) -> float:
     """Standard deviation by the median deviation, so that a few outliers do not count; NaN of nothing."""
     return 1.4826 * median(np.abs(values - median(values)))
 
 
 def running_median(values: np.ndarray, width: int) -> np.ndarray:
-    """Median over `width` values around each; at the ends over those that there are, mirrored."""
-    half = max(1, width // 2)
-    padded = np.pad(values, half, mode="reflect")
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1))
+    """Median over `width` values around each, three at least; at the ends over the first and the last of them."""
+    half = min(max(1, width // 2), (values.size - 1) // 2)
+    middle = np.median(np.lib.stride_tricks.sliding_window_view(values, 2 * half + 1), axis=-1)
+    return np.pad(middle, half, mode="edge")

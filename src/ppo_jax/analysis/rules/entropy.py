@@ -38,13 +38,15 @@ def entropy_collapse(run: Evidence) -> Hit | None:
         level = run.series(name)
         if name == "action_std" and run.has(name):
             level = level / max(median(run.finite(name)[:3]), 1e-12)
-        low = np.flatnonzero(level < limit)
-        if low.size < 5:
+        at = np.flatnonzero(np.isfinite(level))
+        low = level[at] < limit
+        twice = np.flatnonzero(low[1:] & low[:-1])
+        if low.sum() < 5 or twice.size == 0:
             continue
-        start = low[0]
+        start = at[twice[0]]
         share = float(start + 1) / run.n_updates
         # A log that begins there, of a run that went on, does not show a collapse.
-        began_low = not run.ours and not bool((level[:start] > 3.0 * limit).any())
+        began_low = not run.ours and (level[:start] > 2.0 * limit).sum() < 2
         after = level[start:]
         if share > 0.4 or began_low or np.nanmedian(after) >= limit or run.improvement() > 3.0:
             continue
@@ -59,7 +61,7 @@ def entropy_collapse(run: Evidence) -> Hit | None:
     "entropy-stuck",
     severity="warning",
     threshold=f"normalised entropy > {ENTROPY_UNIFORM:g} over the last fifth, or std of the actions as at first, and "
-    "returns rose by less than two standard deviations",
+    "returns rose by less than two standard deviations; or a std that never changes (info where returns rise)",
     cause="The policy is as random at the end as it was at first. Nothing was learnt, or the bonus forbids to use it.",
     advice="Lower {ent_coef} or let it decay. If it is 0, look for a missing learning signal: a reward that is never "
     "found, or an observation that does not show what matters. It helped if the entropy falls.",
@@ -68,15 +70,25 @@ def entropy_collapse(run: Evidence) -> Hit | None:
     columns=("entropy_normalized|action_std", "episode_return_mean"),
 )
 def entropy_stuck(run: Evidence) -> Hit | None:
+    std = run.finite("action_std")
+    if std.size == run.n_updates >= 10 and np.ptp(std) <= 1e-6 * std.max() and run.late("approx_kl") > 1e-4:
+        evidence = f"the actions' std is {number(std[0])} at each of {std.size} updates: nothing trains it"
+        return Hit(evidence, severity="info" if run.learns() else None, advice=FROZEN_ADVICE)
     if not run.improvement() < 2.0 or run.went_on():
         return None
     if run.has("entropy_normalized"):
         late = run.late("entropy_normalized")
         return Hit(f"normalised entropy {late:.2f} over {run.last_fifth()}") if late > ENTROPY_UNIFORM else None
-    first, late = median(run.finite("action_std")[:3]), run.late("action_std")
+    first, late = median(std[:3]), run.late("action_std")
     if not 0.9 * first <= late < STD_GROWN * first:
         return None
     return Hit(f"the actions' std is {number(first)} at first and {number(late)} over {run.last_fifth()}")
+
+
+FROZEN_ADVICE = (
+    "Give the optimizer the parameter of the std ({log_std}), or, where it is fixed on purpose, lower it as training "
+    "goes on. It helped if the std falls while the return rises."
+)
 
 
 @rule(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.analysis.readers import RunLog
-from ppo_jax.analysis.rules.curve import Curve, make_curve, median
+from ppo_jax.analysis.readers.updates import NORMAL_ENTROPY, largest_entropy
+from ppo_jax.analysis.rules.curve import Curve, make_curve, median, running_median
 from ppo_jax.results import look_up
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.tasks import results
@@ -59,11 +60,12 @@ class Evidence:
     def series(self, name: str) -> np.ndarray:
         """A metric over the updates [U]; NaN where it was not measured.
 
-        Of other trainers the spread of the returns follows from Var(R) = value loss / (1 − explained variance).
+        Of other trainers the spread of the returns follows from Var(R) = value loss / (1 − explained variance), and
+        where the std of continuous actions is not logged it follows from their entropy.
         """
         if name == "entropy_normalized" and not self.ours and "entropy" in self.log.columns:
             # Elsewhere the run's own largest entropy stands for the uniform policy's, of two actions at least.
-            most = float(np.nanmax(np.append(self.log.columns["entropy"], 0.0)))
+            most = largest_entropy(self.finite("entropy"))
             return self.log.columns.get(name, np.full(self.n_updates, np.nan)) * min(1.0, most / np.log(2.0))
         if name in self.log.columns:
             return self.log.columns[name]
@@ -71,6 +73,8 @@ class Evidence:
             unexplained = 1.0 - self.log.columns["explained_variance"]
             variance = self.log.columns["value_loss"] / np.where(unexplained > 1e-6, unexplained, np.nan)
             return np.sqrt(np.where(variance >= 0.0, variance, np.nan))
+        if name == "action_std" and "entropy" in self.log.columns and not self.has("entropy_normalized"):
+            return _std_of_normals(self.log.columns["entropy"])
         return np.full(self.n_updates, np.nan)
 
     def finite(self, name: str) -> np.ndarray:
@@ -89,10 +93,10 @@ class Evidence:
         return _mean(late) if late.size else self.mean(name)
 
     def late(self, name: str) -> float:
-        """Median over the last fifth of the updates; over all measured values where none is that late."""
+        """Median over the last fifth of the updates; of the measured values where fewer than three are that late."""
         late = self.series(name)[-_fifth(self.n_updates) :]
-        late = late[np.isfinite(late)]
-        return median(late if late.size else self.finite(name))
+        late, measured = late[np.isfinite(late)], self.finite(name)
+        return median(late if late.size >= 3 else measured[-_fifth(measured.size) :])
 
     def mean_or_none(self, name: str) -> float | None:
         """`mean`; None where the metric was never measured."""
@@ -118,8 +122,9 @@ class Evidence:
         return _span(update)
 
     def longest_episode(self) -> float:
-        """Largest mean episode length of an update."""
-        return float(self.finite("episode_length_mean").max(initial=0.0))
+        """Largest mean episode length, as a running median has it: one odd update does not count."""
+        lengths = self.finite("episode_length_mean")
+        return float(running_median(lengths, 3).max()) if lengths.size else 0.0
 
     @property
     def returns(self) -> Curve | None:
@@ -135,10 +140,11 @@ class Evidence:
         returns = self.finite("episode_return_mean")
         if returns.size < 5:
             return float("nan")
-        early, late = median(returns[: min(3, returns.size // 5)]), median(returns[-_fifth(returns.size) :])
+        early, late = median(returns[:3]), median(returns[-_fifth(returns.size) :])
         moves = np.diff(returns)
-        noise = float(np.std(np.clip(moves, *np.quantile(moves, [0.05, 0.95])))) / np.sqrt(2.0)
-        return float((late - early) / max(noise, 1e-9 * max(1.0, np.abs(returns).max())))
+        extreme = max(0.05, 1.0 / (moves.size - 1))  # one at least: a freak makes one move up and one down
+        noise = float(np.std(np.clip(moves, *np.quantile(moves, [extreme, 1.0 - extreme])))) / np.sqrt(2.0)
+        return float((late - early) / max(noise, 1e-9 * max(1.0, median(np.abs(returns)))))
 
     def learns(self) -> bool:
         """Whether the mean return rose clearly and ends near its best."""
@@ -208,7 +214,9 @@ class Evidence:
     def final_score(self) -> float | None:
         """Test score, else the mean return over the last fifth; None where neither is on record."""
         score = _score(self.log.summary.get("test"))
-        return self.tail_or_none("episode_return_mean") if score is None else score
+        if score is None and self.has("episode_return_mean"):
+            return self.late("episode_return_mean")
+        return score
 
 
 def number_at(data: Any, *path: str) -> float | None:
@@ -226,13 +234,23 @@ def _score(result: Any) -> float | None:
     return number_at(result, *path)
 
 
+def _std_of_normals(entropy: np.ndarray) -> np.ndarray:
+    """Geometric mean of the actions' stds [U] by the entropy [U]; NaN unless it begins as that of standard normals."""
+    first = next(iter(entropy[np.isfinite(entropy)]), 0.0) / NORMAL_ENTROPY  # soon the policy has moved on
+    n_actions = np.round(first)
+    if n_actions < 1.0 or abs(first - n_actions) > 0.1 * n_actions:
+        return np.full(entropy.shape, np.nan)
+    return np.asarray(np.exp(entropy / n_actions - NORMAL_ENTROPY))
+
+
 def _span(update: np.ndarray) -> str:
     first, last = f"{update[0]:.0f}", f"{update[-1]:.0f}"
     return f"updates {first}–{last}" if first != last else f"update {last}"
 
 
 def _fifth(n: int) -> int:
-    return max(1, n // 5)
+    """A fifth of n updates, or three, so that no median over them is one of them."""
+    return max(3, n // 5)
 
 
 def _mean(values: np.ndarray) -> float:

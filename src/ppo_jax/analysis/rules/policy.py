@@ -15,7 +15,7 @@ from ppo_jax.analysis.healthy_ranges import (
     STOPS_FREQUENT,
     STOPS_RARE,
 )
-from ppo_jax.analysis.rules.curve import median
+from ppo_jax.analysis.rules.curve import high, median
 from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.rules.rule import Hit, changes_over_time, number, peak, rule
 
@@ -60,8 +60,8 @@ def rollout_too_small(run: Evidence) -> Hit | None:
 @rule(
     "kl-early-stops",
     severity="warning",
-    threshold=f"over {STOPS_RARE:.0%} of the updates stop early; an error over {STOPS_FREQUENT:.0%} with under "
-    f"{EPOCHS_WASTED:.0%} of the epochs completed",
+    threshold=f"over {STOPS_RARE:.0%} of the updates stop early, three at least; an error over {STOPS_FREQUENT:.0%} "
+    f"with under {EPOCHS_WASTED:.0%} of the epochs completed",
     cause="The policy moves further in an update than the KL limit allows, so the remaining epochs, the critic's among "
     "them, never happen.",
     advice="Lower {n_epochs} to what is completed, or take smaller steps with a lower {learning_rate}. It helped if "
@@ -73,8 +73,9 @@ def rollout_too_small(run: Evidence) -> Hit | None:
     least=5,
 )
 def kl_early_stops(run: Evidence) -> Hit | None:
-    share, done, n_epochs = run.mean("early_stopped"), run.mean("epochs_completed"), int(run.setting("n_epochs"))
-    if share <= STOPS_RARE:
+    stopped, done, n_epochs = run.finite("early_stopped"), run.mean("epochs_completed"), int(run.setting("n_epochs"))
+    share = float(stopped.mean())
+    if share <= STOPS_RARE or (stopped > 0).sum() < 3:
         return None
     lost = max(0.0, 1.0 - done / max(n_epochs, 1))
     evidence = (
@@ -252,7 +253,7 @@ def lr_too_high(run: Evidence) -> Hit | None:
 )
 def lr_too_low(run: Evidence) -> Hit | None:
     kl, clipped, rate = run.finite("approx_kl"), run.finite("clip_fraction"), peak(run.setting("learning_rate"))
-    middle, most, clip = float(np.median(kl)), float(np.quantile(kl, 0.95)), float(np.quantile(clipped, 0.9))
+    middle, most, clip = median(kl), high(kl, 0.95), high(clipped)
     timid = hardly_moves(run)
     # A policy that has settled does not move either, but is no longer random.
     settled = run.has("entropy_normalized") and run.late("entropy_normalized") <= 0.8
@@ -276,7 +277,7 @@ def hardly_moves(run: Evidence) -> bool:
     kl, clipped = run.finite("approx_kl"), run.finite("clip_fraction")
     if not rate <= TINY_RATE or kl.size < 5 or clipped.size < 5:
         return False
-    return bool(np.median(kl) < 1e-3 and np.quantile(clipped, 0.9) < 0.005)
+    return bool(median(kl) < 1e-3 and high(clipped) < 0.005)
 
 
 def smaller_rate(rate: float) -> float:

@@ -167,13 +167,13 @@ def still_improving(run: Evidence) -> Hit | None:
 
 
 def _stands_out(level: np.ndarray, best: int, down: int, fall: float) -> bool:
-    """Whether a fall is no swing like others: few below it before the best, little about it after, and time to see."""
+    """Whether a fall is no swing like others: few below it before the best, no rise after, and time to see."""
     smooth = running_median(level, level.size // 8)  # of single episodes the level is still noisy
     before, after = smooth[: best + 1], smooth[down:]
     swing = float((np.maximum.accumulate(before) - before).max())
-    settled = after[after.size // 4 :]
+    rise = float((after - np.minimum.accumulate(after)).max())
     small = fall / (3.0 if level.size >= 30 else 6.0)
-    return swing < small and after.size >= max(4, level.size // 8) and float(np.ptp(settled)) < small
+    return swing < small and after.size >= max(4, level.size // 8) and rise < small
 
 
 def _best(curve: Curve, start: int, end: int | None) -> float:

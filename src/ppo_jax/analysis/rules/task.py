@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppo_jax.analysis.healthy_ranges import FORCED_OFTEN
+from ppo_jax.analysis.rules.curve import median, running_median
 from ppo_jax.analysis.rules.evidence import Evidence, number_at
 from ppo_jax.analysis.rules.rule import Hit, number, rule
 from ppo_jax.tasks import results
@@ -22,8 +23,8 @@ __all__ = [
 @rule(
     "overfitting",
     severity="warning",
-    threshold="valid is best in the first 60% of the evaluations and 0.08 (or 8%) above its last two, while training "
-    "does not fall",
+    threshold="the running median of three evaluations on valid is best in the first 60% of them and 0.08 (or 8%) "
+    "above its end, while training does not fall",
     cause="The agent goes on learning the training queries by heart and unlearns what carries over.",
     advice="Use the best parameters (they are kept), train for fewer steps, or vary training more (fact_dropout, "
     "negative_ratio).",
@@ -34,8 +35,8 @@ __all__ = [
     ours_only=True,
 )
 def overfitting(run: Evidence) -> Hit | None:
-    scores = run.scores()
-    best, last = int(scores.argmax()), float(scores[-2:].mean())
+    scores = running_median(run.scores(), 3)  # one evaluation may be lucky
+    best, last = int(scores.argmax()), float(scores[-1])
     fall = float(scores[best]) - last
     if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or _falls(run):
         return None
@@ -58,7 +59,7 @@ def overfitting(run: Evidence) -> Hit | None:
     least=5,
 )
 def action_space_forced(run: Evidence) -> Hit | None:
-    share = run.mean("forced_fraction")
+    share = median(run.finite("forced_fraction"))
     return Hit(f"{share:.0%} of the states leave one action") if share > FORCED_OFTEN else None
 
 
@@ -75,7 +76,7 @@ def action_space_forced(run: Evidence) -> Hit | None:
     least=5,
 )
 def successors_overflow(run: Evidence) -> Hit | None:
-    share, atoms = run.mean("overflow_fraction"), run.setting("max_atoms")
+    share, atoms = median(run.finite("overflow_fraction")), run.setting("max_atoms")
     if share <= 0.05:
         return None
     return Hit(f"{share:.1%} of the successors had no room", {"max_atoms": int(atoms) + 2} if atoms else {})
