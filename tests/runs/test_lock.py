@@ -176,7 +176,7 @@ def written_to(run, tmp_path):
         ("resume", "{run}"),
         ("train", "{config}", "--run-dir", "{run}", "--reuse"),
         ("train", "{config}", "--run-dir", "{run}", "--overwrite"),
-        ("validate", "{config}", "--run-dir", "{parent}"),
+        ("validate", "{config}", "--run-dir", "{parent}", "--limit", "early_stopped=1"),
     ],
 )
 def test_a_second_command_is_refused_and_nothing_is_lost(written_to, tmp_path, command):

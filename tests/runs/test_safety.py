@@ -138,7 +138,8 @@ def test_validate_never_replaces(copied, tmp_path):
     (folder / "summary.json").write_text('{"status": "interrupted"}')
     (tmp_path / "a.toml").write_text(TOY.override({"gamma": 0.5}).to_toml())
     before = snapshot(folder)
-    assert "another configuration (ppo.gamma)" in fail("validate", tmp_path / "a.toml", "--run-dir", tmp_path)
+    command = ("validate", tmp_path / "a.toml", "--run-dir", tmp_path, "--limit", "early_stopped=1")
+    assert "another configuration (ppo.gamma)" in fail(*command)
     assert snapshot(folder) == before
 
 
