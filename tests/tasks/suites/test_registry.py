@@ -104,6 +104,7 @@ def test_ids_have_the_prefix_and_an_environment_is_made_once(stand_in: ModuleTyp
         ("InvertedPendulum-v2", "brax/inverted_pendulum"),
         ("Reacher-v4", "brax/reacher"),
         ("Walker2d-v4", "brax/walker2d"),
+        ("Swimmer-v4", "playground/SwimmerSwimmer6"),
         ("Craftax-Symbolic-v1", "craftax/Craftax-Symbolic-v1"),
         ("Navix-Empty-8x8-v0", "navix/Navix-Empty-8x8-v0"),
         ("MiniGrid-Empty-8x8-v0", "xminigrid/MiniGrid-Empty-8x8"),

@@ -37,7 +37,7 @@ class Suite:
         return importlib.util.find_spec(self.library) is not None
 
     def module(self) -> ModuleType:
-        """Its adapter: `names()` of environments and `make(name, **options)`. Imports the library.
+        """Its adapter: `names()`, `make(name, **options)` and, where some cannot be had, `NOT_OFFERED` with why.
 
         Raises:
             PPOJaxError: the library is not installed, or cannot be imported.
@@ -76,7 +76,8 @@ SUITES = {
 
 # Ids that people know from Gymnasium, or without the prefix: a pattern and what is meant by a match.
 _OTHER_NAMES = (
-    (r"(ant|halfcheetah|hopper|humanoid|humanoidstandup|pusher|reacher|swimmer|walker2d)(-v\d+)?", r"brax/\1"),
+    (r"(ant|halfcheetah|hopper|humanoid|humanoidstandup|pusher|reacher|walker2d)(-v\d+)?", r"brax/\1"),
+    (r"swimmer(-v\d+)?", "playground/SwimmerSwimmer6"),  # Brax's is not offered
     (r"inverted_?pendulum(-v\d+)?", "brax/inverted_pendulum"),
     (r"inverted_?double_?pendulum(-v\d+)?", "brax/inverted_double_pendulum"),
     (r"(?-i:(Craftax-.+))", r"craftax/\1"),
