@@ -4,7 +4,7 @@ RUN := runs/countries_s3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train sweep validate report bench test test-all lint format clean
+.PHONY: help train sweep validate report bench test test-all test-suites lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: .venv/.installed  ## run the test suite without the slow tests
 test-all: .venv/.installed  ## run every test, the slow learning tests included
 	$(BIN)/pytest -q -m "slow or not slow"
 
+test-suites: .venv/.installed-suites  ## install the libraries of the other suites and test their environments
+	$(BIN)/pytest -q -m suites tests/tasks/suites
+
 lint: .venv/.installed  ## check formatting, lint, types and the order of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,4 +52,9 @@ clean:  ## remove .venv, caches and build outputs; runs are kept
 	@echo "Installing into .venv (a minute or two)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/.installed-suites: .venv/.installed
+	@echo "Installing the other suites into .venv (some minutes)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[suites]'
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppo_jax.config.experiments import NEEDS_MEMORY
 from ppo_jax.tasks import describe, gymnax
+from ppo_jax.tasks.suites import registry
 
 
 def test_describe() -> None:
@@ -46,3 +47,14 @@ def test_suites_and_memories() -> None:
     }
     assert set(NEEDS_MEMORY) <= set(suites)
     assert describe.describe("MemoryChain-bsuite")["needs_memory"]
+
+
+def test_a_suite_is_listed_by_its_prefix(monkeypatch) -> None:
+    suite = registry.SUITES["jumanji"]
+    monkeypatch.setattr(type(suite), "ids", lambda self: [f"{self.prefix}/Snake-v1", f"{self.prefix}/Maze-v0"])
+    assert describe.environment_ids("jumanji") == ["jumanji/Snake-v1", "jumanji/Maze-v0"]
+    assert describe.environment_ids("Jumanji/sna") == ["jumanji/Snake-v1"]
+    assert "CartPole-v1" in describe.environment_ids("") and not any(
+        "/" in name for name in describe.environment_ids("")
+    )
+    assert describe.suite_of("jumanji/Snake-v1").extra == "jumanji"

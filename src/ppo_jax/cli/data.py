@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from ppo_jax.cli.arguments import DataName, Switch
 from ppo_jax.cli.console import output, print_json, say
 from ppo_jax.cli.experiments import use_caches
-from ppo_jax.cli.tables.data import show_data, show_data_check, show_environments, show_keys
+from ppo_jax.cli.tables.data import show_data, show_data_check, show_environments, show_keys, show_suites
 from ppo_jax.config import SECTIONS
 from ppo_jax.config.checks import field_docs
 from ppo_jax.types import PPOJaxError
@@ -27,18 +27,21 @@ class Envs:
     """List the ids that env_id takes by suite: what each observes and does, and what it needs."""
 
     pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
-    """A part of the id, in any case: minatar, proof, cart."""
+    """A part of the id, in any case: minatar, proof, cart; or a suite: brax, jumanji/snake."""
     json: Switch = False
     """Print JSON."""
 
     def run(self) -> int:
-        from ppo_jax.tasks import describe, gymnax
+        from ppo_jax.tasks import describe
+        from ppo_jax.tasks.suites.registry import SUITES
 
-        ids = [name for name in gymnax.environment_ids() if self.pattern.lower() in name.lower()]
+        ids = describe.environment_ids(self.pattern)
         if not ids:
             raise PPOJaxError(f"no environment id holds {self.pattern!r}; `ppo-jax envs` lists all")
         rows = [describe.describe(name) for name in ids]
         output(rows, self.json, show_environments)
+        if not self.pattern and not self.json:
+            show_suites(SUITES.values())
         return 0
 
 

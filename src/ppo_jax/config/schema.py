@@ -55,7 +55,8 @@ class TaskConfig:
     """What is to be learnt: an environment id, or a folder with a knowledge graph."""
 
     env_id: str | None = None
-    """gymnax id, `Proof-<dataset>`, or the import path `package.module:factory` of an environment of your own."""
+    """gymnax id, `suite/name`, `Proof-<dataset>`, or the import path `package.module:factory` of an environment of your
+    own."""
     env_params: dict[str, bool | int | float | str] | None = field(default=None, hash=False)  # a dict has no hash
     """Parameters of the environment other than its own defaults: `env_params.size=20`, or a table [task.env_params].
     One of your own by import path gets them as arguments."""

@@ -11,9 +11,10 @@ from ppo_jax.config.experiments import NEEDS_MEMORY
 from ppo_jax.config.task_id import PREFIX
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.tasks import gymnax
+from ppo_jax.tasks.suites import registry
 from ppo_jax.types import describe_action_space
 
-__all__ = ["SUITES", "Suite", "describe", "suite_of"]
+__all__ = ["SUITES", "Suite", "describe", "environment_ids", "suite_of"]
 
 
 class Suite(NamedTuple):
@@ -25,6 +26,7 @@ class Suite(NamedTuple):
 
 
 SUITES = (
+    *(Suite(suite.title, f"{prefix}/", suite.extra) for prefix, suite in registry.SUITES.items()),
     Suite("knowledge graphs", PREFIX, None),
     Suite("MinAtar", "-MinAtar", None),
     Suite("bsuite", "-bsuite", None),
@@ -46,6 +48,17 @@ _NOTES = {
 }
 
 
+def environment_ids(pattern: str) -> list[str]:
+    """The ids that hold `pattern`, in any case: gymnax's, proof tasks, and those of the suite whose prefix begins it.
+
+    Raises:
+        PPOJaxError: that suite is not installed; says how.
+    """
+    suite = registry.SUITES.get(pattern.partition("/")[0].lower())
+    known = suite.ids() if suite else gymnax.environment_ids()
+    return [env_id for env_id in known if pattern.lower() in env_id.lower()]
+
+
 def suite_of(env_id: str) -> Suite:
     """The suite that an id is of."""
     return next(suite for suite in SUITES if env_id.startswith(suite.mark) or env_id.endswith(suite.mark))
@@ -60,9 +73,9 @@ def describe(env_id: str) -> dict[str, Any]:
         ``can_truncate``, ``max_episode_length`` and ``note`` (a peculiarity, or None).
 
     Raises:
-        PPOJaxError: as `ppo_jax.tasks.gymnax.make`.
+        PPOJaxError: as `ppo_jax.tasks.gymnax.make` or `ppo_jax.tasks.suites.registry.make`.
     """
-    env = gymnax.make(env_id)
+    env = registry.make(env_id) if registry.is_named(env_id) else gymnax.make(env_id)
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env.default_params)
     suite = suite_of(env_id)
     return {

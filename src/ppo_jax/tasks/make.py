@@ -18,6 +18,7 @@ from ppo_jax.proving import task as proof_task
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.tasks import gymnax as gymnax_envs
 from ppo_jax.tasks.episodes import EpisodeTask
+from ppo_jax.tasks.suites import registry
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import wrap
 from ppo_jax.types import Environment, PPOJaxError
@@ -73,6 +74,10 @@ def make_task(config: Config, env: Any = None) -> Task:
     elif ":" in name:
         place = f"task.env_id = {name!r}"
         env = adapt(_instance(imported(name, "task.env_id"), place, params), place)
+    elif registry.is_named(name):
+        env = registry.make(name, **params)
+    elif meant := registry.other_name(name):
+        raise PPOJaxError(f"unknown env_id {name!r}; did you mean {meant}?")
     else:
         env = gymnax_envs.make(name, **params)
     if isinstance(env, ProofEnv):

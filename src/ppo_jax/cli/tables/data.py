@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
 from rich.text import Text
@@ -12,7 +13,10 @@ from rich.text import Text
 from ppo_jax.cli.console import count, make_console, make_pairs, make_table, say
 from ppo_jax.proving.results import given_up, provable
 
-__all__ = ["show_data", "show_data_check", "show_environments", "show_keys"]
+if TYPE_CHECKING:
+    from ppo_jax.tasks.suites.registry import Suite
+
+__all__ = ["show_data", "show_data_check", "show_environments", "show_keys", "show_suites"]
 
 Json = dict[str, Any]
 
@@ -35,6 +39,15 @@ def show_environments(rows: list[Json]) -> None:
         for note in (row["note"], memory, f"observes {_shape(shape)}" if isinstance(shape, dict) else None):
             if note:
                 console.print(Padding(Text(note, "dim"), (0, 0, 0, 4), expand=False))
+
+
+def show_suites(suites: Iterable[Suite]) -> None:
+    """A line for each suite that has ids of its own: how to list them, or what to install first."""
+    console = make_console()
+    console.print("\nother suites", style="bold")
+    for suite in suites:
+        how = f"ppo-jax envs {suite.prefix}" if suite.installed else f"pip install 'ppo-jax[{suite.extra}]'"
+        console.print(f"{suite.prefix + '/…':<25} {suite.title:<20} {how}")
 
 
 def show_data_check(found: Json) -> None:
