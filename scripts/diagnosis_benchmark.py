@@ -315,7 +315,7 @@ def evaluated_afresh(runs: Path, name: str, task: str, settings: dict[str, Any],
 
     Its EvalCallback does so with an environment of its own; runs of ours are evaluated with those of training.
     """
-    config = load_config(EXPERIMENTS / f"{task}.toml", QUICK[task] | settings)
+    config = load_config(task, QUICK[task] | settings)
     folder = runs / f"{task}-{re.sub('[^a-z0-9]+', '-', name.lower())}"
     paths = {seed: folder / f"{seed}.csv" for seed in seeds}
     if missing := {seed: path for seed, path in paths.items() if not path.exists()}:
