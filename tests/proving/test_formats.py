@@ -202,6 +202,13 @@ def test_what_is_odd_about_rules_is_a_warning(rules, warning):
     assert any(warning in one for one in read(rules).warnings)
 
 
+def test_of_many_odd_names_a_few_are_told():
+    rules = "\n".join(f"g(X,unknown{k}) :- p(X,unknown{k})." for k in range(9)) + "\ng(X,unknown0) :- p(unknown0,X)."
+    told = [one for one in read(rules).warnings if "in no fact" in one]
+    assert [one.partition(":")[2][:2] for one in told[:-1]] == [f"{k + 1}:" for k in range(5)]
+    assert told[-1] == "constants of rules that are in no fact: 9 in all"
+
+
 def test_a_capital_constant_needs_quotes_or_a_declaration():
     graph = "p(Rome,Italy).\ng(Rome,Rome).\n"
     assert any("write 'Rome' in single quotes" in one for one in read("g(Rome,Rome) :- p(Rome,X).", graph).warnings)

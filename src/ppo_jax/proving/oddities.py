@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ppo_jax.proving.formats.statements import Clause, Constant, Statements, Triple, Variable, is_prolog_variable, some
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule, is_variable, lowercase_variables, nearest
@@ -11,10 +11,11 @@ from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule, is_variable, low
 __all__ = ["odd_rules", "with_known_predicates"]
 
 _INVERSE = "inv_"
+MOST = 5  # names of a kind that are told one by one
 
 
 def odd_rules(sources: Sequence[Statements], kb: KnowledgeBase, declared: Collection[str]) -> list[str]:
-    """Warnings about rules, one line each.
+    """Warnings about rules, one line each; of many names of a kind, the first ones and how many there are.
 
     Args:
         sources: what the rules and facts of `kb` were built from.
@@ -24,9 +25,15 @@ def odd_rules(sources: Sequence[Statements], kb: KnowledgeBase, declared: Collec
     known = {name for part in sources for fact in part.facts for name in fact[1:]}
     lowercase = lowercase_variables(sources)
     warnings: list[str] = []
+    odd: dict[str, dict[str, str]] = {}  # by kind: each name with where it stands first
     for part in sources:
         for clause in part.clauses:
-            warnings += _odd_names(clause, clause.prolog and part.file not in lowercase, known, declared)
+            for kind, name, text in _odd_names(clause, clause.prolog and part.file not in lowercase, known, declared):
+                odd.setdefault(kind, {}).setdefault(name, f"{clause.source}: {text}")
+    for kind, by_name in odd.items():
+        warnings += list(by_name.values())[:MOST]
+        if len(by_name) > MOST:
+            warnings.append(f"{kind}: {len(by_name)} in all")
     for file in sorted(lowercase & {part.file for part in sources}):
         unknown = [
             name
@@ -85,35 +92,35 @@ def _names(clause: Clause) -> list[str]:
     return [name for atom in (clause.head, *clause.body) for name in atom[1:]]
 
 
-def _odd_names(clause: Clause, prolog: bool, known: Collection[str], declared: Collection[str]) -> list[str]:
+def _odd_names(
+    clause: Clause, prolog: bool, known: Collection[str], declared: Collection[str]
+) -> Iterator[tuple[str, str, str]]:
+    """The kind of oddity, the name and what to say of it."""
     names = list(dict.fromkeys(_names(clause)))
     variables = [name for name in names if is_variable(name, prolog, known, declared)]
     constants = [name for name in names if name not in variables]
-    warnings = []
     for name in constants:
         if name not in known and name not in declared:
-            warnings.append(f"{clause.source}: the constant {name!r} of a rule is in no fact{nearest(name, known)}")
+            text = f"the constant {name!r} of a rule is in no fact{nearest(name, known)}"
+            yield "constants of rules that are in no fact", name, text
     if prolog:
         for name in variables:
             if name in known and not isinstance(name, Variable):
-                warnings.append(
-                    f"{clause.source}: {name} is a variable of the rule, though a constant of the facts has the name; "
-                    f"to mean the constant write '{name}' in single quotes"
+                text = (
+                    f"{name} is a variable of the rule, though a constant of the facts has the name; to mean the "
+                    f"constant write '{name}' in single quotes"
                 )
-        return warnings
+                yield "variables of rules that are called as constants of the facts", name, text
+        return
     capitals = any(is_prolog_variable(name) for name in variables)
     for name in variables:
         if capitals and not isinstance(name, Variable) and len(name) > 2 and not is_prolog_variable(name):
-            warnings.append(
-                f"{clause.source}: {name!r} is in no fact, so the rule reads it as a variable{nearest(name, known)}"
-            )
+            text = f"{name!r} is in no fact, so the rule reads it as a variable{nearest(name, known)}"
+            yield "names in rules that are in no fact and read as variables", name, text
     for name in constants:
         if not isinstance(name, Constant) and re.fullmatch(r"[A-Za-z]\d?", name):
-            warnings.append(
-                f"{clause.source}: {name} is a constant of the facts and so of the rule; to mean a variable give it "
-                "another name"
-            )
-    return warnings
+            text = f"{name} is a constant of the facts and so of the rule; to mean a variable give it another name"
+            yield "constants of rules that are called as variables", name, text
 
 
 def _repeated(sources: Iterable[Statements], rules: Sequence[Rule]) -> list[str]:
