@@ -4,8 +4,9 @@ Constants have the skewed degrees of real graphs. A third of the predicates foll
 copy or the composition of two, each with exceptions, so that there is something to mine. Ranks on it mean nothing.
 
     python scripts/random_graph.py big
-    ppo-jax rules mine big && ppo-jax embed big --output big.npz
-    ppo-jax train family --set dataset=big rules=rules.txt prior=big.npz
+    ppo-jax rules mine big
+    ppo-jax embed big --output big.npz
+    ppo-jax train family --set dataset=big prior=big.npz
 """
 
 from __future__ import annotations
