@@ -194,7 +194,7 @@ def any_policy(params, observation, carry, start):
     """Logits that look random and depend on the whole action."""
     kind, constants = observation["action_kind"], observation["action_constants"]
     logits = jnp.sin(3.7 * kind + 1.3 * constants[..., 0] + 2.1 * constants[..., 1] + observation["depth"][:, None])
-    return Categorical(logits, observation["action_mask"]), jnp.zeros(len(kind)), carry
+    return Categorical(logits, observation["action_mask"]), 1.0 * observation["depth"], carry
 
 
 def environment(kb: KnowledgeBase, max_depth: int, sizes: Sizes = SIZES) -> tuple[AnswerEnv, AnswerParams]:
@@ -308,6 +308,9 @@ def test_the_trail_of_an_answer_leads_back_to_the_query() -> None:
                 np.testing.assert_allclose(log_mass, masses[d, place], atol=1e-4)
                 n_found += 1
         np.testing.assert_allclose(total[:, 1:], found.probability[:, 1:], atol=1e-5)
+        for step in range(1, env.max_depth):  # the critic is asked for what the step before left open
+            reached = found.onward.log_mass[step - 1] > -np.inf
+            assert (found.value[step][reached] == step).all()
     assert n_found > 20
 
 

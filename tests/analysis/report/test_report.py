@@ -229,7 +229,7 @@ def test_expected_and_validation_say_the_same(tasks, limits, without_figures):
     logs[0].summary["test"]["greedy"]["mrr"] = 0.1  # the mean of the seeds may well reach what one misses
     for log in logs[:2]:
         log.columns["explained_variance"][:] = np.nan
-    logs[1].columns["entropy_normalized"][:] = np.linspace(0.9, 0.1, U)
+        log.columns["entropy_normalized"][:] = np.linspace(0.9, 0.1, U)
     document = report.build(logs, limits)
     expected, validated = judged(document, "Expected against achieved"), judged(document, "Validation")
     words = {"PASS": "reached", "FAIL": "missed by", "not judged": "not judged", "": ""}

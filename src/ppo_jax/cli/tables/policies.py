@@ -52,4 +52,7 @@ def show_export(found: Json) -> None:
     names = ", ".join(found["inputs"])
     say(f"wrote {found['out']}: ({names}) -> action, on {', '.join(found['platforms'])}", sys.stdout)
     say(f"wrote {Path(found['out']).with_suffix('.json')}: shapes and meaning of both", sys.stdout)
-    say("experiments/serve_policy.py serves it with plain JAX.", sys.stdout)
+    say(
+        f"plain JAX runs it: jax.export.deserialize(bytearray(open({found['out']!r}, 'rb').read())).call({names})",
+        sys.stdout,
+    )

@@ -75,7 +75,10 @@ class AnswerEvaluator:
             keep_trail=keep_trail,
         )
         found = jax.device_get(found)
-        trails = [None if x is None else jax.tree.map(lambda a: a[:, :n], x) for x in (found.proofs, found.onward)]
+        trails = [
+            None if x is None else jax.tree.map(lambda a: a[:, :n], x)
+            for x in (found.proofs, found.onward, found.value)
+        ]
         return Answers(found.probability[:n], found.unexplored[:n], found.looked_at[:n], *trails)
 
     def probabilities(

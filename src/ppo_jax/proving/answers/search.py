@@ -41,6 +41,7 @@ class Answers(NamedTuple):
     looked_at: jax.Array  # [n] int32 resolvents whose actions the policy was asked for
     proofs: Trail | None  # the W most probable derivations that end at each step
     onward: Trail | None  # those that go on
+    value: jax.Array | None  # [D, n, W] what the critic gives the resolvents that each step begins with
 
 
 @partial(jax.jit, static_argnames=("env", "policy", "beam_width", "keep_trail"))
@@ -72,17 +73,18 @@ def search(
     n, width, n_actions = len(queries), beam_width, env.sizes.max_successors
     derive = jax.vmap(partial(env.advance, params))
 
-    def log_probs(states: AnswerState) -> jax.Array:
-        distribution, *_ = policy(policy_params, jax.vmap(env.observe)(states), (), states.depth == 0)
+    def ask(states: AnswerState) -> tuple[jax.Array, jax.Array]:
+        distribution, value, *_ = policy(policy_params, jax.vmap(env.observe)(states), (), states.depth == 0)
         logs = distribution._replace(logits=sharpness * distribution.logits).log_probs()
-        return jnp.where(states.action_mask, logs, -jnp.inf)
+        return jnp.where(states.action_mask, logs, -jnp.inf), value.reshape(n, -1)
 
     def expand(states: AnswerState, log_mass: jax.Array) -> tuple[jax.Array, ...]:
         """Mass of each successor of n * w states [n, w * G], and of those that are answers."""
-        logs = log_probs(states)[:, :-1].reshape(n, -1, n_actions)
+        logs, value = ask(states)
+        logs = logs[:, :-1].reshape(n, -1, n_actions)
         mass = (log_mass[..., None] + logs).reshape(n, -1)
         complete = states.complete.reshape(n, -1)
-        return logs.reshape(n, -1), jnp.where(complete, -jnp.inf, mass), jnp.where(complete, mass, -jnp.inf)
+        return logs.reshape(n, -1), jnp.where(complete, -jnp.inf, mass), jnp.where(complete, mass, -jnp.inf), value
 
     def best(mass: jax.Array, logs: jax.Array, states: AnswerState) -> tuple[jax.Array, Trail, jax.Array]:
         """The W largest of mass [n, w * G]: the resolvents [n, W, A, 3] they lead to, and how they came about."""
@@ -114,7 +116,8 @@ def search(
     def step(carry: Any, depth: jax.Array) -> tuple[Any, Any]:
         states, log_mass, total, unexplored, looked_at = carry
         looked_at += jnp.sum(log_mass > -jnp.inf, axis=1)
-        logs, open_mass, proofs = expand(states, log_mass)
+        logs, open_mass, proofs, value = expand(states, log_mass)
+        value = jnp.pad(value, ((0, 0), (0, width - value.shape[1])))
         total = gather_answers(total, states, proofs)
         resolvent, onward, row = best(open_mass, logs, states)
         kept = onward.log_mass > np.log(NEGLIGIBLE)
@@ -123,7 +126,7 @@ def search(
         onward = onward._replace(log_mass=followed)
         parents = jax.tree.map(lambda x: x[row.reshape(-1)], states)
         after = derive(parents, jnp.where(kept[..., None, None], resolvent, 0).reshape(-1, *resolvent.shape[2:]))
-        trails = (best(proofs, logs, states)[1], onward) if keep_trail else None
+        trails = (best(proofs, logs, states)[1], onward, value) if keep_trail else None
         return (after, followed, total, unexplored, looked_at), trails
 
     start = jax.vmap(env.start, in_axes=(None, 0, 0, None))(params, queries, hidden, jnp.uint32(SALT))
@@ -133,7 +136,7 @@ def search(
     carry, first = step(carry, jnp.int32(0))
     carry, rest = jax.lax.scan(step, carry, jnp.arange(1, env.max_depth))
     _, _, total, unexplored, looked_at = carry
-    proofs, onward = None, None
+    proofs, onward, value = None, None, None
     if keep_trail:
-        proofs, onward = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
-    return Answers(total.at[:, 0].set(0.0), unexplored, looked_at, proofs, onward)
+        proofs, onward, value = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+    return Answers(total.at[:, 0].set(0.0), unexplored, looked_at, proofs, onward, value)
