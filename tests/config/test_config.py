@@ -292,7 +292,7 @@ def test_old_keys_are_read_as_what_they_mean_today(tmp_path):
         ({"core": "gru", "n_steps": 40, "n_envs": 4, "batch_size": 16}, 8),  # 10 divides the steps and not the batch
         ({"core": "gru", "n_steps": 17, "n_envs": 4, "batch_size": 34}, 1),
         ({"core": "gru", "sequence_length": 64}, 64),
-        ({"sequence_length": 4}, 4),  # a network of one's own with memory
+        ({"sequence_length": 4}, 4),  # a network of your own with memory
         ({"n_envs": 4, "n_steps": 8, "batch_size": 1000, "sequence_length": 8}, 8),  # the batch is the rollout
     ],
 )

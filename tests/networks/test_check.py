@@ -1,4 +1,4 @@
-"""Mistakes in a network of one's own: each is one line, before anything is compiled."""
+"""Mistakes in a network of your own: each is one line, before anything is compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks by name: which form is built where, and what a network of one's own must accept."""
+"""Networks by name: which form is built where, and what a network of your own must accept."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_a_variant_shares_the_task_and_its_programs():
     assert first != experiment.evaluate(params, "valid")
 
 
-# Environments of one's own.
+# Environments of your own.
 
 
 def test_an_environment_of_ppo_jax_is_taken_as_it_is():

@@ -1,4 +1,4 @@
-"""The command that begins an experiment of one's own: init."""
+"""The command that begins an experiment of your own: init."""
 
 from __future__ import annotations
 
