@@ -90,7 +90,7 @@ def write_run(folder: Path, config) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
-    """A run each of vector observations, continuous actions, a proof task, and an environment of your own and network."""
+    """A run each of vector observations, continuous actions, a proof task, and your own environment and network."""
     folder = tmp_path_factory.mktemp("runs")
     data = folder / "data"
     data.mkdir()
