@@ -34,7 +34,7 @@ def found(proved: int = 0) -> Answers:
     bound = np.array([0, proved], np.int32).reshape(1, 1, 1, 2)
     trail = Trail(np.zeros((1, 1, 1), np.int32), np.ones((1, 1, 1), np.int32), bound, np.zeros((1, 1, 1)), answer, mass)
     nothing = np.zeros(1)
-    return Answers(nothing, nothing, nothing, trail, trail)
+    return Answers(nothing, nothing, nothing, trail, trail, None)
 
 
 def listed(kb: KnowledgeBase, one: listing.Said, out: np.ndarray, proved: int = 0) -> dict:
