@@ -181,10 +181,10 @@ def _resume(
             standing.state = standing.state._replace(hyperparams=hyperparams)
             warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")
     run_folder.cut_back(folder, standing.update if standing else 0)
+    summary = beginning(config) | _results_so_far(summary) | record.get("summary", {})
+    run_folder.write_summary(folder, summary)  # first: a longer run must not count as the complete one that it was
     if config != recorded:
         files.write_atomically(folder / "config.toml", config.to_toml())
-    summary = beginning(config) | _results_so_far(summary) | record.get("summary", {})
-    run_folder.write_summary(folder, summary)
     return _run(experiment, folder, standing, summary, progress, hook, hook_interval)
 
 
