@@ -22,33 +22,16 @@ from ppo_jax.config import Config, from_dict
 from ppo_jax.runs.compiled_programs import use_compilation_cache
 from ppo_jax.runs.experiment import build, policy_params
 from ppo_jax.tasks import gymnax
-from ppo_jax.types import ActionSpace, Environment, EnvStep
+from ppo_jax.tasks.wrappers import Wrapper
+from ppo_jax.types import Environment, EnvStep
 
 MEMORY_LENGTH = 10
 POSITIONS = np.array([0, 2])  # of the cart and of the pole in CartPole's observation
 
 
 @dataclass(frozen=True)
-class VelocitiesHidden:
+class VelocitiesHidden(Wrapper):
     """CartPole that shows positions alone."""
-
-    env: Environment
-
-    @property
-    def action_space(self) -> ActionSpace:
-        return self.env.action_space
-
-    @property
-    def can_truncate(self) -> bool:
-        return self.env.can_truncate
-
-    @property
-    def default_params(self) -> Any:
-        return self.env.default_params
-
-    @property
-    def max_episode_length(self) -> int:
-        return self.env.max_episode_length  # type: ignore[attr-defined]
 
     def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
         observation, state = self.env.reset(key, params)
