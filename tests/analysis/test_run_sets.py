@@ -25,8 +25,13 @@ def test_runs_that_differ_in_their_seed_alone_are_one_set():
     assert [(one.name, len(one.logs)) for one in run_sets] == [("a", 2), ("b-s0", 1), ("a-s1", 1)]
 
 
+def test_a_seed_counts_once():
+    again = [run(settings={"seed": 0}), run(settings={"seed": 0}), run(settings={"seed": 1})]
+    assert [len(one.logs) for one in gather_run_sets(again)] == [2, 1]
+
+
 def test_names_of_sets_differ_and_seeds_leave_them():
-    logs = [run(f"countries_s3-s1{i}", settings={"gamma": gamma}) for gamma in (0.9, 0.5) for i in range(3)]
+    logs = [run(f"countries_s3-s1{i}", settings={"gamma": gamma, "seed": i}) for gamma in (0.9, 0.5) for i in range(3)]
     assert [one.name for one in gather_run_sets(logs)] == ["countries_s3", "countries_s3 (2)"]
 
 

@@ -39,3 +39,15 @@ def test_a_sweep_of_many_settings_calls_its_comparisons_exploratory(n_settings, 
     record = {"groups": groups, "members": [{"name": "s0", "status": "completed"}], "seeds": [0, 1, 2]}
     show_sweep(record | {"programs": [], "compiles": 1, "seconds": 1.0}, tmp_path)
     assert ("exploratory" in capsys.readouterr().out) == (n_settings > 2)
+
+
+def test_settings_of_a_sweep_can_be_told_apart_on_a_narrow_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    score = {"iqm": -150.123456, "low": -160.0, "high": -140.0, "n": 3, "improvement": {"value": 0.5}}
+    settings = [{"learning_rate.init": 3e-4, "network.state_dependent_std": std} for std in (False, True)]
+    groups = [{"setting": one, "members": 3, "scores": {"valid return": score}} for one in settings]
+    record = {"groups": groups, "members": [{"name": "s0", "status": "completed"}], "seeds": [0, 1, 2]}
+    show_sweep(record | {"programs": [], "compiles": 1, "seconds": 1.0}, tmp_path)
+    out = capsys.readouterr().out
+    labels = "".join(line[:29].strip() for line in out.splitlines())
+    assert "state_dependent_std=no" in labels and "state_dependent_std=yes" in labels and " -150.1 " in out

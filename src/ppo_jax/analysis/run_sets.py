@@ -44,11 +44,12 @@ class RunSet:
 def gather_run_sets(logs: Sequence[RunLog]) -> tuple[RunSet, ...]:
     """Put runs together whose configurations differ in their seed alone, in the order given.
 
-    Runs of other trainers stand alone: their logs do not tell their whole configuration.
+    A seed counts once: a run that is given twice, or was repeated, begins a set of its own. Runs of other trainers
+    stand alone: their logs do not tell their whole configuration.
     """
     gathered: list[list[RunLog]] = []
     for log in logs:
-        own_set = next((seeds for seeds in gathered if _same_configuration(log, seeds[0])), None)
+        own_set = next((seeds for seeds in gathered if _another_seed(log, seeds)), None)
         if own_set is None:
             gathered.append([log])
         else:
@@ -59,6 +60,12 @@ def gather_run_sets(logs: Sequence[RunLog]) -> tuple[RunSet, ...]:
         repeats = sum(re.sub(r" \(\d+\)$", "", other) == name for other in names)
         names.append(f"{name} ({repeats + 1})" if repeats else name)
     return tuple(RunSet(name, tuple(seeds)) for name, seeds in zip(names, gathered, strict=True))
+
+
+def _another_seed(log: RunLog, seeds: Sequence[RunLog]) -> bool:
+    seed = log.settings.get("seed")
+    known = seed is not None and any(seed == other.settings.get("seed") for other in seeds)
+    return _same_configuration(log, seeds[0]) and not known
 
 
 def _same_configuration(a: RunLog, b: RunLog) -> bool:

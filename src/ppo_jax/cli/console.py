@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
@@ -86,7 +86,8 @@ def make_table(*headers: str, header: bool = True) -> Table:
     table = Table(box=None, show_header=header, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in headers:
         right = name.startswith(">")
-        table.add_column(name.removeprefix(">"), justify="right" if right else "left", no_wrap=right)
+        side: Literal["left", "right"] = "right" if right else "left"
+        table.add_column(name.removeprefix(">"), justify=side, no_wrap=right, overflow="fold")
     return table
 
 

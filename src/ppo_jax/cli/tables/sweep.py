@@ -29,9 +29,9 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
             if one is None:
                 table.add_row(describe_setting(group["setting"]), "–", "", str(group["members"]), "failed")
                 continue
-            interval = "–" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+            interval = "–" if one["low"] is None else f"{_short(one['low'])} to {_short(one['high'])}"
             better = f"{one['improvement']['value']:.2f}" if "improvement" in one else "first"
-            table.add_row(describe_setting(group["setting"]), f"{one['iqm']:.3f}", interval, str(one["n"]), better)
+            table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, str(one["n"]), better)
         console.print(table)
         console.print()
     console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
@@ -51,6 +51,11 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     }
     console.print()
     console.print(make_pairs(facts))
+
+
+def _short(score: float) -> str:
+    """Three decimals of an MRR, one of a return of hundreds."""
+    return f"{score:.{3 if abs(score) < 10 else 2 if abs(score) < 100 else 1}f}"
 
 
 def show_study(found: Mapping[str, Any], shown: int = 10) -> None:
