@@ -167,6 +167,7 @@ class Switchboard(Probe):
 class SignState(NamedTuple):
     sign: jax.Array  # [1]
     time: jax.Array  # [] int32, steps of this episode
+    key: jax.Array  # of the next episode: some environments keep one
 
 
 @dataclass(frozen=True)
@@ -179,14 +180,15 @@ class RememberedSign(Probe):
     length: int = 4
 
     def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, SignState]:
-        sign = jax.random.rademacher(key, (1,), jnp.float32)
-        return sign, SignState(sign, jnp.zeros((), jnp.int32))
+        sign_key, next_key = jax.random.split(key)
+        sign = jax.random.rademacher(sign_key, (1,), jnp.float32)
+        return sign, SignState(sign, jnp.zeros((), jnp.int32), next_key)
 
     def step(self, key: jax.Array, state: SignState, action: jax.Array, params: Any) -> EnvStep:
         last, right = state.time == self.length - 1, (action == 1) == (state.sign[0] > 0)
         reward = jnp.where(last, jnp.where(right, 1.0, -1.0), 0.0)
         final = jnp.zeros(1)
-        fresh, here = self.reset(key, params), (final, state._replace(time=state.time + 1))
+        fresh, here = self.reset(state.key, params), (final, state._replace(time=state.time + 1))
         observation, state = jax.tree.map(lambda new, old: jnp.where(last, new, old), fresh, here)
         return EnvStep(observation, state, reward, last, jnp.zeros((), bool), {"final_observation": final})
 

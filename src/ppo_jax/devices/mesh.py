@@ -17,6 +17,7 @@ from ppo_jax.config import Config
 from ppo_jax.config.suggestions import nearest_divisors
 from ppo_jax.devices import cpu
 from ppo_jax.devices.collectives import default_collectives
+from ppo_jax.ops import keys
 from ppo_jax.types import PPOJaxError
 
 PyTree = Any
@@ -55,11 +56,11 @@ class Placement:
         """A state of all environments, and its number of updates, as process 0 has them, onto the devices."""
         if self.mesh is None:
             return state, update
-        host = jax.device_get(state._replace(key=jax.random.key_data(state.key)))
+        host = jax.device_get(keys.as_data(state))
         if jax.process_count() > 1:
             host, update = multihost_utils.broadcast_one_to_all((host, np.int32(update)))
-        state = jax.tree.map(lambda spec, part: jax.tree.map(partial(self._put, spec), part), LAYOUT, host)
-        return state._replace(key=jax.random.wrap_key_data(state.key)), int(update)
+        placed = jax.tree.map(lambda spec, part: jax.tree.map(partial(self._put, spec), part), LAYOUT, host)
+        return keys.as_keys(placed, state), int(update)
 
     def _put(self, spec: PartitionSpec, x: np.ndarray) -> jax.Array:
         assert self.mesh is not None
@@ -69,7 +70,8 @@ class Placement:
         """The state of all environments on this process alone. All processes must call it."""
         if self.mesh is None:
             return state
-        return self.part(state)._replace(rollout=multihost_utils.process_allgather(state.rollout, tiled=True))
+        rollout = multihost_utils.process_allgather(keys.as_data(state.rollout), tiled=True)
+        return self.part(state)._replace(rollout=keys.as_keys(rollout, state.rollout))
 
     def part(self, state: ppo.TrainState) -> ppo.TrainState:
         """What this process's first device holds: all but the environments of others."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax import ppo
+from ppo_jax.ops import keys
 from ppo_jax.runs import checkpoint, files, loggers
 from ppo_jax.runs.experiment import Experiment, PolicyParams, policy_params
 from ppo_jax.tasks.wrappers import NO_VALID_ACTION
@@ -178,7 +179,7 @@ class Recorder:
         best = self.standing.best
         for lines in (self._metrics, self._evaluations, self._timing):
             lines.sync()
-        trees = {"state": _plain(state)} | ({"best": best.params} if best.params is not None else {})
+        trees = {"state": keys.as_data(state)} | ({"best": best.params} if best.params is not None else {})
         record = {
             "format": FORMAT,
             "config": self.experiment.config.to_dict(),
@@ -285,7 +286,7 @@ def restore(
         check(record)
 
     state, params = experiment.shapes()
-    like = {"state": jax.eval_shape(_plain, state), "best": params}
+    like = {"state": jax.eval_shape(keys.as_data, state), "best": params}
     stored, problems = checkpoint.newest(folder / RESUME, like, check_record, until)
     if stored is None:
         return None, {}, problems
@@ -293,14 +294,8 @@ def restore(
     if "best" in stored.trees:
         score = tuple(-np.inf if x is None else x for x in record["best_score"])
         best = Best(score, stored.trees["best"], record["best_update"], record["best_result"])
-    train_state: ppo.TrainState = stored.trees["state"]
-    train_state = train_state._replace(key=jax.random.wrap_key_data(train_state.key))
+    train_state: ppo.TrainState = keys.as_keys(stored.trees["state"], state)
     return Standing(train_state, best, stored.update, record["summary"]["train_seconds"]), record, problems
-
-
-def _plain(state: ppo.TrainState) -> ppo.TrainState:
-    """With the data of its random key, which can be written."""
-    return state._replace(key=jax.random.key_data(state.key))
 
 
 def _not_finite(name: str, standing: Standing, row: dict[str, float], latest: int) -> str:
