@@ -64,7 +64,7 @@ def test_a_loss_an_optimizer_and_a_memory(names):
 
 
 def test_the_loss_the_optimizer_and_the_memory_of_the_page_on_ppo(names):
-    loss, optimizer, memory = blocks("docs/ppo.md")
+    loss, optimizer, memory = blocks("docs/concepts/ppo.md")
     exec(loss, names)
     assert set(names["metrics"]) >= {"policy_loss", "value_loss", "entropy", "approx_kl"}
     exec(optimizer, names)
