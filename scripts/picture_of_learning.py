@@ -1,7 +1,7 @@
 """Draw what a run on Countries learned: its curve, and proofs before and after.
 
-    ppo-jax train countries_s3 --run-dir runs/countries_s3
-    python scripts/picture_of_learning.py runs/countries_s3 docs/learning.png
+ppo-jax train countries_s3 --run-dir runs/countries_s3
+python scripts/picture_of_learning.py runs/countries_s3 docs/learning.png
 """
 
 from __future__ import annotations
