@@ -152,7 +152,8 @@ class PPOConfig:
     """Steps of the sequences that minibatches are made of; must divide n_steps. By default 1 without a recurrent core,
     and with one the largest divisor of n_steps and batch_size up to 16. A network of your own with memory sets it."""
     loss: str | None = None
-    """Import path `package.module:loss` of a loss of your own, in place of PPO's (docs/how_to/change_the_algorithm.md)."""
+    """Import path `package.module:loss` of a loss of your own, in place of PPO's
+    (docs/how_to/change_the_algorithm.md)."""
     optimizer: str | None = None
     """Import path `package.module:make` of a function that returns an optax optimizer, in place of Adam."""
     normalize_advantage: bool = True
