@@ -32,11 +32,11 @@ def main() -> None:
     trained = load_prover(arguments.run)
     untrained = Prover(trained.experiment, trained.experiment.untrained(seed=0))
 
-    plt.rcParams.update({"font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10})
-    figure, (curve, proofs) = plt.subplots(1, 2, figsize=(10.5, 3.4), width_ratios=(1, 2.2), layout="constrained")
+    plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11})
+    figure, (curve, proofs) = plt.subplots(2, 1, figsize=(7.4, 5.0), height_ratios=(1, 1.25), layout="constrained")
     draw_curve(curve, arguments.run)
     draw_proofs(proofs, untrained, trained)
-    figure.savefig(arguments.picture, dpi=110)
+    figure.savefig(arguments.picture, dpi=140)
 
 
 def draw_curve(axis: Any, run: Path) -> None:
@@ -49,9 +49,9 @@ def draw_curve(axis: Any, run: Path) -> None:
     provable = data["train_positives_provable"] / data["train_positives_searched"]
     axis.axhline(provable, color=GREY, lw=1, ls=":")
     for label, color, height in (
-        ("dotted: all that search can prove", GREY, 0.39),
-        ("true queries", BLUE, 0.17),
-        ("false queries", ORANGE, 0.03),
+        ("dotted: all that search can prove", GREY, 0.38),
+        ("true queries", BLUE, 0.19),
+        ("false queries", ORANGE, 0.035),
     ):
         axis.text(steps[-1], height, label, color=color, ha="right")
     axis.set(xlabel="thousand environment steps", ylim=(0, 0.42), xlim=(0, steps[-1]))
@@ -64,11 +64,11 @@ def draw_proofs(axis: Any, untrained: Prover, trained: Prover) -> None:
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.set_title("proofs of test queries, before and after training", loc="left")
     for i, query in enumerate(QUERIES):
-        top = 0.95 - 0.34 * i
+        top = 0.90 - 0.33 * i
         country, region = (name(word) for word in re.findall(r"\((\w+),(\w+)\)", query)[0])
         axis.text(0.0, top, f"Is {country} in {region}?", weight="bold")
         for row, (prover, color) in enumerate(((untrained, ORANGE), (trained, BLUE))):
-            y = top - 0.10 - 0.09 * row
+            y = top - 0.10 - 0.095 * row
             axis.text(0.02, y, ("before", "after")[row], color=color)
             axis.text(0.12, y, way(prover.prove(query), country, region), color=color)
 
@@ -77,7 +77,7 @@ def way(proof: dict[str, Any], country: str, region: str) -> str:
     """The countries of a proof, each a neighbour of the one before, and how it ends."""
     steps = [step["action"] for step in proof["steps"]]
     countries = [country, *(name(re.findall(r",(\w+)\)", step)[0]) for step in steps if "neighborOf" in step[:15])]
-    return " → ".join(countries) + (f", which is in {region}: proved" if proof["proved"] else ": gives up")
+    return " → ".join(countries) + (f" is in {region}" if proof["proved"] else ": gives up")
 
 
 def name(constant: str) -> str:

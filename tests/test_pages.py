@@ -265,3 +265,8 @@ def test_the_links_of_a_page(page):
 def test_no_page_is_longer_than_three_screens():
     lengths = {page: len((ROOT / page).read_text(encoding="utf-8").splitlines()) for page in PAGES}
     assert {page: n for page, n in lengths.items() if n > MOST_LINES} == {}
+
+
+def test_figures_are_small():
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "docs").glob("**/*.png")}
+    assert sizes["learning.png"] < 300_000 and sum(sizes.values()) < 5_000_000
