@@ -1,4 +1,4 @@
-"""How the cost of training grows: the tables of docs/scaling.md.
+"""How the cost of training grows: the tables of docs/performance.md and benchmarks/log.md.
 
     python benchmarks/scaling.py processes
     python benchmarks/scaling.py envs seeds network data atoms successors devices --data PATH/family PATH/wn18rr

@@ -6,7 +6,7 @@ Every fault is trained on one to three tasks and `--seeds` seeds, beside healthy
 real runs of Stable-Baselines3, one healthy and one broken, are read as they are (tests/golden). The seeds of a fault on
 a task are a sweep; what is there is not repeated, so the script can be stopped and started again. `--only` takes names
 of faults, "healthy" or tasks, or parts of them; `--shard 1/2` and `--shard 2/2` share the work between two processes,
-after which a call without it prints the table. docs/diagnosis.md reports the table.
+after which a call without it prints the table. benchmarks/log.md has the table.
 """
 
 from __future__ import annotations

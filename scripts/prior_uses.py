@@ -1,4 +1,4 @@
-"""Train with and without each use of an embedding prior, and print what docs/results.md reports: valid alone.
+"""Train with and without each use of an embedding prior, and print what benchmarks/log.md reports: valid alone.
 
     python scripts/prior_uses.py family --seeds 3 --set dataset=PATH/family prior=family.npz
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -88,3 +89,9 @@ def test_the_page_links_to_the_repository_where_the_project_names_one(monkeypatc
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     code = r"```.*?```"
     assert re.findall(code, page_of(readme, None), re.DOTALL) == re.findall(code, readme, re.DOTALL)
+
+
+def test_the_citation_is_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,7 +1,7 @@
 """PPO in reading order: trainer and state, init, rollout, advantages, loss, epochs, update, train.
 
-Reference semantics are those of Stable-Baselines3's ``PPO.train()``; docs/ppo.md lists them. Everything here is pure:
-`update` maps a `TrainState` to the next one and a dict of scalars, and `train` is a `lax.scan` of it.
+Reference semantics are those of Stable-Baselines3's ``PPO.train()``; docs/concepts/ppo.md lists them. Everything here
+is pure: `update` maps a `TrainState` to the next one and a dict of scalars, and `train` is a `lax.scan` of it.
 
 Shapes: T steps of a rollout, B environments, N transitions. A network without memory learns from single transitions.
 One with memory learns from sequences of L steps, each of one environment.

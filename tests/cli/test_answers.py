@@ -151,12 +151,14 @@ def test_the_prover_of_a_run_in_python(run):
     assert "score" not in alone[0]
 
 
-def test_the_python_of_the_readme(run, monkeypatch):
-    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "load_prover" in block]
-    prover = ppo_jax.load_prover(run)
+def test_the_python_of_the_page_on_graphs(run, monkeypatch):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "how_to" / "graphs.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    prover, names = ppo_jax.load_prover(run), {}
     monkeypatch.setattr(ppo_jax, "load_prover", lambda folder: prover)
-    exec(block.replace("aunt(X, zoe)", "in(X, s)"), {"ppo_jax": ppo_jax})
+    exec(block.replace("aunt(X, zoe)", "in(X, s)").replace("aunt(ann, zoe)", "in(z, s)"), names)
+    assert names["answer"].keys() >= {"answer", "probability", "known", "steps"}
+    assert names["proof"]["proved"]
 
 
 def test_prove_finds_the_proof_of_a_ground_query(run):

@@ -86,7 +86,7 @@ class TaskConfig:
     """`answer`: search the constants that answer a query with a variable; `verify`: prove ground queries, true and
     false ones. By default `answer` for a folder and `verify` for an `env_id`."""
     reward: Literal["prove", "sound", "decide", "strict", "verify", "refuse"] = "verify"
-    """What the end of a proof task's episode pays (the table in docs/proof_mdp.md)."""
+    """What the end of a proof task's episode pays (the table in docs/concepts/proving.md)."""
     wrong_answer: NonNegative = 0.0
     """What an answer costs that no training fact knows (`answer`)."""
     shaping: NonNegative = 0.0
@@ -152,7 +152,8 @@ class PPOConfig:
     """Steps of the sequences that minibatches are made of; must divide n_steps. By default 1 without a recurrent core,
     and with one the largest divisor of n_steps and batch_size up to 16. A network of your own with memory sets it."""
     loss: str | None = None
-    """Import path `package.module:loss` of a loss of your own, in place of PPO's (docs/ppo.md)."""
+    """Import path `package.module:loss` of a loss of your own, in place of PPO's
+    (docs/how_to/change_the_algorithm.md)."""
     optimizer: str | None = None
     """Import path `package.module:make` of a function that returns an optax optimizer, in place of Adam."""
     normalize_advantage: bool = True
@@ -203,7 +204,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How a policy is judged (docs/evaluation.md)."""
+    """How a policy is judged (docs/concepts/evaluation.md)."""
 
     eval_interval: Natural = 0
     """Updates between evaluations during training; 0 evaluates at the end alone."""

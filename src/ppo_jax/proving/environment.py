@@ -1,6 +1,6 @@
 """Proving as an environment: an episode is one attempt at a proof, an action one resolution step or giving up.
 
-Pure functions with gymnax's signatures. docs/proof_mdp.md is the specification.
+Pure functions with gymnax's signatures. docs/concepts/proving.md is the specification.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ppo_jax.types import Discrete, EnvStep, PPOJaxError
 
 __all__ = ["ProofEnv", "ProofParams", "ProofState", "make"]
 
-# Reward at the end of an episode: (TP, FN, FP, TN). docs/proof_mdp.md has the table.
+# Reward at the end of an episode: (TP, FN, FP, TN). docs/concepts/proving.md has the table.
 REWARDS = {
     "prove": (1.0, 0.0, 0.0, 0.0),
     "sound": (1.0, 0.0, -1.0, 0.0),

@@ -5,7 +5,7 @@ Both score an action as the product of an encoded state and an encoded action. T
 whole state it leads to, as DeepProofLog does.
 
 The actor sees the resolvent; the critic also the root query. A policy that knows the query's subject learns which
-training queries have a proof; one that does not has to learn how to look for it (docs/results.md has the numbers).
+training queries have a proof; one that does not has to learn how to look for it (benchmarks/log.md has the numbers).
 """
 
 from __future__ import annotations

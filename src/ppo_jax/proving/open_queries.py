@@ -1,7 +1,7 @@
 """Queries with one argument open, ``p(a, X)`` or ``p(X, b)``, and their ranking among all constants.
 
-The protocol is `answers`: both sides of every triple, filtered, ties by the expected rank (docs/evaluation.md). On
-Countries it is the published one: the tail alone, among the regions.
+The protocol is `answers`: both sides of every triple, filtered, ties by the expected rank
+(docs/concepts/evaluation.md). On Countries it is the published one: the tail alone, among the regions.
 """
 
 from __future__ import annotations

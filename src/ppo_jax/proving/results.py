@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 Json = Mapping[str, Any]
-PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/evaluation.md)
+PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/concepts/evaluation.md)
 ANSWERS = "answers"  # the protocol of open queries
 COMBINED = "combined"  # the same, by the policy's proofs together with rules and a prior
 GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")

@@ -1,4 +1,4 @@
-"""Score queries by proving them: greedily, or by the probability of any proof (docs/evaluation.md)."""
+"""Score queries by proving them: greedily, or by the probability of any proof (docs/concepts/evaluation.md)."""
 
 from __future__ import annotations
 

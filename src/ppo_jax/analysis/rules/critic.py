@@ -346,7 +346,7 @@ def truncation_dominates(run: Evidence) -> Hit | None:
     "in training, does not show it.",
     advice="More varied queries (fact_dropout = 0.15, more training facts), actions described by what is known of "
     "their constants (fact_layers = 2), a smaller critic, fewer epochs; never trust explained variance alone.",
-    source="generalisation gap of the value function, docs/evaluation.md",
+    source="generalisation gap of the value function, docs/concepts/evaluation.md",
     confidence=0.8,
     records=("value errors",),
     ours_only=True,

@@ -144,7 +144,7 @@ def entropy_bonus_dominates(run: Evidence) -> Hit | None:
     threshold="ent_coef ≥ 0.05 from beginning to end",
     cause="A bonus that helps to explore at the beginning keeps the policy from settling at the end.",
     advice="Let {ent_coef} decay to a twentieth by 60% of the training, to leave time without it.",
-    source="docs/results.md: Countries S3 with ent_coef 0.1 → 0.01 over the first 60% of training",
+    source="benchmarks/log.md: Countries S3 with ent_coef 0.1 → 0.01 over the first 60% of training",
     confidence=0.6,
     settings=("ent_coef",),
 )

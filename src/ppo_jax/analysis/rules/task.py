@@ -52,7 +52,7 @@ def overfitting(run: Evidence) -> Hit | None:
     cause="There is little to decide: entropy, KL and clip fraction are averages over states where nothing can happen.",
     advice="Read the normalised entropy, which leaves these states out; offer more actions (larger max_successors, "
     "collapse_proved = false) if the task is meant to be richer.",
-    source="forced_fraction, docs/proof_mdp.md",
+    source="forced_fraction, docs/concepts/proving.md",
     confidence=0.8,
     columns=("forced_fraction",),
     ours_only=True,
@@ -69,7 +69,7 @@ def action_space_forced(run: Evidence) -> Hit | None:
     threshold="over 5% of the successors are dropped for want of room",
     cause="Proofs that pass through dropped successors cannot be found, whatever is learnt.",
     advice="Raise max_atoms (longer resolvents) or max_successors (more facts for an atom).",
-    source="overflow_fraction, docs/proof_mdp.md",
+    source="overflow_fraction, docs/concepts/proving.md",
     confidence=0.8,
     columns=("overflow_fraction",),
     ours_only=True,
@@ -113,7 +113,7 @@ def seed_outlier(run: Evidence) -> Hit | None:
     cause="What the agent learnt does not help on test, by this score.",
     advice="Do not report the score without that baseline. Look at overfitting, at critic-memorises, and at whether "
     "the data leaves anything to learn (`ppo-jax data describe`).",
-    source="docs/evaluation.md, baselines",
+    source="docs/concepts/evaluation.md, baselines",
     confidence=0.9,
     records=("baselines",),
     ours_only=True,

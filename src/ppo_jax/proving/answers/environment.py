@@ -1,8 +1,8 @@
 """Answering as an environment: an episode is one attempt to find a constant X for ``p(a, X)`` or ``p(X, b)``.
 
 The state is a resolvent that ends in ``answer(X)`` (Green 1969): once that alone is left, its argument is the answer.
-The first atom with a bound argument is resolved, so that a search begins at what is known. docs/proof_mdp.md is the
-specification.
+The first atom with a bound argument is resolved, so that a search begins at what is known.
+docs/concepts/proving.md is the specification.
 """
 
 from __future__ import annotations
