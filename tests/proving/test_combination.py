@@ -116,6 +116,8 @@ def test_a_capital_that_a_fact_knows_is_a_constant() -> None:
     assert parse_query(kb, "p(Ann,Who)") == (1, 1, 0)
     with pytest.raises(PPOJaxError, match="two variables"):
         parse_query(kb, "p(Who,What)")
+    with pytest.raises(PPOJaxError, match=r"'p\(Who,nobody\)' names the unknown constant 'nobody'"):
+        parse_query(kb, "p(Who,nobody)")
 
 
 def test_proofs_have_a_weight_only_where_they_surely_help() -> None:

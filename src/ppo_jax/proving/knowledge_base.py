@@ -94,32 +94,34 @@ class KnowledgeBase:
         """Write a rule as the Prolog clause ``head :- b1, b2``."""
         return f"{self.format_atom(rule.head)} :- {', '.join(self.format_atom(atom) for atom in rule.body)}"
 
-    def parse_atom(self, text: str, place: str = "query") -> Atom:
+    def parse_atom(self, text: str, place: str = "query", written: str | None = None) -> Atom:
         """Read a ground atom such as ``locatedInCR(bulgaria, europe).`` into ids.
 
         Args:
             text: the atom; names taken from triples may themselves hold commas, blanks and parentheses.
             place: what an error names as the origin of the text, for example ``"test.txt:3"``.
+            written: what an error quotes, where `text` was made of it.
 
         Raises:
             PPOJaxError: `text` is no binary atom, or names a predicate or a constant that is not in the vocabulary.
         """
+        shown = quote(text if written is None else written)
         atom = text.strip().removesuffix(".").rstrip()
         predicate, bracket, inside = atom.partition("(")
         if not bracket or not inside.endswith(")"):
-            raise PPOJaxError(f"{place}: {quote(text)} is not a ground atom such as `pred(a,b)`")
+            raise PPOJaxError(f"{place}: {shown} is not a ground atom such as `pred(a,b)`")
         names = inside[:-1].split(",")
         if len(names) < 2:
-            raise PPOJaxError(f"{place}: {quote(text)} has {len(names)} argument; every atom takes two")
+            raise PPOJaxError(f"{place}: {shown} has {len(names)} argument; every atom takes two")
         splits = [(",".join(names[:i]).strip(), ",".join(names[i:]).strip()) for i in range(1, len(names))]
         known = [pair for pair in splits if all(name in self.constant_ids for name in pair)]
         if len(splits) > 1 and not known:
-            raise PPOJaxError(f"{place}: {quote(text)} has {len(names)} arguments; every atom takes two")
+            raise PPOJaxError(f"{place}: {shown} has {len(names)} arguments; every atom takes two")
         left, right = known[0] if known else splits[0]
         return (
-            self._look_up(predicate.strip(), "predicate", self.predicate_ids, text, place),
-            self._look_up(left, "constant", self.constant_ids, text, place),
-            self._look_up(right, "constant", self.constant_ids, text, place),
+            self._look_up(predicate.strip(), "predicate", self.predicate_ids, shown, place),
+            self._look_up(left, "constant", self.constant_ids, shown, place),
+            self._look_up(right, "constant", self.constant_ids, shown, place),
         )
 
     def _format_term(self, term: int) -> str:
@@ -128,9 +130,9 @@ class KnowledgeBase:
         number = -term if term < 0 else term - len(self.constants)
         return "XYZW"[number - 1] if number <= 4 else f"V{number}"
 
-    def _look_up(self, name: str, kind: str, ids: dict[str, int], text: str, place: str) -> int:
+    def _look_up(self, name: str, kind: str, ids: dict[str, int], shown: str, place: str) -> int:
         if name not in ids:
-            raise PPOJaxError(f"{place}: {quote(text)} names the unknown {kind} {name!r}{nearest(name, ids)}")
+            raise PPOJaxError(f"{place}: {shown} names the unknown {kind} {name!r}{nearest(name, ids)}")
         return ids[name]
 
 

@@ -31,7 +31,7 @@ def parse_query(kb: KnowledgeBase, text: str, place: str = "query") -> tuple[int
         raise PPOJaxError(f"{place}: {text!r} has two variables; write a constant for one of them")
     (open_side,) = variables
     known = names[1 - open_side]
-    atom = kb.parse_atom(f"{predicate}({known},{known})", place)
+    atom = kb.parse_atom(f"{predicate}({known},{known})", place, written=text)
     return (atom[0], 0, atom[2]) if open_side == 0 else (atom[0], atom[1], 0)
 
 
