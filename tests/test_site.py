@@ -125,4 +125,4 @@ def test_the_public_names_are_in_the_reference(site):
 def test_comments_on_fields_are_shown_and_names_in_docstrings_are_links(site):
     text = site["reference/api.html"].text
     assert "[T, B] bool, whether the observation begins an episode." in text.replace("<code>", "")
-    assert re.search(r'href="#ppo_jax.types.Environment"[^>]*><code>Environment</code>', text)
+    assert re.search(r'an <a [^>]*href="#ppo_jax.Environment"><code>Environment</code></a> or one of gymnax', text)

@@ -36,7 +36,7 @@ TASKS: Mapping[str, type[Results]] = {
     "Proving ground queries": ProofResults,
     "Answering open queries": AnswerResults,
 }
-COLUMNS = "100"  # of the help of a command
+COLUMNS = "80"  # of the help of a command: as many as a page has room for
 
 
 def settings() -> str:

@@ -19,9 +19,9 @@ Path = tuple[str, ...]  # keys that lead to a number in nested JSON objects
 class Metric(NamedTuple):
     """One number that a run measures."""
 
-    name: str
+    name: str  # its key
     unit: str  # "1" of shares and ratios; empty where there is none
-    meaning: str
+    meaning: str  # a phrase
 
 
 class Judged(NamedTuple):
@@ -42,7 +42,7 @@ class Table(NamedTuple):
     """A table of results. The first column names the row, the others hold numbers."""
 
     headers: tuple[str, ...]  # one that breaks has a group of columns above its name
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str, ...], ...]  # each as long as the headers
 
 
 class Results(ABC):
