@@ -213,7 +213,7 @@ def _toml(value: Any) -> str:
 
 def _metrics(some: Iterable[Metric], prefix: str = "") -> str:
     cells = [(_named(prefix, one.name), one.unit or "–", _prose(one.meaning)) for one in some]
-    return _table(("metric", "unit", "meaning"), cells)
+    return _list(("metric", "unit", "meaning"), cells)
 
 
 def _named(prefix: str, name: str) -> str:
@@ -241,7 +241,12 @@ def _links(ids: Iterable[str]) -> str:
 
 
 def _fields(fields: Mapping[str, str], what: str = "field") -> str:
-    return _table((what, "what it holds"), [(f"`{name}`", _prose(meaning)) for name, meaning in fields.items()])
+    return _list((what, "what it holds"), [(f"`{name}`", _prose(meaning)) for name, meaning in fields.items()])
+
+
+def _list(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose last column is text; on a phone that stands below the others."""
+    return f'<div class="list" markdown>\n\n{_table(headers, rows)}\n\n</div>'
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
