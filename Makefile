@@ -4,10 +4,10 @@ RUN := runs/countries_s3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train sweep validate report bench test test-all test-suites lint format clean
+.PHONY: help train sweep validate report bench test test-all test-suites lint format docs docs-serve clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: .venv/.installed  ## train on Countries S3 and print the test results beside the baselines
 	$(BIN)/ppo-jax train countries_s3 --run-dir $(RUN) --reuse
@@ -42,6 +42,12 @@ lint: .venv/.installed  ## check formatting, lint, types and the order of import
 format: .venv/.installed  ## format the code and apply the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.installed  ## build the site into build/site; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: .venv/.installed  ## show the site on http://127.0.0.1:8000, built anew when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 clean:  ## remove .venv, caches and build outputs; runs are kept
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

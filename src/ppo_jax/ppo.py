@@ -32,6 +32,7 @@ __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rol
 PyTree = Any
 Scheduled = dict[str, jax.Array]  # name -> [], the value of this update
 Metrics = dict[str, Any]  # name -> [], or a pair [], [] of a sum and its weight, whose ratio is reported
+# (params, trainer, batch, scheduled, hyperparams) -> (loss [], metrics)
 Loss = Callable[[PyTree, "Trainer", "Batch", Scheduled, Hyperparams], tuple[jax.Array, Metrics]]
 
 
@@ -51,12 +52,12 @@ class Trainer:
     """
 
     env: Environment  # with episode statistics
-    env_params: PyTree
-    network: Any
-    settings: Settings
-    optimizer: optax.GradientTransformation = field(default_factory=adam)
-    loss: Loss = field(default_factory=lambda: loss)
-    collectives: Collectives = field(default_factory=Collectives)
+    env_params: PyTree  # handed to every call of the environment
+    network: Any  # observations [n, ...] -> distribution [n], value [n]
+    settings: Settings  # static: another value is another compilation
+    optimizer: optax.GradientTransformation = field(default_factory=adam)  # any of optax
+    loss: Loss = field(default_factory=lambda: loss)  # PPO's, or one of your own
+    collectives: Collectives = field(default_factory=Collectives)  # what several devices do otherwise
 
     def evaluate(self, params: PyTree, batch: Batch) -> tuple[Distribution, jax.Array]:
         """Distributions and values (network output) [N] of a minibatch."""

@@ -10,10 +10,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["Judged", "Path", "Played", "Results", "Table", "look_up", "number"]
+__all__ = ["Judged", "Metric", "Path", "Played", "Results", "Table", "look_up", "number"]
 
 Json = Mapping[str, Any]
 Path = tuple[str, ...]  # keys that lead to a number in nested JSON objects
+
+
+class Metric(NamedTuple):
+    """One number that a run measures."""
+
+    name: str  # its key
+    unit: str  # "1" of shares and ratios; empty where there is none
+    meaning: str  # a phrase
 
 
 class Judged(NamedTuple):
@@ -34,7 +42,7 @@ class Table(NamedTuple):
     """A table of results. The first column names the row, the others hold numbers."""
 
     headers: tuple[str, ...]  # one that breaks has a group of columns above its name
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str, ...], ...]  # each as long as the headers
 
 
 class Results(ABC):
@@ -50,6 +58,11 @@ class Results(ABC):
     """The numbers that are held against the baselines, by label; more is better."""
     form: ClassVar[str]
     """Format of one of these numbers."""
+    metrics: ClassVar[Mapping[str, tuple[Metric, ...]]]
+    """What a result holds, in nested objects under the paths that are the keys; those of "" are its own."""
+    files: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """What a line of each file holds that a test leaves in a run: field -> meaning. Those of an object in a field stand
+    behind a dot, those of the objects of a list behind ``[].``."""
 
     def score(self, result: Json) -> tuple[float, ...]:
         """The scores of a result, to compare results with; -inf for one that is unknown."""

@@ -95,7 +95,7 @@ class Box:
         return (self.size,)
 
 
-ActionSpace = Discrete | MultiDiscrete | Box
+ActionSpace = Discrete | MultiDiscrete | Box  # what a policy may choose from
 
 
 def describe_action_space(space: ActionSpace) -> dict[str, Any]:
@@ -116,12 +116,12 @@ class EnvStep(NamedTuple):
     ``info["final_observation"]`` is the observation the action led to, whether or not the episode ended there.
     """
 
-    observation: PyTree
-    state: PyTree
+    observation: PyTree  # an array, or a dictionary or tuple of them
+    state: PyTree  # whatever the environment needs to go on
     reward: Any  # [] float32
     terminated: Any  # [] bool: the task itself ended
     truncated: Any  # [] bool: a time limit cut the episode; where both are set, `terminated` wins
-    info: dict[str, Any]
+    info: dict[str, Any]  # what else there is to say of the step, arrays by name
 
 
 @runtime_checkable
@@ -133,7 +133,9 @@ class Environment(Protocol):
     """
 
     @property
-    def action_space(self) -> ActionSpace: ...
+    def action_space(self) -> ActionSpace:
+        """What the policy chooses from."""
+        ...
 
     @property
     def can_truncate(self) -> bool:
@@ -141,13 +143,17 @@ class Environment(Protocol):
         ...
 
     @property
-    def default_params(self) -> PyTree: ...
+    def default_params(self) -> PyTree:
+        """The `params` of a run, unless its configuration sets others."""
+        ...
 
     def reset(self, key: Any, params: PyTree) -> tuple[PyTree, PyTree]:
         """Return ``(observation, state)`` of a fresh episode."""
         ...
 
-    def step(self, key: Any, state: PyTree, action: Any, params: PyTree) -> EnvStep: ...
+    def step(self, key: Any, state: PyTree, action: Any, params: PyTree) -> EnvStep:
+        """Take one step, and begin a new episode where it ends."""
+        ...
 
 
 class Transition(NamedTuple):
@@ -170,8 +176,8 @@ class Transition(NamedTuple):
 class Learner(NamedTuple):
     """What the gradient moves."""
 
-    params: PyTree
-    opt_state: PyTree
+    params: PyTree  # of the network
+    opt_state: PyTree  # of the optimizer
 
 
 class Rollout(NamedTuple):
@@ -195,10 +201,10 @@ class Normalizers(NamedTuple):
 class TrainState(NamedTuple):
     """Everything a run is: saving it saves the run."""
 
-    learner: Learner
-    rollout: Rollout
-    normalizers: Normalizers
-    key: Any
+    learner: Learner  # parameters and optimizer
+    rollout: Rollout  # where the environments stand
+    normalizers: Normalizers  # running statistics
+    key: Any  # that all later random numbers come from
     step: Any  # [] int32, updates done
     hyperparams: Any  # ppo_jax.config.Hyperparams
 

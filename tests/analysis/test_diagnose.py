@@ -161,17 +161,6 @@ def test_fix_needs_a_configuration():
         fix(log, diagnose(log))
 
 
-def test_the_document_lists_the_rules_with_their_thresholds_and_sources():
-    text = (REPOSITORY / "docs" / "diagnosis.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (.+?) \|", text, re.MULTILINE)
-    assert [row[0] for row in listed] == IDS
-    by_id = {rule.id: rule for rule in RULES}
-    for id, severity, threshold in listed:
-        assert severity == by_id[id].severity
-        assert threshold == by_id[id].threshold
-        assert by_id[id].source in text
-
-
 SERIES = st.lists(
     st.one_of(st.floats(-1e6, 1e6), st.floats(0, 1), st.just(0.0), st.just(float("nan")), st.floats()),
     min_size=16,

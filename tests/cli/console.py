@@ -50,6 +50,15 @@ def fail(*arguments) -> str:
     return result.err
 
 
+def fields_of(value, told, path: str = "") -> set[str]:
+    """The fields of JSON data, written as those of `told`; what is in one of these is not looked at."""
+    if path in told or not isinstance(value, dict | list):
+        return {path}
+    parts = value.items() if isinstance(value, dict) else (("[]", one) for one in value)
+    inner = (fields_of(one, told, f"{path}.{name}".replace(".[]", "[]").removeprefix(".")) for name, one in parts)
+    return set().union(*inner)
+
+
 def write_data(folder: Path, **changes: str) -> Path:
     folder.mkdir(parents=True)
     for name, text in (PLACES | {f"{name}.txt": text for name, text in changes.items()}).items():

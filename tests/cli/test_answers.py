@@ -15,9 +15,10 @@ import pytest
 import ppo_jax
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets, task
+from ppo_jax.proving.results import AnswerResults
 from ppo_jax.proving.rules import mining
 from ppo_jax.runs import loop
-from tests.cli.console import Result, call, fail, read_summary, succeed, write_data
+from tests.cli.console import Result, call, fail, fields_of, read_summary, succeed, write_data
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,14 @@ def test_the_results_of_a_run(run):
     assert searched["mrr"] > 0.5 and searched["looked_at"] > 1
     assert summary["test"]["combined"]["weights"].keys() == {"proofs", "rules"}
     assert load_config(run / "config.toml").task.mode == "answer"
+    told = {path: {metric.name for metric in metrics} for path, metrics in AnswerResults.metrics.items()}
+    assert {path: set(summary["test"][path]) for path in told} == told
+
+
+def test_every_field_of_a_query_is_told(run):
+    lines = [json.loads(line) for line in (run / "queries.jsonl").read_text().splitlines()]
+    told = AnswerResults.files["queries.jsonl"]
+    assert set().union(*(fields_of(line, told) for line in lines)) == set(told)
 
 
 def test_a_line_for_every_query_of_both_sides(run):

@@ -16,8 +16,9 @@ import pytest
 
 from ppo_jax.cli.tables.train import show_run
 from ppo_jax.config import load_config
-from ppo_jax.runs import loggers, loop, metric_table, runner
-from tests.cli.console import call, fail, read_summary, succeed, write_data
+from ppo_jax.proving.results import ProofResults
+from ppo_jax.runs import contents, loggers, loop, metric_table, runner
+from tests.cli.console import call, fail, fields_of, read_summary, succeed, write_data
 
 SUMMARY = {
     *("status", "env_id", "seed", "env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second"),
@@ -94,7 +95,7 @@ def test_a_result_that_does_not_beat_a_baseline_says_so(places):
 
 def test_the_summary_of_a_proof_task(places):
     summary = read_summary(places)
-    assert set(summary) == SUMMARY
+    assert set(summary) == SUMMARY <= set(contents.SUMMARY)
     assert (summary["status"], summary["seed"], summary["env_steps"], summary["updates"]) == ("completed", 3, 96, 3)
     for name in ("valid", "test", "test_last"):
         assert set(summary[name]) == {"greedy", "marginal"}
@@ -109,11 +110,16 @@ def test_the_summary_of_a_proof_task(places):
     assert proof_metrics <= set(summary["final"])
     last = json.loads((places / "eval.jsonl").read_text().splitlines()[-1])
     assert {"value_error_valid", "value_error_train", "greedy", "marginal"} <= set(last)
+    told = {path: {metric.name for metric in metrics} for path, metrics in ProofResults.metrics.items()}
+    assert set(last) == {"update", "env_steps"} | (told.keys() | told[""]) - {""}
+    assert {name: set(last[name]) for name in last.keys() & told.keys()} == {k: v for k, v in told.items() if k}
 
 
 def test_each_test_query_is_kept_with_its_candidates_and_proofs(places):
     rows = [json.loads(line) for line in (places / "queries.jsonl").read_text().splitlines()]
     assert [row["query"] for row in rows] == ["in(c,n)", "in(z,s)"]
+    told = ProofResults.files["queries.jsonl"]
+    assert set().union(*(fields_of(row, told) for row in rows)) == set(told)
     for row in rows:
         assert 0.0 < row["reciprocal_rank"] <= 1.0
         assert [candidate["label"] for candidate in row["candidates"]].count(True) == 1

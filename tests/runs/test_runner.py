@@ -20,9 +20,10 @@ import ppo_jax
 from ppo_jax import ppo
 from ppo_jax.cli import main
 from ppo_jax.config import from_dict, load_config
-from ppo_jax.runs import checkpoint, files, loggers, loop, metric_table, recorder, runner
+from ppo_jax.runs import checkpoint, contents, files, loggers, loop, metric_table, recorder, runner
 from ppo_jax.runs.experiment import Experiment, build
 from ppo_jax.tasks import results
+from ppo_jax.tasks.episode_results import EpisodeTaskResults
 from ppo_jax.types import PPOJaxError
 from tests import toys
 
@@ -88,6 +89,7 @@ def test_a_run_folder_is_complete(run):
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last", "resume"}
     assert load_config(run / "config.toml") == CARTPOLE
     environment = json.loads((run / "environment.json").read_text())
+    assert list(environment) == list(contents.ENVIRONMENT)
     assert environment["versions"]["jax"] == jax.__version__
     assert environment["device"].startswith("cpu")
     assert environment["dataset_sha256"] is None
@@ -96,6 +98,7 @@ def test_a_run_folder_is_complete(run):
 def test_the_summary_has_the_keys_that_readers_rely_on(run):
     summary = read_summary(run)
     assert set(summary) == PROGRESS | SPEED | RESULTS
+    assert set(summary) <= set(contents.SUMMARY)
     assert (summary["status"], summary["env_id"], summary["seed"]) == ("completed", "CartPole-v1", 0)
     assert (summary["env_steps"], summary["updates"]) == (224, 7)
     assert all(set(summary[name]) == EPISODES for name in ("valid", "test", "test_last"))
@@ -126,7 +129,9 @@ def test_evaluations_fall_on_the_interval_and_on_the_end(run):
     best = max(rows, key=lambda row: (row["return_mean"], row["update"]))
     summary = read_summary(run)
     assert (summary["best_update"], summary["valid"]["return_mean"]) == (best["update"], best["return_mean"])
+    assert {metric.name for metric in EpisodeTaskResults.metrics[""]} == EPISODES
     timing = read_lines(run / "timing.jsonl")
+    assert all(list(row) == list(contents.TIMING) for row in timing)
     assert sum(row["updates"] for row in timing) == 7
     assert {3, 6, 7} <= {row["update"] for row in timing}
 

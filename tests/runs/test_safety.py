@@ -12,6 +12,7 @@ import pytest
 
 from ppo_jax.cli import main
 from ppo_jax.runs import checkpoint, files, lock, loop, manifest, run_folder, runner
+from ppo_jax.runs.contents import LINES
 from ppo_jax.types import PPOJaxError
 from tests import toys
 from tests.cli.console import call, fail
@@ -200,7 +201,7 @@ def test_lines_are_on_disk_before_the_checkpoint_that_follows_them(tmp_path, mon
 
     def saves(self, update, *rest):
         checkpoints.append(update)
-        assert synced >= {*files.LINES}
+        assert synced >= {*LINES}
         synced.clear()
         save(self, update, *rest)
 

@@ -47,10 +47,10 @@ SHOWN = (
 class Movement:
     """A metric of a run set from the first update to the end, the mean over the last fifth; means over the seeds."""
 
-    name: str
-    unit: str
-    first: float | None  # None: a number of the whole run
-    last: float
+    name: str  # of the metric
+    unit: str  # empty of a plain number
+    first: float | None  # at the first update; None: a number of the whole run
+    last: float  # mean over the last fifth
     spread: float  # standard deviation of `last` over the seeds; NaN for one seed
     status: str  # the word that most seeds deserve; empty where a metric has no range of its own
     level: str  # "good", "fair", "bad" or ""
@@ -60,8 +60,8 @@ class Movement:
 class Score:
     """A final number of every run set, with what the seeds allow to conclude."""
 
-    name: str
-    higher_is_better: bool
+    name: str  # of the number
+    higher_is_better: bool  # else lower is
     values: tuple[tuple[float, ...], ...]  # of the seeds of each run set
     iqm: tuple[Estimate | None, ...]  # of each run set its interquartile mean; None where it has no such number
     improvement: tuple[Estimate | None, ...]  # probability of improvement on the first set; None: first, or one seed
@@ -86,10 +86,10 @@ class Score:
 class Setting:
     """A configuration key in every run set, beside the references."""
 
-    key: str
+    key: str  # of the configuration
     values: tuple[str | None, ...]  # "none" is unset, None unknown
     sb3: str | None  # None: Stable-Baselines3 has no such setting
-    recommended: str | None
+    recommended: str | None  # None: there is no advice on it
     differs: bool  # between the run sets
 
 

@@ -135,14 +135,14 @@ EXCLUDES: Mapping[str, tuple[str, ...]] = {
 class Finding:
     """A rule that fired on a run."""
 
-    id: str
+    id: str  # of the rule
     severity: str  # "error", "warning" or "info"
     evidence: str  # what was seen: numbers and updates
-    cause: str
-    advice: str
+    cause: str  # what it means
+    advice: str  # what to do, in the words of the log's trainer
     confidence: float  # 0 to 1
     because_of: tuple[str, ...]  # ids of the findings that explain this one
-    source: str
+    source: str  # of the rule, in the literature
     changes: Mapping[str, Any]  # configuration keys -> new values; None: unset
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,16 +156,16 @@ class Finding:
 class Unjudged:
     """A rule that could not be judged."""
 
-    id: str
-    why: str
+    id: str  # of the rule
+    why: str  # what the log lacks
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What is wrong with a run: by severity, root causes first."""
 
-    findings: tuple[Finding, ...]
-    unjudged: tuple[Unjudged, ...]
+    findings: tuple[Finding, ...]  # the more severe first, causes before effects
+    unjudged: tuple[Unjudged, ...]  # rules that could say nothing
     own_metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name -> first, mean at the end
     trainer: str = "ppo_jax"  # whose words the advice has
 

@@ -21,8 +21,8 @@ OWN_SETTINGS = {"seed", "tensorboard", "wandb", "wandb_project"}  # in which run
 class RunSet:
     """Runs of one configuration that differ in their seed alone."""
 
-    name: str
-    logs: tuple[RunLog, ...]
+    name: str  # what the names of its runs have in common
+    logs: tuple[RunLog, ...]  # of its runs
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -26,14 +26,16 @@ __all__ = [
 class Estimate(NamedTuple):
     """A number and its interval; the bounds are NaN where too few seeds leave it unknown."""
 
-    value: float
-    low: float
-    high: float
+    value: float  # the number
+    low: float  # lower bound of the interval
+    high: float  # upper bound
     n: int  # scores behind it
 
 
 def interquartile_mean(scores: ArrayLike) -> float:
     """Mean of the middle half: the lowest and the highest quarter, rounded down, are left out.
+
+    Source: Agarwal et al. 2021, section 4.3.
 
     Args:
         scores: of any shape; all are pooled. Fewer than four are all kept.
@@ -44,7 +46,10 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
 
 def probability_of_improvement(scores: ArrayLike, baseline: ArrayLike) -> float:
-    """P(X > Y) + P(X = Y) / 2 for a random seed X of `scores` [n] and Y of `baseline` [m]; Mann-Whitney's U / nm."""
+    """P(X > Y) + P(X = Y) / 2 for a random seed X of `scores` [n] and Y of `baseline` [m]; Mann-Whitney's U / nm.
+
+    Source: Agarwal et al. 2021, section 4.3.
+    """
     return float(_improvement(np.asarray(scores, float), np.asarray(baseline, float)))
 
 
@@ -52,6 +57,8 @@ def iqm_interval(
     strata: Sequence[ArrayLike], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Estimate:
     """Interquartile mean of all scores with a percentile interval of the stratified bootstrap.
+
+    Source: Agarwal et al. 2021, section 4.1.
 
     Args:
         strata: for each task the scores [seeds]; the numbers of seeds may differ.

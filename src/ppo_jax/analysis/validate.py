@@ -103,7 +103,7 @@ def read_limits(assignments: Iterable[str]) -> dict[str, float]:
 class Check(NamedTuple):
     """One line of the table."""
 
-    name: str
+    name: str  # what is checked
     limit: str  # "> 0.7"; empty for information
     values: tuple[float | None, ...]  # of each run; None where it is not on record
     detail: str = ""  # how the number is taken

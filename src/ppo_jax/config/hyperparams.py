@@ -21,12 +21,12 @@ class Schedule:
     A pytree: the shape is static, each of the other fields a number or an array [...].
     """
 
-    init: Any
-    final: Any
+    init: Any  # value at `start`
+    final: Any  # value at `end`
     shape: str = "constant"  # one of SCHEDULE_SHAPES
-    start: Any = 0.0
-    end: Any = 1.0
-    warmup: Any = 0.0
+    start: Any = 0.0  # fraction of training at which the value begins to change
+    end: Any = 1.0  # fraction of training from which it is `final`
+    warmup: Any = 0.0  # fraction of training over which it first rises from zero
 
 
 class Hyperparams(NamedTuple):
@@ -35,16 +35,16 @@ class Hyperparams(NamedTuple):
     A number [] in place of a schedule stands for one that stays there.
     """
 
-    learning_rate: Schedule | Any
+    learning_rate: Schedule | Any  # of the optimizer
     critic_learning_rate: Schedule | Any | None  # None: it follows `learning_rate`
-    ent_coef: Schedule | Any
-    clip_range: Schedule | Any
-    clip_range_vf: Any
-    gamma: Any
-    gae_lambda: Any
-    vf_coef: Any
-    max_grad_norm: Any
-    target_kl: Any
+    ent_coef: Schedule | Any  # weight of the entropy in the loss
+    clip_range: Schedule | Any  # how far the ratio of probabilities may move from 1
+    clip_range_vf: Any  # how far a value may move from the rollout's, in network output
+    gamma: Any  # discount of a step
+    gae_lambda: Any  # of generalised advantage estimation
+    vf_coef: Any  # weight of the value loss
+    max_grad_norm: Any  # largest global norm of the gradient
+    target_kl: Any  # epochs end where the KL exceeds 1.5 times this
     total_timesteps: Any  # environment steps over which the schedules run
 
 
@@ -52,11 +52,11 @@ class Hyperparams(NamedTuple):
 class Settings:
     """The static settings of the training program; another value means another compilation."""
 
-    n_envs: int
-    n_steps: int
-    n_epochs: int
+    n_envs: int  # B, environments side by side
+    n_steps: int  # T, steps of a rollout
+    n_epochs: int  # passes over a rollout
     batch_size: int  # transitions
-    n_updates: int
+    n_updates: int  # of the whole run
     sequence_length: int = 1  # steps of the sequences that minibatches are made of; divides n_steps and batch_size
     normalize_advantage: bool = True
     bootstrap_truncation: bool = True

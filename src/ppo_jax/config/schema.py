@@ -40,11 +40,17 @@ class ScheduleConfig:
     """A setting that changes over training: from `init` at fraction `start` to `final` at `end`."""
 
     init: NonNegative
+    """Value at the start."""
     final: NonNegative
+    """Value at the end."""
     shape: Literal["constant", "linear", "cosine", "exponential"] = "linear"
+    """The way from one to the other; `constant` stays at `init`."""
     start: Fraction = 0.0
+    """Fraction of training at which the value begins to change."""
     end: Fraction = 1.0
+    """Fraction of training from which it is `final`."""
     warmup: Fraction = 0.0
+    """Fraction of training over which the value first rises linearly from zero."""
 
 
 Scheduled = NonNegative | ScheduleConfig

@@ -21,8 +21,8 @@ __all__ = ["Prover", "load_prover"]
 class Prover:
     """What a run learned of a knowledge graph, to be asked."""
 
-    experiment: Experiment
-    params: PolicyParams
+    experiment: Experiment  # of the run
+    params: PolicyParams  # of its policy
     sharpness: float = 1.0  # what the policy's logits are multiplied by in a ranking
     combined: Mapping[str, Any] | None = None  # how proofs, rules and prior were combined in the run
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ppo_jax.results import Path, Results, Table, number
+from ppo_jax.results import Metric, Path, Results, Table, number
 
 __all__ = [
     "ANSWERS",
@@ -27,6 +27,43 @@ GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved
 GREEDY_KEYS = ("hits@1", "hits@3", "proved_positive", "proved_negative")
 MARGINAL_COLUMNS = ("marginal\nMRR", "\nAUC-PR")
 
+_MRR = (
+    Metric("mrr", "1", "mean reciprocal rank; of ties the expected one"),
+    Metric("mrr_interval", "1", "its 95% bootstrap interval over the queries, [low, high]"),
+    *(Metric(f"hits@{k}", "1", f"share of queries whose answer is among the first {k}") for k in (1, 3, 10)),
+)
+_ASKED = (
+    Metric("n_queries", "queries", "queries that were judged"),
+    Metric("of_queries", "queries", "queries of the split, of which these may be a sample"),
+    Metric("protocol", "", "how it was judged, in words"),
+)
+_PROVED = (
+    *_MRR,
+    Metric("proved_positive", "1", "share of true queries that were proved"),
+    Metric("proved_negative", "1", "share of their corruptions that were proved"),
+    *_ASKED,
+)
+_SHARPNESS = Metric("sharpness", "1", "what the policy's logits were multiplied by; of several the best on valid")
+_UNEXPLORED = Metric("unexplored_mass", "1", "mean probability that the beam did not follow")
+_ANSWERS = (
+    *_MRR,
+    Metric("answered", "1", "share of queries whose answer was derived at all"),
+    _UNEXPLORED,
+    Metric("looked_at", "resolvents", "resolvents that policy and critic looked at, mean of a query"),
+    Metric("candidates", "constants", "constants among which an answer is ranked, mean of a query"),
+    Metric("open", "", "which arguments were asked for: head, tail"),
+    *_ASKED,
+)
+_STEPS = {
+    "action": "the fact, the rule or `end`",
+    "probability": "that the policy gave it",
+    "facts": "facts that the step used, those deleted as known among them",
+    "resolvent": "atoms left to prove after it; empty: proved",
+    "goal": "number of the goal that it treated; 0 is the query",
+    "subgoals": "what its rule asks for, with all that the proof bound put in",
+    "known": "numbers of the goals deleted as known facts",
+}
+
 
 class ProofResults(Results):
     """A result holds a summary of the ranking under each protocol."""
@@ -38,6 +75,31 @@ class ProofResults(Results):
         "AUC-PR": ("marginal", "auc_pr"),
     }
     form = ".3f"
+    metrics: ClassVar[Mapping[str, tuple[Metric, ...]]] = {
+        "": (
+            Metric("value_error_valid", "return", "root mean square error of the critic on valid queries; eval.jsonl"),
+            Metric("value_error_train", "return", "the same on training queries; eval.jsonl"),
+        ),
+        "greedy": _PROVED,
+        "marginal": (
+            *_PROVED,
+            Metric("auc_pr", "1", "area under the precision-recall curve of all candidates pooled"),
+            _UNEXPLORED,
+            _SHARPNESS,
+        ),
+    }
+    files: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "queries.jsonl": {
+            "query": "the test query",
+            "reciprocal_rank": "of the query among its corruptions under the greedy protocol",
+            "candidates[].query": "the query itself first, then its best corruptions",
+            "candidates[].label": "whether it is the true query",
+            "candidates[].greedy_log_prob": "log-probability of the greedy proof; null: not proved",
+            "candidates[].marginal_probability": "probability of any proof that the beam found",
+            "candidates[].proved": "whether the greedy attempt is a proof",
+            **{f"candidates[].steps[].{name}": meaning for name, meaning in _STEPS.items()},
+        }
+    }
 
     def baseline_rows(self, baselines: Json) -> dict[str, Json]:
         """Untrained networks where some were judged, the uniform policy and the shortest proof."""
@@ -92,6 +154,46 @@ class AnswerResults(Results):
     scores: ClassVar[Mapping[str, Path]] = {"MRR": (ANSWERS, "mrr"), "Hits@1": (ANSWERS, "hits@1")}
     compared: ClassVar[Mapping[str, Path]] = {"MRR": (ANSWERS, "mrr"), "Hits@1": (ANSWERS, "hits@1")}
     form = ".3f"
+    metrics: ClassVar[Mapping[str, tuple[Metric, ...]]] = {
+        ANSWERS: (*_ANSWERS, _SHARPNESS),
+        COMBINED: (
+            *_ANSWERS,
+            Metric("weights", "1", "weight of each source in the score, chosen on valid"),
+            Metric("rules", "", "how the rules were put together"),
+        ),
+    }
+    files: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "queries.jsonl": {
+            "query": "the open query; X is what is asked for",
+            "predicate": "its predicate",
+            "side": "which argument is asked for: head or tail",
+            "answer": "the constant that the test triple has there",
+            "rank": "its expected rank by the policy's proofs, other known answers left out",
+            "better": "constants ranked before it",
+            "tied": "other constants with the same score",
+            "ranked": "constants among which it is ranked",
+            "reciprocal_rank": "expected reciprocal rank",
+            "probability": "of the proofs of the answer",
+            "unexplored": "probability that the beam did not follow",
+            "combined_rank": "rank by proofs, rules and prior together",
+            "combined_reciprocal_rank": "expected reciprocal rank of these",
+            "rank_without": "the combined rank without each source, by its name",
+            "answers.of": "constants of which anything is said; this and what follows stands in 200 lines at most",
+            "answers.listed[].answer": "a constant: the best, the right one, and the best wrong one",
+            "answers.listed[].probability": "of its proofs",
+            "answers.listed[].known": "whether it is another known answer, which has no rank",
+            "answers.listed[].score": "combined score",
+            "answers.listed[].parts": "what rules and prior say of it, by source",
+            "answers.listed[].contributions": "what each source adds to the score",
+            "answers.listed[].right": "whether it is the answer asked for",
+            "answers.listed[].rank": "its combined rank; null for a known answer",
+            "candidates[].query": "the query with the right answer, then with the best wrong one, put in",
+            "candidates[].label": "whether it is the right answer",
+            "candidates[].proved": "whether a proof was found",
+            "candidates[].probability": "of its proofs",
+            **{f"candidates[].steps[].{name}": meaning for name, meaning in _STEPS.items()},
+        }
+    }
 
     def baseline_rows(self, baselines: Json) -> dict[str, Json]:
         """Each baseline, by its name."""

@@ -41,10 +41,10 @@ PyTree = Any
 class PolicyParams(NamedTuple):
     """What a trained policy needs: parameters and frozen statistics. This is what a checkpoint of a run holds."""
 
-    params: PyTree
-    observation_moments: PyTree
-    value_moments: normalization.Moments
-    reward_scale: jax.Array  # []
+    params: PyTree  # of the network
+    observation_moments: PyTree  # by which observations are standardised; () where they are not
+    value_moments: normalization.Moments  # by which the network's values become returns
+    reward_scale: jax.Array  # [] the raw reward that a unit of it stood for in training
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class NetworkPolicy:
 class Experiment:
     """A configuration made concrete."""
 
-    config: Config
-    task: Task
-    trainer: ppo.Trainer
+    config: Config  # as it was given
+    task: Task  # what is learnt, and how it is judged
+    trainer: ppo.Trainer  # what `ppo_jax.ppo` needs
 
     @property
     def env(self) -> Environment:

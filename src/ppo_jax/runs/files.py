@@ -19,7 +19,6 @@ from ppo_jax.files import aside, explained, sync, write_atomically
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
-    "LINES",
     "as_written",
     "aside",
     "discard",
@@ -36,7 +35,6 @@ __all__ = [
     "write_atomically",
 ]
 
-LINES = ("metrics.jsonl", "eval.jsonl", "timing.jsonl")  # a line is appended while a run trains
 _LEFT = re.compile(r"\.(?P<name>.+?)\.(\d+\.new|\d+|old)")  # `.name.PID` is that of earlier versions
 
 

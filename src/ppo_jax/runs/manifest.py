@@ -15,11 +15,11 @@ from pathlib import Path
 
 from ppo_jax.files import UNFINISHED
 from ppo_jax.runs import files, lock
+from ppo_jax.runs.contents import FILES, FOLDERS
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
     "BEGUN",
-    "FILES",
     "check_folder",
     "claimed",
     "commit",
@@ -32,9 +32,6 @@ __all__ = [
     "written",
 ]
 
-# What a run writes, as patterns within its folder; the summary first, without which no run counts as complete.
-FILES = ("summary.json", "config.toml", "environment.json", *files.LINES, "queries.jsonl", "rules.txt")
-FOLDERS = ("checkpoints/best", "checkpoints/last", "checkpoints/resume/[0-9]*", "tensorboard/events.out.tfevents.*")
 PARENTS = ("checkpoints/resume", "checkpoints", "tensorboard")  # go where nothing of others is in them
 STAGE, BEGUN = ".run.new", ".run.begun"
 
@@ -163,13 +160,15 @@ def settle(folder: Path) -> None:
                     _take_away(path)
         if not begun.is_dir():
             return
-        if (begun / FILES[0]).exists():  # it comes first; as long as it is here the earlier run is not cleared away
+        if (
+            begun / "summary.json"
+        ).exists():  # it is moved first; as long as it is here the earlier run is not cleared away
             for path in written(folder):
                 files.remove(path)
             for name in PARENTS:
                 with suppress(OSError):
                     (folder / name).rmdir()
-        for path in sorted(begun.iterdir(), key=lambda path: path.name != FILES[0]):
+        for path in sorted(begun.iterdir(), key=lambda path: path.name != "summary.json"):
             os.replace(path, folder / path.name)
         files.sync(folder)
         begun.rmdir()

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ppo_jax.results import Metric
 
 __all__ = ["METRICS", "Metric"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One number of an update."""
-
-    name: str
-    unit: str
-    meaning: str
-
 
 METRICS = tuple(
     Metric(*row)
     for row in (
-        ("policy_loss", "", "clipped surrogate, mean over the minibatches applied"),
+        ("policy_loss", "", "clipped surrogate, mean over the minibatches applied; in units of the advantages"),
         ("value_loss", "return²", "mean squared value error (clipped where clip_range_vf is set), raw returns"),
         ("entropy", "nat", "mean entropy of the policy over valid actions"),
         ("entropy_normalized", "1", "entropy / log(valid actions), over states with at least two"),
@@ -31,7 +21,7 @@ METRICS = tuple(
         ("returns_std", "return", "std of the returns"),
         ("value_error_std", "return", "std of returns - values"),
         ("advantage_std", "return", "std of the advantages before normalisation"),
-        ("grad_norm", "", "global norm of the gradient before clipping"),
+        ("grad_norm", "", "global norm of the gradient of the loss before clipping"),
         ("grad_clip_fraction", "1", "share of minibatches whose gradient was clipped"),
         ("learning_rate", "", "learning rate of this update"),
         ("ent_coef", "", "entropy coefficient of this update"),

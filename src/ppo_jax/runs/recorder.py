@@ -15,6 +15,7 @@ import numpy as np
 from ppo_jax import ppo
 from ppo_jax.ops import keys
 from ppo_jax.runs import checkpoint, files, loggers
+from ppo_jax.runs.contents import LINES
 from ppo_jax.runs.experiment import Experiment, PolicyParams, policy_params
 from ppo_jax.tasks.wrappers import NO_VALID_ACTION
 from ppo_jax.types import PPOJaxError
@@ -78,7 +79,7 @@ class Recorder:
     ) -> None:
         """`summary` is kept up to date; `writers` receive rows of metrics and evaluations besides the files."""
         self.experiment, self.standing, self.folder, self.summary = experiment, standing, folder, summary
-        self._metrics, self._evaluations, self._timing = (loggers.JSONLines(folder / name) for name in files.LINES)
+        self._metrics, self._evaluations, self._timing = (loggers.JSONLines(folder / name) for name in LINES)
         self._writers = tuple(writers)
         self._n_updates = experiment.config.settings.n_updates
         self._interval = experiment.config.evaluation.eval_interval or self._n_updates

@@ -17,6 +17,7 @@ import jax
 
 from ppo_jax.config import Config, from_dict, load_config
 from ppo_jax.runs import checkpoint, files, manifest, trust
+from ppo_jax.runs.contents import LINES
 from ppo_jax.runs.experiment import Experiment
 from ppo_jax.runs.recorder import RESUME
 from ppo_jax.types import PPOJaxError
@@ -153,7 +154,7 @@ def check_may_start_again(folder: Path, problems: list[str]) -> None:
         why = f"{resume} holds no checkpoint any more"
     else:
         return  # it is there, and empty
-    if any((folder / name).exists() for name in files.LINES):
+    if any((folder / name).exists() for name in LINES):
         raise PPOJaxError(
             f"{folder}: cannot go on: {why}; nothing was changed. Mend the cause and resume; or lose the run and start "
             f"again: ppo-jax train {folder / 'config.toml'} --run-dir {folder} --overwrite"
@@ -179,7 +180,7 @@ def cut_back(folder: Path, update: int) -> None:
     Later checkpoints go first; they belong to lines that will not be there.
     """
     checkpoint.discard_after(folder / RESUME, update)
-    for name in files.LINES:
+    for name in LINES:
         try:
             text = (folder / name).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ppo_jax.results import Path, Results, Table, number
+from ppo_jax.results import Metric, Path, Results, Table, number
 
 __all__ = ["EpisodeTaskResults"]
 
@@ -18,6 +18,14 @@ class EpisodeTaskResults(Results):
     scores: ClassVar[Mapping[str, Path]] = {"return": ("return_mean",)}
     compared: ClassVar[Mapping[str, Path]] = {"return": ("return_mean",)}
     form = ".2f"
+    metrics: ClassVar[Mapping[str, tuple[Metric, ...]]] = {
+        "": (
+            Metric("return_mean", "return", "mean undiscounted return of whole episodes; null if none ended"),
+            Metric("return_std", "return", "std of these returns over the episodes"),
+            Metric("length_mean", "steps", "mean length of the episodes"),
+            Metric("episodes", "episodes", "how many ended"),
+        )
+    }
 
     def baseline_rows(self, baselines: Json) -> dict[str, Json]:
         """The random policy; older runs have none."""

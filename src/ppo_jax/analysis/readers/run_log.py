@@ -27,9 +27,9 @@ class RunLog:
     # metric -> [updates] float64, NaN where null; "update" and "env_steps" always. Of evaluations during training
     # "eval/episode_return_mean", "eval/episode_length_mean" and "eval/success_rate".
     columns: Mapping[str, np.ndarray]
-    evaluations: tuple[Mapping[str, Any], ...] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    queries: tuple[Mapping[str, Any], ...] = ()
+    evaluations: tuple[Mapping[str, Any], ...] = ()  # lines of ``eval.jsonl``
+    summary: Mapping[str, Any] = field(default_factory=dict)  # ``summary.json``; empty where there is none
+    queries: tuple[Mapping[str, Any], ...] = ()  # lines of ``queries.jsonl``
     notes: tuple[str, ...] = ()  # what was missing, cut off, merged or repaired, a line each
     # Whose names the log had: "ppo_jax", "sb3", "cleanrl", "baselines" (and SB2) or "rllib". Of a trainer other than
     # ppo_jax, `settings` may also have "rollout_size", the transitions of an update.

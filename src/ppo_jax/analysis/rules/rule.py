@@ -32,14 +32,14 @@ class Rule:
     Names in braces, as in ``{learning_rate}``, become those of the log's trainer (`analysis/vocabulary.py`).
     """
 
-    id: str
-    check: Callable[[Evidence], Hit | None]
+    id: str  # as ``lr-too-high``
+    check: Callable[[Evidence], Hit | None]  # None: it does not fire
     severity: str  # "error": do not trust the run; "warning": it could be better; "info": worth knowing
-    threshold: str
-    cause: str
-    advice: str
-    source: str
-    confidence: float
+    threshold: str  # what it looks for, in words
+    cause: str  # what it means
+    advice: str  # what to do
+    source: str  # in the literature, or where it was measured
+    confidence: float  # 0 to 1
     columns: tuple[str, ...] = ()  # metrics it needs; "a|b" where either will do
     settings: tuple[str, ...] = ()  # configuration keys it needs
     records: tuple[str, ...] = ()  # what else it needs, names of `RECORDS`

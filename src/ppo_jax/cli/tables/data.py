@@ -16,7 +16,15 @@ from ppo_jax.proving.results import given_up, provable
 if TYPE_CHECKING:
     from ppo_jax.tasks.suites.registry import Suite
 
-__all__ = ["show_data", "show_data_check", "show_environments", "show_keys", "show_suites"]
+__all__ = [
+    "describe_actions",
+    "describe_shape",
+    "show_data",
+    "show_data_check",
+    "show_environments",
+    "show_keys",
+    "show_suites",
+]
 
 Json = dict[str, Any]
 
@@ -33,10 +41,12 @@ def show_environments(rows: list[Json]) -> None:
             extra = f" (pip install 'ppo-jax[{row['extra']}]')" if row["extra"] else ""
             console.print(f"\n{before}{extra}", style="bold")
         shape, steps = row["observation_shape"], row["max_episode_length"]
-        observation = "below" if isinstance(shape, dict) else _shape(shape)
-        console.print(line.format(row["env_id"], observation, _actions(row["action_space"]), steps or "").rstrip())
+        observation = "below" if isinstance(shape, dict) else describe_shape(shape)
+        console.print(
+            line.format(row["env_id"], observation, describe_actions(row["action_space"]), steps or "").rstrip()
+        )
         memory = "needs a memory: core=gru" if row["needs_memory"] else None
-        for note in (row["note"], memory, f"observes {_shape(shape)}" if isinstance(shape, dict) else None):
+        for note in (row["note"], memory, f"observes {describe_shape(shape)}" if isinstance(shape, dict) else None):
             if note:
                 console.print(Padding(Text(note, "dim"), (0, 0, 0, 4), expand=False))
 
@@ -95,13 +105,15 @@ def show_keys(rows: list[Json]) -> None:
         console.print(table)
 
 
-def _shape(shape: Any) -> str:
+def describe_shape(shape: Any) -> str:
+    """Of an observation: ``10×10×4``, of a dictionary each part by its name."""
     if isinstance(shape, dict):
-        return ", ".join(f"{name} {_shape(one)}".strip() for name, one in shape.items())
+        return ", ".join(f"{name} {describe_shape(one)}".strip() for name, one in shape.items())
     return "×".join(map(str, shape))
 
 
-def _actions(space: Json) -> str:
+def describe_actions(space: Json) -> str:
+    """Of a space as plain values: how many there are, or how long a vector is and its bounds."""
     if space["type"] == "discrete":
         return str(space["n"])
     if space["type"] == "multi_discrete":
