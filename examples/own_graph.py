@@ -1,7 +1,7 @@
 """Triples in, answers out: an agent learns to answer questions over a graph of your own, and proves its answers.
 
-Without a folder it writes one, a family in which some aunts and uncles are held out. Where the folder has no rules they
-are mined from the triples. Prints the ranking of held-out triples beside a policy that draws its steps evenly, then the
+Without a folder it writes one, a family in which some aunts and uncles are held out. Rules are mined from the triples
+where the folder has none. Prints the ranking of held-out triples beside a policy that draws its steps evenly, then the
 answers to a question, the best one with its proof. Takes a minute on two CPU cores.
 
     python examples/own_graph.py my_folder "aunt(X, zoe)"
@@ -12,6 +12,9 @@ import tempfile
 from pathlib import Path
 
 import ppo_jax
+from ppo_jax.proving import datasets
+from ppo_jax.proving.rules.files import format_rules
+from ppo_jax.proving.rules.mining import Limits, mine
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", nargs="?", type=Path, help="with train.txt, valid.txt and test.txt")
@@ -43,8 +46,12 @@ def write_family(folder: Path) -> Path:
 
 scratch = Path(tempfile.mkdtemp())
 folder = args.folder or write_family(scratch)
-training = {"total_timesteps": args.steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "eval_interval": 10}
-config = ppo_jax.load_config("family", {"dataset": str(folder), "beam_width": 32, "prior": None} | training)
+if not (folder / "rules.txt").exists():
+    graph = datasets.load(folder, require_rules=False).kb
+    mined = mine(graph, Limits(max_length=2, constants=False))
+    (folder / "rules.txt").write_text(format_rules((one.rule for one in mined.rules), graph))
+training = {"total_timesteps": args.steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "eval_interval": 20}
+config = ppo_jax.load_config("family", {"dataset": str(folder), "beam_width": 4, "prior": None} | training)
 summary = ppo_jax.train(config, scratch / "run", progress=False)
 
 ranked = {"trained": summary["test"], "uniform": summary["baselines"]["uniform_policy"]}
