@@ -1,9 +1,9 @@
 """A loss with a term of your own: the network also learns to foresee what each action leads to.
 
 The network has a third head, which foresees the next observation, and the loss adds the head's squared error to PPO's.
-Minibatches are made of sequences, so that the next observation stands in the batch. Prints for three seeds what share of
-the change of an observation stays unforeseen, and the return, with the term and without it: there the head stays as it
-began, and foresees no change. Takes half a minute on two CPU cores.
+Minibatches are made of sequences, so that the next observation stands in the batch. Prints for three seeds what share
+of the change of an observation stays unforeseen, and the return, without the term and with it: without it the head
+stays as it began, and foresees no change. Takes half a minute on two CPU cores.
 """
 
 import argparse
@@ -63,4 +63,4 @@ for coefficient in (0.0, 1.0):
     trainer = ppo_jax.build(config, network=network, loss=partial(loss, coefficient=coefficient)).trainer
     _, metrics = jax.jit(jax.vmap(ppo.train, (None, 0, None)))(trainer, keys, config.hyperparams)
     for name in ("unforeseen", "episode_return_mean"):
-        print(f"coefficient {coefficient}  {name:<19}", *(f"{x:8.3f}" for x in metrics[name][:, -1]))
+        print(f"coefficient {coefficient} {name:<20}", *(f"{x:8.3f}" for x in metrics[name][:, -1]))

@@ -1,8 +1,8 @@
 """A policy trained here plays in Gymnasium's CartPole, which is another program.
 
 The policy is a pure function of one observation, so it is compiled once and called as any other function; Gymnasium
-wants a Python integer, `int(action)`. Prints the return of five episodes, 500 at most, and the time of a decision. Takes
-a quarter of a minute on two CPU cores; needs `pip install gymnasium`.
+wants a Python integer, `int(action)`. Prints the return of five episodes, 500 at most, and the time of a step. Takes a
+quarter of a minute on two CPU cores.
 """
 
 import argparse

@@ -37,8 +37,8 @@ def write_family(folder: Path) -> Path:
     siblings = [(a, b) for a in parent for b in parent if a != b and parent[a] == parent[b]]
     aunts = [(a, child) for a, b in siblings for child in CHILDREN.get(b, "").split()]
     known = [(a, "parent", b) for b, a in parent.items()] + [(a, "sibling", b) for a, b in siblings]
-    known += [(a, "aunt_or_uncle", b) for i, (a, b) in enumerate(aunts) if i % 4 > 1]
-    held_out = [(a, "aunt_or_uncle", b) for i, (a, b) in enumerate(aunts) if i % 4 <= 1]
+    known += [(a, "aunt_or_uncle", b) for i, (a, b) in enumerate(aunts) if i % 3 > 0]
+    held_out = [(a, "aunt_or_uncle", b) for i, (a, b) in enumerate(aunts) if i % 3 == 0]
     for name, triples in {"train": known, "valid": held_out[::2], "test": held_out[1::2]}.items():
         (folder / f"{name}.txt").write_text("".join("\t".join(triple) + "\n" for triple in triples))
     return folder
@@ -51,7 +51,7 @@ if not (folder / "rules.txt").exists():
     mined = mine(graph, Limits(max_length=2, constants=False))
     (folder / "rules.txt").write_text(format_rules((one.rule for one in mined.rules), graph))
 training = {"total_timesteps": args.steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "eval_interval": 20}
-config = ppo_jax.load_config("family", {"dataset": str(folder), "beam_width": 4, "prior": None} | training)
+config = ppo_jax.load_config("family", {"dataset": str(folder), "beam_width": 8, "prior": None} | training)
 summary = ppo_jax.train(config, scratch / "run", progress=False)
 
 ranked = {"trained": summary["test"], "uniform": summary["baselines"]["uniform_policy"]}

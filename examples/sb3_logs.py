@@ -15,7 +15,8 @@ from ppo_jax.analysis.readers import read
 
 EXAMPLE = Path(__file__).parents[1] / "tests" / "golden" / "sb3_tight_kl.csv"
 # What a progress.csv does not say: the arguments of PPO.
-SETTINGS = {"n_envs": 8, "n_steps": 128, "batch_size": 256, "target_kl": 0.003, "gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.0}
+SETTINGS = {"n_envs": 8, "n_steps": 128, "batch_size": 256, "target_kl": 0.003}
+SETTINGS |= {"gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.0}
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("log", nargs="?", type=Path, default=EXAMPLE)

@@ -32,7 +32,9 @@ def observe(board):
 
 
 class Game(NamedTuple):
-    board: jax.Array  # [9]
+    """A position."""
+
+    board: jax.Array  # [9]: 1 the player's, -1 the opponent's, 0 free
     opponent: jax.Array  # [], which one of the pool
 
 
@@ -41,8 +43,7 @@ class NoughtsAndCrosses:
     """A game of nine fields; `params` is a pool of networks [n, ...], one of which replies. Either may begin."""
 
     default_params: Any = field(compare=False)  # the environment must have a hash, and arrays have none
-    action_space: ppo_jax.Discrete = ppo_jax.Discrete(9)
-    can_truncate: bool = False
+    action_space, can_truncate = ppo_jax.Discrete(9), False
 
     def reply(self, key, game, pool):
         """The board after the opponent's move."""
@@ -107,7 +108,8 @@ for n in range(args.generations):
     pool = jax.tree.map(lambda x, new: x.at[n + 1 :].set(new), pool, state.learner.params)  # noqa: B023
     trainer = replace(trainer, env_params=pool)
 
-print("generation   against the untrained: result   lost   against the last: result   lost")
+print("            against the untrained    against the last\ngeneration     result      lost      result      lost")
+alone = [jax.tree.map(lambda x: x[None], one) for one in (untrained, players[-1])]
 for n, player in enumerate(players):
-    against = [play(player, jax.tree.map(lambda x: x[None], one), jax.random.key(n)) for one in (untrained, players[-1])]
-    print(f"{n:>10}", *(f"{result:>30.2f} {lost:>6.0%}" for result, lost in against))
+    against = [play(player, opponent, jax.random.key(n)) for opponent in alone]
+    print(f"{n:>10}", *(f"{result:>10.2f} {lost:>9.0%} " for result, lost in against))

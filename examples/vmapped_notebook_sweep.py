@@ -27,6 +27,7 @@ keys = jax.random.split(jax.random.key(0), args.seeds)
 
 
 def train(rate, key):
+    """The learning curve of a run [updates]."""
     return ppo.train(trainer, key, hp._replace(learning_rate=rate))[1]["episode_return_mean"]
 
 
