@@ -51,7 +51,8 @@ if not (folder / "rules.txt").exists():
     mined = mine(graph, Limits(max_length=2, constants=False))
     (folder / "rules.txt").write_text(format_rules((one.rule for one in mined.rules), graph))
 training = {"total_timesteps": args.steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "eval_interval": 20}
-config = ppo_jax.load_config("family", {"dataset": str(folder), "beam_width": 8, "prior": None} | training)
+search = {"beam_width": 8, "sharpness": [1.0]}
+config = ppo_jax.load_config("family", {"dataset": str(folder)} | training | search)
 summary = ppo_jax.train(config, scratch / "run", progress=False)
 
 ranked = {"trained": summary["test"], "uniform": summary["baselines"]["uniform_policy"]}

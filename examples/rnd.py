@@ -5,8 +5,8 @@ episodes. A predictor learns the outputs of a fixed random network on what the a
 where the agent has not been, is added to the reward: between `ppo.rollout` and `ppo.learn_from` the transitions get
 their bonus. The predictor lies beside PPO's state, and nothing is counted.
 
-Prints for three seeds the return of the last rollout, 0.99 at best, without the bonus and with it. Takes four minutes on
-two CPU cores.
+Prints for three seeds the return of the last rollout, 0.99 at best, without the bonus and with it.
+Takes four minutes on two CPU cores.
 """
 
 import argparse

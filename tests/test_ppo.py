@@ -339,6 +339,16 @@ def test_schedules_run_on_environment_steps(walk: Any) -> None:
         close(metrics["clip_range"], [0.3, 0.2, 0.1, 0.1])
 
 
+def test_transitions_may_be_changed_before_they_are_learned_from(walk: Any, walked: Any) -> None:
+    trainer, state, transitions = walked
+    learn_from = jax.jit(ppo.learn_from)
+    bonus = transitions._replace(reward=transitions.reward + 1.0)
+    (_, plain_metrics), (learnt, metrics) = (learn_from(trainer, state, given) for given in (transitions, bonus))
+    assert metrics["episode_return_mean"] == plain_metrics["episode_return_mean"]  # as the environment gave them
+    assert metrics["value_loss"] > 4.0 * plain_metrics["value_loss"]
+    assert int(learnt.step) == int(state.step) + 1
+
+
 @pytest.mark.parametrize("still", ["learning_rate", "critic_learning_rate"])
 def test_the_critic_has_a_learning_rate_of_its_own(walk: Any, still: str) -> None:
     rates = dict.fromkeys(("learning_rate", "critic_learning_rate"), schedules.constant(0.03))

@@ -23,27 +23,27 @@ SHORT = {
     "self_play": ["--steps", "20000", "--generations", "1"],
     "vmapped_notebook_sweep": ["--steps", "2048", "--seeds", "2"],
 }
+FORMS = ["short", pytest.param("long", marks=pytest.mark.slow)]
 SERVED = {"serve_policy"}  # tests/policies runs it
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
-    """Run an example here, where what it compiles is shared; returns the numbers of each line by its first words."""
+    """Run an example in this process, whose compiled programs it shares; returns what it prints."""
     monkeypatch.chdir(tmp_path)
 
-    def run(name: str, *arguments: str) -> tuple[str, dict[str, list[float]]]:
+    def run(name: str, *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
-        printed = capsys.readouterr().out
-        return printed, rows(printed)
+        return capsys.readouterr().out
 
     return run
 
 
 def rows(printed: str) -> dict[str, list[float]]:
-    """Lines that end in numbers, by the words before them."""
-    found = re.findall(r"^(.*?)[: ]*((?:\s+(?:-?[\d.]+%?|nan))+)$", printed, flags=re.MULTILINE)
-    return {words.strip(): [float(x.rstrip("%")) for x in numbers.split()] for words, numbers in found}
+    """Numbers of the lines that are a label and numbers, by the label."""
+    lines = (re.fullmatch(r"(.*?\S)((?: +-?\d+(?:\.\d+)?%?)+) *", line) for line in printed.splitlines())
+    return {line[1].rstrip(":"): [float(x.rstrip("%")) for x in line[2].split()] for line in lines if line}
 
 
 def test_every_example_is_run():
@@ -59,51 +59,72 @@ def test_an_example_is_short_and_says_what_it_prints_and_how_long_it_takes(name)
     assert name in SERVED or "Takes" in about
 
 
-def test_gru(run):
-    _, found = run("gru", *SHORT["gru"])
-    assert found.keys() == {"feed-forward", "gru"}
-    assert all(len(returns) == 3 and all(-1.0 <= x <= 1.0 for x in returns) for returns in found.values())
+@pytest.mark.parametrize("form", FORMS)
+def test_gru(run, form):
+    returns = rows(run("gru", *(SHORT["gru"] if form == "short" else [])))
+    assert returns.keys() == {"feed-forward", "gru"}
+    assert all(len(seeds) == 3 and all(-1.0 <= x <= 1.0 for x in seeds) for seeds in returns.values())
+    if form == "long":
+        assert max(map(abs, returns["feed-forward"])) < 0.2 and min(returns["gru"]) > 0.9
 
 
-def test_rnd(run):
-    _, found = run("rnd", *SHORT["rnd"])
-    assert [len(returns) for returns in found.values()] == [3, 3]
-    assert all(-0.011 <= x < 0.0 for returns in found.values() for x in returns)  # the bonus is not among the returns
+@pytest.mark.parametrize("form", FORMS)
+def test_rnd(run, form):
+    returns = rows(run("rnd", *(SHORT["rnd"] if form == "short" else [])))
+    without, bonus = returns["bonus times 0.0"], returns["bonus times 0.5"]
+    assert len(without) == len(bonus) == 3
+    assert all(-0.011 <= x <= 0.99 for x in (*without, *bonus))  # the environment's own: the bonus is not in them
+    assert max(without) <= 0.0
+    if form == "long":
+        assert min(bonus) > 0.9
 
 
-def test_auxiliary_loss(run):
-    _, found = run("auxiliary_loss", *SHORT["auxiliary_loss"])
-    assert found["coefficient 0.0  unforeseen"] == pytest.approx([1.0, 1.0, 1.0])
-    assert max(found["coefficient 1.0  unforeseen"]) < 0.9
+@pytest.mark.parametrize("form", FORMS)
+def test_auxiliary_loss(run, form):
+    found = rows(run("auxiliary_loss", *(SHORT["auxiliary_loss"] if form == "short" else [])))
+    assert found["coefficient 0.0 unforeseen"] == [1.0, 1.0, 1.0]
+    assert max(found["coefficient 1.0 unforeseen"]) < (0.9 if form == "short" else 0.1)
 
 
 def test_own_metric(run):
-    _, found = run("own_metric", *SHORT["own_metric"])
-    (first, *_), (*_, last) = found[""], found[""]
-    print(found)
+    lines = [[float(x) for x in line.split()] for line in run("own_metric", *SHORT["own_metric"]).splitlines()[1:]]
+    (_, first_return, first_angle, _), *_, (_, last_return, last_angle, ratio) = lines
+    assert last_return > 2.0 * first_return and 0.0 < last_angle < first_angle < 12.0  # it falls at 12 degrees
+    assert ratio >= 1.0
 
 
-def test_self_play(run):
-    _, found = run("self_play", *SHORT["self_play"])
-    print(found)
+@pytest.mark.parametrize("form", FORMS)
+def test_self_play(run, form):
+    printed = run("self_play", *(SHORT["self_play"] if form == "short" else []))
+    table = [[float(x.rstrip("%")) for x in line.split()] for line in printed.splitlines()[2:]]
+    untrained, *_, last = table
+    assert [row[0] for row in table] == list(range(2 if form == "short" else 9))
+    assert last[1] > untrained[1] + (0.2 if form == "short" else 0.7)  # result against the untrained
+    if form == "long":
+        assert last[2] < 10.0 and untrained[4] > 60.0  # lost: the last to the untrained, the untrained to the last
 
 
 def test_gymnasium_loop(run):
-    _, found = run("gymnasium_loop", *SHORT["gymnasium_loop"])
-    print(found)
-    returns = [numbers[0] for words, numbers in found.items() if words.startswith("episode")]
-    assert len(returns) == 5 and sum(returns) / 5 > 100.0
+    found = rows(run("gymnasium_loop", *SHORT["gymnasium_loop"]))
+    returns = [found[f"episode {episode}: return"][0] for episode in range(5)]
+    assert sum(returns) / 5 > 100.0  # chance has 22
 
 
 def test_vmapped_notebook_sweep(run, tmp_path):
-    _, found = run("vmapped_notebook_sweep", *SHORT["vmapped_notebook_sweep"])
-    print(found)
+    found = rows(run("vmapped_notebook_sweep", *SHORT["vmapped_notebook_sweep"]))
+    rates = [f"learning rate {rate}: return" for rate in ("0.0003", "0.001", "0.003", "0.01")]
+    assert list(found) == rates and all(0.0 < found[rate][0] <= 500.0 for rate in rates)
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
 
 
-def test_own_graph(run):
-    printed, _ = run("own_graph", *SHORT["own_graph"])
-    print(printed)
+@pytest.mark.parametrize("form", FORMS)
+def test_own_graph(run, form):
+    printed = run("own_graph", *(SHORT["own_graph"] if form == "short" else []))
+    trained, uniform = map(float, re.search(r"trained ([\d.]+) uniform ([\d.]+)", printed).groups())
+    assert re.search(r"^\w+ +0\.\d{3}( known)?", printed, flags=re.MULTILINE)
+    assert "proof:\n  " in printed and "fact " in printed
+    if form == "long":
+        assert trained >= uniform
 
 
 def test_sb3_logs_without_jax():
