@@ -58,7 +58,7 @@ summary = ppo_jax.train(config, scratch / "run", progress=False)
 ranked = {"trained": summary["test"], "uniform": summary["baselines"]["uniform_policy"]}
 print("MRR of held-out triples:", *(f"{who} {result['answers']['mrr']:.2f}" for who, result in ranked.items()))
 
-answers = ppo_jax.load_prover(scratch / "run").ask(args.question, top=4)["answers"]
+answers = ppo_jax.load_prover(scratch / "run").ask(args.question, top=4, proofs_alone=True)["answers"]
 for answer in answers:
     print(f"{answer['answer']:<8} {answer['probability']:.3f} {'known' if answer['known'] else ''}")
 print("proof:", *(step["action"] for step in answers[0]["steps"]), sep="\n  ")

@@ -80,8 +80,7 @@ def update(trainer, state, weight):
 def train(trainer, key, hyperparams, weight):
     """The metrics of a whole run, each [updates]."""
     state = init(trainer, key, hyperparams)
-    step = lambda state, _: update(trainer, state, weight)  # noqa: E731
-    return jax.lax.scan(step, state, length=trainer.settings.n_updates)[1]
+    return jax.lax.scan(lambda state, _: update(trainer, state, weight), state, length=trainer.settings.n_updates)[1]
 
 
 task = {"env_id": "DeepSea-bsuite", "env_params": {"size": args.size}, "total_timesteps": args.steps}

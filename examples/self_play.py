@@ -100,16 +100,20 @@ def play(player, opponents, key):
     return results.sum() / over.sum(), lost.sum() / over.sum()
 
 
+def with_newest(pool, params, n):
+    """The pool with the newest network in all places from the n-th on; those before keep earlier generations."""
+    return jax.tree.map(lambda x, new: x.at[n:].set(new), pool, params)
+
+
 trainer, state, players = experiment.trainer, experiment.initial_state(0), [untrained]
 for n in range(args.generations):
     state = generation(trainer, state)
     players.append(state.learner.params)
-    # The pool keeps the generations so far; places that are left have the newest.
-    pool = jax.tree.map(lambda x, new: x.at[n + 1 :].set(new), pool, state.learner.params)  # noqa: B023
+    pool = with_newest(pool, state.learner.params, n + 1)
     trainer = replace(trainer, env_params=pool)
 
-print("            against the untrained    against the last\ngeneration     result      lost      result      lost")
+print("           against the untrained     against the last\ngeneration    result      lost    result      lost")
 alone = [jax.tree.map(lambda x: x[None], one) for one in (untrained, players[-1])]
 for n, player in enumerate(players):
     against = [play(player, opponent, jax.random.key(n)) for opponent in alone]
-    print(f"{n:>10}", *(f"{result:>10.2f} {lost:>9.0%} " for result, lost in against))
+    print(f"{n:>10}", *(f"{result:>10.2f} {lost:>9.0%}" for result, lost in against))
