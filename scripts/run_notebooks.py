@@ -1,4 +1,4 @@
-"""Execute notebooks top to bottom and keep their outputs: all of experiments/notebooks, or those named.
+"""Execute notebooks top to bottom and keep their outputs: all of examples/notebooks, or those named.
 
 python scripts/run_notebooks.py [--out FOLDER] [NOTEBOOK ...]
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "experiments" / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "examples" / "notebooks"
 
 
 def execute(notebook: Path, target: Path) -> None:

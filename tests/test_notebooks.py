@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "experiments" / "notebooks"
+FOLDER = ROOT / "examples" / "notebooks"
 FIGURES = {"first_run": 2, "sweep": 2, "triples_alone": 1, "your_environment": 2, "your_knowledge_graph": 3}
 
 

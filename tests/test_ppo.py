@@ -339,6 +339,24 @@ def test_schedules_run_on_environment_steps(walk: Any) -> None:
         close(metrics["clip_range"], [0.3, 0.2, 0.1, 0.1])
 
 
+def test_transitions_may_be_changed_before_they_are_learned_from(walk: Any, walked: Any) -> None:
+    trainer, state, transitions = walked
+    learn_from = jax.jit(ppo.learn_from)
+    larger = transitions._replace(reward=10.0 * transitions.reward)
+    (_, plain_metrics), (learnt, metrics) = (learn_from(trainer, state, given) for given in (transitions, larger))
+    assert metrics["episode_return_mean"] == plain_metrics["episode_return_mean"]  # as the environment gave them
+    assert metrics["returns_std"] > 5.0 * plain_metrics["returns_std"]
+    assert int(learnt.step) == int(state.step) + 1
+
+
+def test_sequences_of_a_network_without_memory_are_evaluated_at_once(walk: Any, walked: Any) -> None:
+    trainer, state, transitions = walked
+    params, batch = state.learner.params, flatten(ppo.make_batch(trainer, state, transitions)[1])
+    of_sequences = replace(trainer, settings=replace(trainer.settings, sequence_length=8))
+    equal(of_sequences.evaluate(params, batch), trainer.evaluate(params, batch))
+    assert "scan" not in str(jax.make_jaxpr(of_sequences.evaluate)(params, batch))
+
+
 @pytest.mark.parametrize("still", ["learning_rate", "critic_learning_rate"])
 def test_the_critic_has_a_learning_rate_of_its_own(walk: Any, still: str) -> None:
     rates = dict.fromkeys(("learning_rate", "critic_learning_rate"), schedules.constant(0.03))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ppo_jax.ppo import Trainer
     from ppo_jax.runs.experiment import build
     from ppo_jax.runs.runner import train
+    from ppo_jax.tasks.wrappers import Wrapper
     from ppo_jax.types import Box, Discrete, Environment, EnvStep, MultiDiscrete, PPOJaxError
 
     __version__: str
@@ -49,6 +50,7 @@ __all__ = [
     "Prover",
     "Schedule",
     "Trainer",
+    "Wrapper",
     "__version__",
     "build",
     "constant",
@@ -69,6 +71,7 @@ _NAMES_OF = {
     "ppo": ("Trainer",),
     "runs.runner": ("train",),
     "ops.schedules": ("constant",),
+    "tasks.wrappers": ("Wrapper",),
     "types": ("Box", "Discrete", "EnvStep", "Environment", "MultiDiscrete", "PPOJaxError"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}

@@ -27,7 +27,7 @@ from ppo_jax.ops.optimizer import adam, clip_by_global_norm, set_hyperparams
 from ppo_jax.ops.sequences import flatten, to_sequences
 from ppo_jax.types import Batch, Environment, Learner, Rollout, TrainState, Transition
 
-__all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "loss", "rollout", "train", "update"]
+__all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "learn_from", "loss", "rollout", "train", "update"]
 
 PyTree = Any
 Scheduled = dict[str, jax.Array]  # name -> [], the value of this update
@@ -333,11 +333,13 @@ def update_epochs(
     return end.learner, mean_metrics(end.sums, end.applied) | jax.tree.map(jnp.float32, counts)
 
 
-def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
-    """One rollout and the epochs on it. Returns the next state and this update's metrics, all float32 []."""
+def learn_from(trainer: Trainer, state: TrainState, transitions: Transition) -> tuple[TrainState, Metrics]:
+    """Advantages of a rollout and the epochs on it: what `update` does with the transitions that `rollout` gave.
+
+    Between the two a program may change them, such as their rewards, which are raw here.
+    """
     hyperparams = state.hyperparams
     scheduled = schedules.scheduled(hyperparams, state.step, trainer.settings.rollout_size)
-    state, transitions = rollout(trainer, state)
     state, batch, metrics = make_batch(trainer, state, transitions)
     key, epochs_key = jax.random.split(state.key)
     rates = {name: scheduled[name] for name in ("learning_rate", "critic_learning_rate")}
@@ -348,6 +350,11 @@ def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
         losses["value_loss"] *= value_unit**2  # the loss saw normalised values; readers compare raw ones
     metrics |= losses | {name: scheduled[name] for name in ("learning_rate", "ent_coef", "clip_range")}
     return state._replace(learner=learner, key=key, step=state.step + 1), metrics
+
+
+def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:
+    """One rollout and the epochs on it. Returns the next state and this update's metrics, all float32 []."""
+    return learn_from(trainer, *rollout(trainer, state))
 
 
 def train(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> tuple[TrainState, Metrics]:

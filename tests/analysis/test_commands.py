@@ -14,7 +14,6 @@ from ppo_jax.runs import runner
 from tests.cli.console import call, fail
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 N = 30
 
 
@@ -126,7 +125,7 @@ def test_diagnose_compares_with_other_seeds(healthy, tmp_path):
         (["report", "RUN", "--limit", "mr=3"], "did you mean mrr"),
         (["validate", "nothing.toml"], "nothing.toml"),
         (["validate", "--seeds", "0"], "at least 1"),
-        (["validate", str(EXPERIMENTS / "family.toml")], "the plan's limits come from Countries S3"),
+        (["validate", "family"], "the plan's limits come from Countries S3"),
         (["validate", "--limit", "mrr=high"], "mrr"),
     ],
 )

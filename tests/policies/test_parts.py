@@ -14,7 +14,7 @@ from ppo_jax import ppo
 from ppo_jax.config import from_dict
 from ppo_jax.policies.export import export_policy
 from ppo_jax.policies.policy import Policy
-from ppo_jax.runs.experiment import build, policy_params
+from ppo_jax.runs.experiment import build
 from ppo_jax.types import PPOJaxError
 from tests.toys import Switchboard
 
@@ -32,7 +32,7 @@ CONFIG = from_dict(
 def policy():
     experiment = build(CONFIG, env=Switchboard())
     state, _ = jax.jit(ppo.train)(experiment.trainer, jax.random.key(0), CONFIG.hyperparams)
-    return Policy(experiment, policy_params(experiment.trainer, state))
+    return Policy(experiment, experiment.trained(state))
 
 
 def observations(n: int):

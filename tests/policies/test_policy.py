@@ -291,7 +291,7 @@ def test_the_example_serves_a_memory_too(remembering, tmp_path):
             action, carry = act(jnp.array(row), carry)
             wanted.append(int(action))
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    command = [sys.executable, ROOT / "experiments" / "serve_policy.py", file]
+    command = [sys.executable, ROOT / "examples" / "serve_policy.py", file]
     found = subprocess.run(command, input=f"{text}\n{text}", capture_output=True, text=True, check=False)
     assert (found.returncode, [int(line) for line in found.stdout.split()]) == (0, wanted), found.stderr
 
@@ -409,7 +409,7 @@ def test_an_exported_policy_is_one_program_for_all_platforms(exported, name):
 
 
 def test_the_example_serves_it_from_plain_jax(exported):
-    example = str(ROOT / "experiments" / "serve_policy.py")
+    example = str(ROOT / "examples" / "serve_policy.py")
     script = f"import runpy, sys; sys.modules['ppo_jax'] = None; runpy.run_path({example!r})"
     lines = [{"observation": [0.0], "action_mask": [False, True]}, {"observation": [1.0], "action_mask": [True, False]}]
     found = subprocess.run(

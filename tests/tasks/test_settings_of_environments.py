@@ -13,7 +13,7 @@ import pytest
 from ppo_jax import ppo
 from ppo_jax.config import from_dict
 from ppo_jax.policies.policy import Policy
-from ppo_jax.runs.experiment import build, policy_params
+from ppo_jax.runs.experiment import build
 from ppo_jax.tasks import gymnax
 from ppo_jax.tasks.check import check_environment
 from ppo_jax.tasks.episodes import random_actions
@@ -170,7 +170,7 @@ def test_settings_wrap_the_environment_and_the_policy_keeps_to_its_bounds():
     assert metrics["episode_return_mean"][1] < -2.5  # not clipped
     rewards = jax.jit(ppo.rollout)(made.trainer, state)[1].reward
     assert (rewards >= -0.5).all() and (rewards == -0.5).any()
-    policy = Policy(made, policy_params(made.trainer, state))
+    policy = Policy(made, made.trained(state))
     assert policy.observation.shape == (6,)
     actions = jax.vmap(policy)(30.0 * jnp.ones((64, 6)), jax.random.split(jax.random.key(0), 64))
     assert (np.abs(actions) < 2.0).all() and np.abs(actions).max() > 1.0

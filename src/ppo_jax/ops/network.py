@@ -54,7 +54,7 @@ def apply(
 
 def evaluate(network: Any, params: PyTree, batch: Batch, length: int) -> tuple[Distribution, jax.Array]:
     """Distributions and values [N] along sequences of `length` steps, each begun with the carry of the rollout."""
-    if length == 1:
+    if length == 1 or not has_memory(network):
         return apply(network, params, batch.observation, batch.carry, batch.start)[:2]
 
     def step(carry: PyTree, inputs: tuple[PyTree, jax.Array]) -> tuple[PyTree, Any]:

@@ -26,7 +26,7 @@ class Policy:
     With a memory it is ``policy(observation, key, carry) -> (action, carry)``; an episode begins with `initial_carry`.
 
     Its parameters are constants of whatever compiles it. A policy just trained, without a run folder, is
-    ``Policy(experiment, policy_params(experiment.trainer, state))`` with `ppo_jax.runs.experiment.policy_params`.
+    ``Policy(experiment, experiment.trained(state))``.
     """
 
     experiment: Experiment

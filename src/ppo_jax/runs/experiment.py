@@ -90,7 +90,11 @@ class Experiment:
 
     def untrained(self, seed: int) -> PolicyParams:
         """A policy with fresh parameters."""
-        return policy_params(self.trainer, self.initial_state(seed))
+        return self.trained(self.initial_state(seed))
+
+    def trained(self, state: ppo.TrainState) -> PolicyParams:
+        """The policy of a training state, for `evaluate`, `test` and `ppo_jax.Policy`."""
+        return policy_params(self.trainer, state)
 
     def initial_state(self, seed: int) -> ppo.TrainState:
         """A training state with fresh parameters and environments."""

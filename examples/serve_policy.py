@@ -2,7 +2,7 @@
 
 Reads observations from standard input, one JSON value a line, and prints the action for each:
 
-    echo '[0.01, 0.02, -0.03, 0.04]' | python experiments/serve_policy.py runs/cartpole/policy.jaxexport
+    echo '[0.01, 0.02, -0.03, 0.04]' | python examples/serve_policy.py runs/cartpole/policy.jaxexport
 
 A policy with a memory remembers the lines before; an empty line begins a new episode.
 """
