@@ -49,10 +49,11 @@ class Page(HTMLParser):
 def site(tmp_path_factory) -> dict[str, Page]:
     """The pages of a strict build, by their path: a warning is an error."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]  # --quiet hides warnings
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert (built.returncode, built.stdout + built.stderr) == (0, "")
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert all(line.startswith("INFO") for line in built.stderr.splitlines()), built.stderr
     return {str(path.relative_to(folder)): Page(path) for path in folder.rglob("*.html") if path.name != "404.html"}
 
 
