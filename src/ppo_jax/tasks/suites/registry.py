@@ -66,6 +66,7 @@ SUITES = {
     for suite in (
         Suite("brax", "brax", "Brax"),
         Suite("craftax", "craftax", "Craftax"),
+        Suite("gymnasium", "gymnasium", "Gymnasium"),
         Suite("jumanji", "jumanji", "Jumanji"),
         Suite("navix", "navix", "NAVIX"),
         Suite("pgx", "pgx", "Pgx"),
