@@ -58,19 +58,21 @@ def keep_raised(place: str) -> Iterator[None]:
     """Within a callback of a compiled program, keep what is raised: on its way out of the program it loses its kind.
 
     Args:
-        place: begins the line on it.
+        place: begins the line on an error.
     """
     try:
         yield
     except BaseException as error:
-        told = PPOJaxError(f"{place} raised {summarize_error(error)}") if isinstance(error, Exception) else error
+        told: BaseException = error
+        if isinstance(error, Exception):
+            told = PPOJaxError(f"{place}: {describe_raised(error) or f'raised {summarize_error(error)}'}")
         _kept[:] = [told]
         raise told from error
 
 
 def original(error: BaseException) -> BaseException:
     """What a callback raised, where `error` is what the compiled program made of it; else `error`."""
-    return _kept.pop() if _kept and "callback" in str(error).lower() else error
+    return _kept.pop() if _kept and "callback" in str(error) else error
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
