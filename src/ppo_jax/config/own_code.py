@@ -72,7 +72,7 @@ def keep_raised(place: str) -> Iterator[None]:
 
 def original(error: BaseException) -> BaseException:
     """What a callback raised, where `error` is what the compiled program made of it; else `error`."""
-    return _kept.pop() if _kept and "callback" in str(error) else error
+    return _kept.pop() if _kept and type(error).__name__ == "JaxRuntimeError" and "callback" in str(error) else error
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:

@@ -195,6 +195,7 @@ def test_the_environments_used_last_stay_open() -> None:
             {"env_id": "gymnasium/CartPole-v11"},
             "unknown env_id 'gymnasium/CartPole-v11'; did you mean gymnasium/CartPole",
         ),
+        ({"env_id": "gymnasium/phys2d/CartPole-v1"}, "runs JAX in its steps, which a callback must not do, and is not"),
         ({"env_id": "gymnasium/Words-v0"}, "'gymnasium/Words-v0': no network reads observations of Text"),
         ({"env_id": "gymnasium/Echo-v0", "env_params": {"size": 3}}, "cannot be made with the arguments .*size"),
         ({"env_id": "gymnasium/Echo-v0", "action_repeat": 2}, "task.action_repeat: not for an environment of Gym"),

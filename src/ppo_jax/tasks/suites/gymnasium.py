@@ -25,16 +25,21 @@ from ppo_jax.config.own_code import keep_raised
 from ppo_jax.tasks.suites import gymnasium_spaces as spaces
 from ppo_jax.types import ActionSpace, Box, EnvStep, PPOJaxError, PyTree
 
-__all__ = ["GymnasiumEnvironment", "Handle", "make", "names"]
+__all__ = ["NOT_OFFERED", "GymnasiumEnvironment", "Handle", "make", "names"]
 
 MOST = 4  # batches of environments that stay open: that which trains, and those which were judged last
+NOT_OFFERED = {
+    name: "runs JAX in its steps, which a callback must not do,"
+    for name in gymnasium.registry
+    if name.startswith(("phys2d/", "tabular/"))
+}
 TOKEN = jax.ShapeDtypeStruct((2,), jnp.int32)
 REWARD, FLAG = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.bool_)
 
 
 def names() -> Collection[str]:
     """Of every environment that is registered, also by packages which do so when Gymnasium is imported."""
-    return list(gymnasium.registry)
+    return gymnasium.registry.keys() - NOT_OFFERED.keys()
 
 
 def make(name: str, **options: Any) -> GymnasiumEnvironment:
@@ -188,8 +193,8 @@ class GymnasiumEnvironment:
 
         @one.def_vmap
         def of_all(n: int, batched: list[bool], *arguments: jax.Array) -> tuple[PyTree, PyTree]:
-            assert all(batched)
-            return of_batch(*arguments), jax.tree.map(lambda _: True, like)
+            each = [x if b else jnp.broadcast_to(x, (n, *x.shape)) for x, b in zip(arguments, batched, strict=True)]
+            return of_batch(*each), jax.tree.map(lambda _: True, like)
 
         return one
 
