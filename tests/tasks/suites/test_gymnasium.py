@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from ppo_jax.cli.errors import explain
 from ppo_jax.config import Config, TaskConfig
 from ppo_jax.runs import experiment, loop, runner
 from ppo_jax.sweeps import sweep
@@ -255,6 +256,20 @@ def test_a_run_that_its_environment_ends_says_why_in_one_line_and_goes_on_when_t
     assert (summary["status"], summary["test"]["episodes"], summary["test"]["length_mean"]) == ("completed", 2, 3)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["episode_length_mean"] for row in rows] == [3, 2.5, 3, 3]  # one step of an episode, and the cut
+
+
+def test_a_command_tells_what_a_callback_raised(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    reset, _ = functions(registry.make("gymnasium/Echo-v0", length=4))
+    for raised, code, line in (
+        (ValueError("no reset"), 2, "ValueError: no reset"),
+        (KeyboardInterrupt(), 130, "interru"),
+    ):
+        monkeypatch.setattr(Echo, "_observe", lambda self, raised=raised: (_ for _ in ()).throw(raised))
+        with pytest.raises(jax.errors.JaxRuntimeError) as error:
+            jax.block_until_ready(reset(keys(0), ()))
+        assert explain(error.value) == code
+        told = capsys.readouterr().err
+        assert line in told and len(told.splitlines()) == 1
 
 
 @pytest.mark.slow
