@@ -70,6 +70,7 @@ def test_devices_of_a_process(settings, devices, environment, expected) -> None:
         (LARGE | {"n_envs": 6, "n_steps": 512, "batch_size": 1024}, 64, 2),  # 3 divides no minibatch
         (LARGE | {"hidden_sizes": [1024]}, 64, 8),  # at most
         (LARGE | {"n_envs": 30, "batch_size": 480, "hidden_sizes": [1024]}, 64, 6),
+        (LARGE | {"env_id": "gymnasium/CartPole-v1"}, 4, 1),  # Python steps it
     ],
 )
 def test_devices_that_fit_a_configuration(settings, there, expected) -> None:

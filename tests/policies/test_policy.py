@@ -460,7 +460,7 @@ def test_play_writes_a_gif_of_what_evaluation_sees(runs, tmp_path):
 @pytest.mark.parametrize("env_id", ["Catch-bsuite", "PointRobot-misc"])
 def test_what_gymnax_draws_itself(env_id):
     experiment = ppo_jax.build(config_of(env_id=env_id))
-    env = drawing.check_drawable(experiment.env, env_id)
+    env = drawing.drawable(experiment.env, env_id)
     [episode] = episodes.play(experiment.env, experiment.policy, experiment.untrained(0), 0, 1, 3)
     pictures = list(drawing.draw(env, episode.states))
     assert [picture.shape[2] for picture in pictures] == [3, 3, 3]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ppo_jax.config.experiments import NEEDS_MEMORY
 from ppo_jax.tasks import describe, gymnax
 from ppo_jax.tasks.suites import registry
+from ppo_jax.types import PPOJaxError
 
 
 def test_describe() -> None:
@@ -30,6 +33,13 @@ def test_describe_a_proof_task() -> None:
     assert described["action_space"] == {"type": "discrete", "n": 19}
     assert (described["can_truncate"], described["max_episode_length"]) == (False, 20)
     assert described["note"].startswith("prove locatedInCR from 983 facts of locatedInCR, locatedInCS, locatedInSR, n")
+
+
+def test_of_several_those_that_cannot_be_made_are_named_apart() -> None:
+    rows, lacking = describe.describe_all(["gymnasium/Pendulum-v1", "gymnasium/NoSuch-v1"])
+    assert [row["suite"] for row in rows] == ["Gymnasium"] and lacking == ["gymnasium/NoSuch-v1"]
+    with pytest.raises(PPOJaxError, match="unknown env_id 'gymnasium/NoSuch-v1'"):
+        describe.describe_all(["gymnasium/NoSuch-v1"])
 
 
 def test_every_note_is_about_a_registered_id() -> None:

@@ -106,7 +106,7 @@ def test_an_instance_of_gymnasium_is_refused_with_what_to_do():
     gymnasium = pytest.importorskip("gymnasium")
     env = gymnasium.make("CartPole-v1")
     with pytest.raises(
-        PPOJaxError, match=r"env: \w+ is one of Gymnasium's, .* not JAX functions .* name a gymnax id"
+        PPOJaxError, match=r"env: \w+ is one of Gymnasium's, .* not JAX functions; register its class there"
     ) as e:
         ppo_jax.build(CARTPOLE, env=env)
     assert "\n" not in str(e.value)

@@ -38,8 +38,10 @@ class Envs:
         ids = describe.environment_ids(self.pattern)
         if not ids:
             raise PPOJaxError(f"no environment id holds {self.pattern!r}; `ppo-jax envs` lists all")
-        rows = [describe.describe(name) for name in ids]
+        rows, lacking = describe.describe_all(ids)
         output(rows, self.json, show_environments)
+        if lacking:
+            say(f"warning: not listed, `ppo-jax envs ID` says why: {', '.join(lacking)}")
         if not self.pattern and not self.json:
             show_suites(SUITES.values())
         return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ppo_jax.cli.console import say
 from ppo_jax.cli.streams import discard_output
-from ppo_jax.config.own_code import describe_raised
+from ppo_jax.config.own_code import describe_raised, original
 from ppo_jax.config.user_folders import user_folder
 from ppo_jax.types import PPOJaxError
 
@@ -31,6 +31,7 @@ def explain(error: BaseException) -> int:
     Where it is a defect of ours, the line names the file that the traceback was written to. With PPO_JAX_TRACEBACK set
     every error is raised again instead.
     """
+    error = original(error)
     if not isinstance(error, Exception | SystemExit | KeyboardInterrupt):
         raise error
     if isinstance(error, SystemExit) and (raised := describe_raised(error)):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
-__all__ = ["describe_raised", "last_place", "summarize_error"]
+from ppo_jax.types import PPOJaxError
+
+__all__ = ["describe_raised", "keep_raised", "last_place", "original", "summarize_error"]
 
 # Their frames stand between ours and a user's; any other installed package may be the user's own.
 _LIBRARIES = frozenset(
@@ -45,6 +48,31 @@ def describe_raised(error: BaseException) -> str | None:
         return None
     did = "ended the process with" if isinstance(error, SystemExit) else "raised"
     return f"{place}: {did} {summarize_error(error)}"
+
+
+_kept: list[BaseException] = []  # what was raised last in a callback
+
+
+@contextmanager
+def keep_raised(place: str) -> Iterator[None]:
+    """Within a callback of a compiled program, keep what is raised: on its way out of the program it loses its kind.
+
+    Args:
+        place: begins the line on an error.
+    """
+    try:
+        yield
+    except BaseException as error:
+        told: BaseException = error
+        if isinstance(error, Exception):
+            told = PPOJaxError(f"{place}: {describe_raised(error) or f'raised {summarize_error(error)}'}")
+        _kept[:] = [told]
+        raise told from error
+
+
+def original(error: BaseException) -> BaseException:
+    """What a callback raised, where `error` is what the compiled program made of it; else `error`."""
+    return _kept.pop() if _kept and type(error).__name__ == "JaxRuntimeError" and "callback" in str(error) else error
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from ppo_jax.config import Config
+from ppo_jax.config.task_id import named_outside
 
 __all__ = ["compiler_options", "cores", "fitting_devices", "prepare"]
 
@@ -32,7 +33,7 @@ def fitting_devices(config: Config, there: int) -> int:
     Where it is `LONG`, the most that environments and minibatches can be split over, each with `SMALL` numbers a layer
     or more.
     """
-    if config.ppo.total_timesteps < LONG:
+    if config.ppo.total_timesteps < LONG or named_outside(config.task.env_id):
         return 1
     settings = config.settings
     most = min(there, _numbers(config) // SMALL, MOST)

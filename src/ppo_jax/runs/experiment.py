@@ -24,7 +24,7 @@ from ppo_jax.results import Judged
 from ppo_jax.tasks.check import check_environment
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
-from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics
+from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics, steps_outside
 from ppo_jax.types import Environment, PPOJaxError
 
 __all__ = [
@@ -169,6 +169,8 @@ def build(
             what an environment needs, or a network that does not fit it.
     """
     task = make_task(config, env)
+    if steps_outside(task.env) and (config.run.devices or 1) > 1:
+        raise PPOJaxError(f"run.devices = {config.run.devices}: an environment of Gymnasium is stepped by one; use 1")
     own_env = env is not None or ":" in (config.task.env_id or "")
     own_network = network is not None or ":" in config.network.network
     if own_env or config.task.env_params:

@@ -15,12 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax.config import Config, load_config
+from ppo_jax.config.own_code import original
 from ppo_jax.devices import mesh, processes
 from ppo_jax.runs import checkpoint, files, loggers, loop, manifest, run_folder, signals
 from ppo_jax.runs import trust as consent
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
 from ppo_jax.tasks.make import prepare
+from ppo_jax.tasks.wrappers import steps_outside
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -174,6 +176,8 @@ def _resume(
     else:
         for text in problems:
             warn(f"{text}; trying the one before it")
+        if steps_outside(experiment.env):
+            warn(f"{config.task.env_id} is no part of a checkpoint: episodes that ran are cut, and others begin")
         if missing := run_folder.holes(folder, standing.update):
             warn(f"{folder}/{missing}; the run will not count as completed")
         if standing.state.hyperparams.total_timesteps < np.float32(config.hyperparams.total_timesteps):
@@ -233,14 +237,17 @@ def _run(
         summary["status"] = "completed"
         if missing := run_folder.holes(folder, standing.update):
             summary |= {"status": "failed", "error": missing}
-    except BaseException as error:
+    except BaseException as raised:
+        error = original(raised)
         summary["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         if summary["status"] == "failed":
             summary["error"] = str(error) or type(error).__name__
         # An error is the one to tell; of an interrupted run that its summary could not be written.
         with suppress(PPOJaxError) if summary["status"] == "failed" else nullcontext():
             run_folder.write_summary(folder, summary)
-        raise
+        if error is raised:
+            raise
+        raise error from None
     finally:
         for writer in writers:
             writer.close()

@@ -16,6 +16,7 @@ from ppo_jax.config import Config
 from ppo_jax.config.own_code import describe_raised, summarize_error
 from ppo_jax.runs import loop, runner
 from ppo_jax.runs.experiment import Experiment, build
+from ppo_jax.tasks.wrappers import steps_outside
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["NotBuilt", "Shared", "building", "chunk_width", "describe_failure", "pick", "run_members", "share"]
@@ -92,7 +93,12 @@ def share(config: Config) -> Shared:
 
 
 def chunk_width(experiment: Experiment, n_members: int, chunk: int | None, devices: int) -> int:
-    """Members of a chunk: as many as asked for or as memory allows, as even as can be, a multiple of the devices."""
+    """Members of a chunk: as many as asked for or as memory allows, as even as can be, a multiple of the devices.
+
+    One where the environment is stepped outside the program.
+    """
+    if steps_outside(experiment.env):
+        return 1
     state, _ = experiment.shapes()
     transitions = jax.eval_shape(lambda state: ppo.rollout(experiment.trainer, state)[1], state)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(transitions))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +14,9 @@ from ppo_jax.config.task_id import PREFIX
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.tasks import gymnax
 from ppo_jax.tasks.suites import registry
-from ppo_jax.types import describe_action_space
+from ppo_jax.types import PPOJaxError, describe_action_space
 
-__all__ = ["SUITES", "Suite", "describe", "environment_ids", "suite_of"]
+__all__ = ["SUITES", "Suite", "describe", "describe_all", "environment_ids", "suite_of"]
 
 
 class Suite(NamedTuple):
@@ -89,6 +91,25 @@ def describe(env_id: str) -> dict[str, Any]:
         "max_episode_length": env.max_episode_length,
         "note": _describe_proof_task(env) if isinstance(env, ProofEnv) else _NOTES.get(env_id),
     }
+
+
+def describe_all(env_ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Describe what can be made here, and name the others: they need libraries or data of their own.
+
+    Raises:
+        PPOJaxError: nothing can be made.
+    """
+    rows, lacking = [], []
+    for env_id in env_ids:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Gymnasium's, of every version that is not the newest
+                rows.append(describe(env_id))
+        except PPOJaxError:
+            if env_id == env_ids[-1] and not rows:
+                raise
+            lacking.append(env_id)
+    return rows, lacking
 
 
 def _describe_proof_task(env: ProofEnv) -> str:

@@ -1,4 +1,8 @@
-"""Pictures and GIFs of gymnax environments: classic control as Gymnasium draws it, grids and points as gymnax does."""
+"""Pictures and GIFs of environments.
+
+Gymnasium's draw themselves as they are stepped. Of gymnax's, classic control is drawn as by Gymnasium, grids and points
+as by gymnax.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ppo_jax.tasks.gymnax import GymnaxEnvironment
+from ppo_jax.tasks.suites import registry
+from ppo_jax.tasks.wrappers import rewrap, steps_outside, unwrap
 from ppo_jax.types import Environment, PPOJaxError, PyTree
 
-__all__ = ["DRAWABLE", "animate", "check_drawable", "draw", "frames_per_second"]
+__all__ = ["DRAWABLE", "animate", "draw", "drawable", "frames_per_second"]
 
 # By the name that an environment gives itself, which one of your own keeps if it extends one of these.
 _CLASSIC_CONTROL = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
@@ -29,29 +35,32 @@ CAPTION_HEIGHT = 22  # pixels
 COLORS = 64
 
 
-def check_drawable(env: Environment, env_id: str) -> GymnaxEnvironment:
-    """Return `env` if `draw` can draw it.
+def drawable(env: Environment, env_id: str) -> Environment:
+    """`env`, or one like it, in its wrappers, whose states `draw` can draw.
 
     Raises:
-        PPOJaxError: it cannot (names those that can be drawn), or needs a library that is not installed.
+        PPOJaxError: there is none (names those that can be drawn), or it needs a library that is not installed.
     """
-    if not isinstance(env, GymnaxEnvironment) or env.environment.name not in DRAWABLE:
+    inner: Any = unwrap(env, [])[0]
+    if steps_outside(env):
+        return rewrap(env, registry.make(inner.env_id, **inner.options | {"render_mode": "rgb_array"}))
+    if not isinstance(inner, GymnaxEnvironment) or inner.environment.name not in DRAWABLE:
         raise PPOJaxError(f"{env_id} cannot be drawn; gymnax draws {', '.join(DRAWABLE)}")
-    if env.environment.name in _CLASSIC_CONTROL and importlib.util.find_spec("pygame") is None:
-        raise PPOJaxError(f"drawing {env.environment.name} needs the library pygame: pip install 'ppo-jax[play]'")
+    if inner.environment.name in _CLASSIC_CONTROL and importlib.util.find_spec("pygame") is None:
+        raise PPOJaxError(f"drawing {inner.environment.name} needs the library pygame: pip install 'ppo-jax[play]'")
     return env
 
 
-def frames_per_second(env: GymnaxEnvironment) -> int:
-    """As gymnax animates it."""
-    return 20 if env.environment.name in _CLASSIC_CONTROL else 10
+def frames_per_second(env: Environment) -> int:
+    """Grids and points as gymnax animates them."""
+    return 10 if isinstance(env, GymnaxEnvironment) and env.environment.name in _GRIDS_AND_POINTS else 20
 
 
-def animate(env: GymnaxEnvironment, episodes: Sequence[tuple[Sequence[PyTree], np.ndarray]]) -> bytes:
+def animate(env: Environment, episodes: Sequence[tuple[Sequence[PyTree], np.ndarray]]) -> bytes:
     """A GIF of episodes one after the other, each frame captioned with its step and the return so far.
 
     Args:
-        env: what was played.
+        env: what was played, without wrappers.
         episodes: T states, of NumPy arrays, and rewards [T] of each.
     """
     frames = [
@@ -73,8 +82,10 @@ def _captioned(picture: np.ndarray, text: str) -> Image.Image:
     return frame.quantize(COLORS, dither=Image.Dither.NONE)
 
 
-def draw(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+def draw(env: Environment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
     """A picture [height, width, 3] uint8 of each of `states`, which are NumPy's, not JAX's, to be quick."""
+    if not isinstance(env, GymnaxEnvironment):
+        return (state.picture for state in states)
     return (_draw_classic_control if env.environment.name in _CLASSIC_CONTROL else _draw_others)(env, states)
 
 

@@ -116,13 +116,13 @@ class EpisodeTask:
         """
         from ppo_jax.tasks import drawing  # only here: pictures need libraries that nothing else does
 
-        env = drawing.check_drawable(unwrap(self.env, [])[0], self.env_id)
-        episodes = play(self.env, policy, params, seed, n, max_steps)
+        env = drawing.drawable(self.env, self.env_id)
+        episodes = play(env, policy, params, seed, n, max_steps)
         record = [
             {"return": float(e.rewards.sum()), "length": len(e.rewards), "finished": e.finished} for e in episodes
         ]
-        drawn = [(unwrap(self.env, e.states)[1], e.rewards) for e in episodes]
-        return Played({"episodes": record}, drawing.animate(env, drawn))
+        drawn = [(unwrap(env, e.states)[1], e.rewards) for e in episodes]
+        return Played({"episodes": record}, drawing.animate(unwrap(env, [])[0], drawn))
 
 
 def _evaluation_key(seed: int, split: str) -> jax.Array:

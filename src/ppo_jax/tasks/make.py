@@ -132,8 +132,8 @@ def adapt(env: Any, place: str) -> Environment:
         return gymnax_envs.from_environment(env)
     if any(cls.__module__.split(".")[0] in ("gymnasium", "gym") for cls in type(env).__mro__):
         raise PPOJaxError(
-            f"{place}: {type(env).__name__} is one of Gymnasium's, whose steps are not JAX functions and cannot be "
-            "compiled; name a gymnax id (`ppo-jax envs` lists them), or write reset and step in JAX"
+            f"{place}: {type(env).__name__} is one of Gymnasium's, whose steps are not JAX functions; register its "
+            "class there and name it, env_id = 'gymnasium/<id>'"
         )
     missing = [name for name in REQUIRED if not hasattr(env, name)]
     raise PPOJaxError(

@@ -23,6 +23,8 @@ __all__ = [
     "SquashActions",
     "TimeLimit",
     "Wrapper",
+    "rewrap",
+    "steps_outside",
     "unwrap",
     "wrap",
 ]
@@ -71,6 +73,9 @@ class Wrapper:
 
 def wrap(env: Environment, config: TaskConfig) -> Environment:
     """The environment as the settings of ``[task]`` change it; rewards are clipped elsewhere, in training alone."""
+    for key in ("action_repeat", "time_limit"):
+        if getattr(config, key) is not None and steps_outside(env):  # they step or begin more often than they need
+            raise PPOJaxError(f"task.{key}: not for an environment of Gymnasium; task.env_params takes its own options")
     if config.action_repeat is not None:
         env = ActionRepeat(env, config.action_repeat)
     if config.time_limit is not None:
@@ -88,6 +93,16 @@ def unwrap(env: Environment, states: list[PyTree]) -> tuple[Environment, list[Py
         states = [env.inner_state(state) for state in states]
         env = env.env
     return env, states
+
+
+def rewrap(env: Environment, inner: Environment) -> Environment:
+    """`inner` in the wrappers of `env`."""
+    return replace(env, env=rewrap(env.env, inner)) if isinstance(env, Wrapper) else inner
+
+
+def steps_outside(env: Environment) -> bool:
+    """Whether an environment lives outside the compiled program, which calls it back."""
+    return getattr(unwrap(env, [])[0], "steps_outside", False)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,10 @@ def test_a_library_that_cannot_be_imported_is_named_with_its_error(monkeypatch: 
     ("env_id", "message"),
     [
         ("brx/ant", "unknown env_id 'brx/ant': there is no suite 'brx'; did you mean brax?"),
-        ("zzz/ant", "there is no suite 'zzz'; known: brax, craftax, jumanji, navix, pgx, playground, xminigrid"),
+        (
+            "zzz/ant",
+            "there is no suite 'zzz'; known: brax, craftax, gymnasium, jumanji, navix, pgx, playground, xminigrid",
+        ),
         ("brax/ent", "unknown env_id 'brax/ent'; did you mean brax/ant or brax/hopper?"),
         ("brax/fast", "'brax/fast' is no task and is not offered"),
     ],
@@ -105,6 +108,7 @@ def test_ids_have_the_prefix_and_an_environment_is_made_once(stand_in: ModuleTyp
         ("Reacher-v4", "brax/reacher"),
         ("Walker2d-v4", "brax/walker2d"),
         ("Swimmer-v4", "playground/SwimmerSwimmer6"),
+        ("LunarLander-v3", "gymnasium/LunarLander-v3"),
         ("Craftax-Symbolic-v1", "craftax/Craftax-Symbolic-v1"),
         ("Navix-Empty-8x8-v0", "navix/Navix-Empty-8x8-v0"),
         ("MiniGrid-Empty-8x8-v0", "xminigrid/MiniGrid-Empty-8x8"),

@@ -66,6 +66,7 @@ SUITES = {
     for suite in (
         Suite("brax", "brax", "Brax"),
         Suite("craftax", "craftax", "Craftax"),
+        Suite("gymnasium", "gymnasium", "Gymnasium"),
         Suite("jumanji", "jumanji", "Jumanji"),
         Suite("navix", "navix", "NAVIX"),
         Suite("pgx", "pgx", "Pgx"),
@@ -82,6 +83,7 @@ _OTHER_NAMES = (
     (r"inverted_?double_?pendulum(-v\d+)?", "brax/inverted_double_pendulum"),
     (r"(?-i:(Craftax-.+))", r"craftax/\1"),
     (r"(?-i:(Navix-.+))", r"navix/\1"),
+    (r"(?-i:((BipedalWalker|Blackjack|CarRacing|CliffWalking|LunarLander|Taxi).*-v\d+))", r"gymnasium/\1"),
     (r"(?-i:((XLand-)?MiniGrid-.+?))(-v\d+)?", r"xminigrid/\1"),
 )
 
