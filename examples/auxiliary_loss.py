@@ -55,7 +55,7 @@ def loss(params, trainer, batch, scheduled, hyperparams, coefficient):
     return total + coefficient * jnp.mean(unforeseen * follows), metrics
 
 
-rollout = {"n_envs": 16, "n_steps": 128, "batch_size": 512, "sequence_length": 16}
+rollout = {"n_envs": 8, "n_steps": 128, "batch_size": 128, "sequence_length": 16}
 config = ppo_jax.load_config("cartpole", rollout | {"total_timesteps": parser.parse_args().steps})
 network = Foreseeing(ppo_jax.Discrete(2), observation_size=4)
 keys = jax.random.split(jax.random.key(0), 3)

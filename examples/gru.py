@@ -13,7 +13,7 @@ import ppo_jax
 from ppo_jax import ppo
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--steps", type=int, default=200_000, help="environment steps of a run")
+parser.add_argument("--steps", type=int, default=60_000, help="environment steps of a run")
 steps = parser.parse_args().steps
 
 
@@ -21,7 +21,7 @@ def returns(core: str | None) -> jax.Array:
     """Mean return of the episodes in the last rollout [seeds], of policies with this recurrent core."""
     task = {"env_id": "MemoryChain-bsuite", "env_params": {"memory_length": 10}}
     rollout = {"total_timesteps": steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "sequence_length": 16}
-    config = ppo_jax.load_config("MemoryChain-bsuite", task | rollout | {"core": core, "learning_rate": 2e-3})
+    config = ppo_jax.load_config("MemoryChain-bsuite", task | rollout | {"core": core})
     trainer = ppo_jax.build(config).trainer
     train = jax.jit(jax.vmap(ppo.train, in_axes=(None, 0, None)))
     _, metrics = train(trainer, jax.random.split(jax.random.key(0), 3), config.hyperparams)
