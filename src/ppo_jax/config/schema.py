@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ppo_jax.config.hyperparams import RATE_LIMITS
+
 __all__ = [
     "ENVIRONMENT_KEYS",
     "PROOF_KEYS",
@@ -37,14 +39,30 @@ NonNegative = Annotated[float, msgspec.Meta(ge=0.0, le=1e30)]
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """A setting that changes over training: from `init` at fraction `start` to `final` at `end`."""
+    """A setting that changes over training: from `init` at fraction `start` to `final` at `end`.
+
+    With shape `kl_adaptive` a learning rate that begins at `init` and follows the KL of the updates to `desired_kl`.
+    """
 
     init: NonNegative
-    final: NonNegative
-    shape: Literal["constant", "linear", "cosine", "exponential"] = "linear"
+    final: NonNegative | None = None
+    shape: Literal["constant", "linear", "cosine", "exponential", "kl_adaptive"] = "linear"
     start: Fraction = 0.0
     end: Fraction = 1.0
     warmup: Fraction = 0.0
+    desired_kl: Positive | None = None
+
+    def __post_init__(self) -> None:
+        adaptive = self.shape == "kl_adaptive"
+        if not adaptive and self.final is None:
+            raise ValueError("Object missing required field `final`")
+        if not adaptive and self.desired_kl is not None:
+            raise ValueError('desired_kl belongs to shape = "kl_adaptive"')
+        if adaptive and (self.desired_kl is None or (self.final, self.start, self.end, self.warmup) != (None, 0, 1, 0)):
+            raise ValueError('write { shape = "kl_adaptive", init = 3e-4, desired_kl = 0.01 }, these three and no more')
+        least, most = RATE_LIMITS
+        if adaptive and not least <= self.init <= most:
+            raise ValueError(f"init = {self.init:g} must lie in what KL moves it in, {least:g} to {most:g}")
 
 
 Scheduled = NonNegative | ScheduleConfig
@@ -129,7 +147,8 @@ class PPOConfig:
     batch_size: Count = 2048
     """Transitions in a minibatch; must divide n_envs * n_steps."""
     learning_rate: Scheduled = 3e-4
-    """Of Adam. Any scheduled setting is a number or a table { init, final, shape, start, end, warmup }."""
+    """Of Adam. Any scheduled setting is a number or a table { init, final, shape, start, end, warmup }; a learning rate
+    may follow the KL: { shape = "kl_adaptive", init = 3e-4, desired_kl = 0.01 }."""
     critic_learning_rate: Scheduled | None = None
     """For the parameters of modules named `critic…`; by default `learning_rate`."""
     gamma: Fraction = 0.99

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -177,7 +176,8 @@ def _resume(
         if missing := run_folder.holes(folder, standing.update):
             warn(f"{folder}/{missing}; the run will not count as completed")
         if standing.state.hyperparams.total_timesteps < np.float32(config.hyperparams.total_timesteps):
-            hyperparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), config.hyperparams)
+            longer = jnp.asarray(config.hyperparams.total_timesteps, jnp.float32)
+            hyperparams = standing.state.hyperparams._replace(total_timesteps=longer)
             standing.state = standing.state._replace(hyperparams=hyperparams)
             warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")
     run_folder.cut_back(folder, standing.update if standing else 0)
