@@ -21,7 +21,7 @@ from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
-from ppo_jax.tasks.check import check_environment
+from ppo_jax.tasks.check import check_environment, check_first_observation
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics
@@ -169,6 +169,8 @@ def build(
     own_network = network is not None or ":" in config.network.network
     if own_env or config.task.env_params:
         check_environment(task.env, task.env_params)
+    if own_env:
+        check_first_observation(task.env, task.env_params)
     network = make_network(config.network, task) if network is None else network
     if own_env or own_network:
         check_network(network, task.env, task.env_params)
