@@ -204,6 +204,9 @@ class NetworkConfig:
     """Logarithm of the standard deviation that continuous actions start with."""
     state_dependent_std: bool = False
     """Make the standard deviation of continuous actions from the observation, rather than the same everywhere."""
+    dtype: Literal["bfloat16"] | None = None
+    """`bfloat16`: layers compute in it, for accelerators; parameters, heads, memory and loss stay float32, which all is
+    by default."""
     embedding_size: Width = 64
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
     constants: bool | None = None
@@ -285,5 +288,5 @@ PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - WRAPPERS - {"env_id", 
     *("beam_width", "sharpness", "n_corruptions", "mask_end", "n_queries", "n_valid_queries", "untrained_networks"),
 }
 ENVIRONMENT_KEYS = WRAPPERS | {
-    *("env_params", "core", "core_size", "log_std_init", "state_dependent_std", "eval_episodes"),
+    *("env_params", "core", "core_size", "log_std_init", "state_dependent_std", "dtype", "eval_episodes"),
 }
