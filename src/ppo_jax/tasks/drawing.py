@@ -1,4 +1,8 @@
-"""Pictures and GIFs of gymnax environments: classic control as Gymnasium draws it, grids and points as gymnax does."""
+"""Pictures and GIFs: environments that draw themselves, classic control as Gymnasium does, grids and points as gymnax.
+
+An environment draws itself where it has ``render(state)``, of NumPy arrays, which returns a picture [height, width, 3]
+of uint8.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ppo_jax.networks.check import call_own_code
 from ppo_jax.tasks.gymnax import GymnaxEnvironment
 from ppo_jax.types import Environment, PPOJaxError, PyTree
 
@@ -29,25 +34,30 @@ CAPTION_HEIGHT = 22  # pixels
 COLORS = 64
 
 
-def check_drawable(env: Environment, env_id: str) -> GymnaxEnvironment:
+def check_drawable(env: Environment, env_id: str) -> Environment:
     """Return `env` if `draw` can draw it.
 
     Raises:
         PPOJaxError: it cannot (names those that can be drawn), or needs a library that is not installed.
     """
+    if _draws_itself(env):
+        return env
     if not isinstance(env, GymnaxEnvironment) or env.environment.name not in DRAWABLE:
-        raise PPOJaxError(f"{env_id} cannot be drawn; gymnax draws {', '.join(DRAWABLE)}")
+        raise PPOJaxError(
+            f"{env_id} cannot be drawn; gymnax draws {', '.join(DRAWABLE)}, and one of your own is drawn by its "
+            "render(state)"
+        )
     if env.environment.name in _CLASSIC_CONTROL and importlib.util.find_spec("pygame") is None:
         raise PPOJaxError(f"drawing {env.environment.name} needs the library pygame: pip install 'ppo-jax[play]'")
     return env
 
 
-def frames_per_second(env: GymnaxEnvironment) -> int:
+def frames_per_second(env: Environment) -> int:
     """As gymnax animates it."""
-    return 20 if env.environment.name in _CLASSIC_CONTROL else 10
+    return 20 if isinstance(env, GymnaxEnvironment) and env.environment.name in _CLASSIC_CONTROL else 10
 
 
-def animate(env: GymnaxEnvironment, episodes: Sequence[tuple[Sequence[PyTree], np.ndarray]]) -> bytes:
+def animate(env: Environment, episodes: Sequence[tuple[Sequence[PyTree], np.ndarray]]) -> bytes:
     """A GIF of episodes one after the other, each frame captioned with its step and the return so far.
 
     Args:
@@ -73,9 +83,26 @@ def _captioned(picture: np.ndarray, text: str) -> Image.Image:
     return frame.quantize(COLORS, dither=Image.Dither.NONE)
 
 
-def draw(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+def draw(env: Any, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
     """A picture [height, width, 3] uint8 of each of `states`, which are NumPy's, not JAX's, to be quick."""
+    if _draws_itself(env):
+        return _draw_own(env, states)
     return (_draw_classic_control if env.environment.name in _CLASSIC_CONTROL else _draw_others)(env, states)
+
+
+def _draws_itself(env: Any) -> bool:
+    return callable(getattr(env, "render", None))
+
+
+def _draw_own(env: Any, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+    for state in states:
+        picture = np.asarray(call_own_code("environment: render", env.render, state))
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+            raise PPOJaxError(
+                "environment: render(state) must return uint8 [height, width, 3], got "
+                f"{picture.dtype} {list(picture.shape)}"
+            )
+        yield picture
 
 
 def _draw_classic_control(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
