@@ -37,8 +37,8 @@ def export_onnx(policy: Policy, file: str | Path) -> dict[str, Any]:
         Names, shapes and types of its inputs and of the action, and on how many observations it was held.
 
     Raises:
-        PPOJaxError: a library is missing, the policy has a memory or chooses among proofs' successors, jax2onnx does not
-            know an operation, an action differs, or `file` cannot be written; in each case nothing is written.
+        PPOJaxError: a library is missing, the policy has a memory or is of a proof task, jax2onnx does not know an
+            operation, an action differs, or `file` cannot be written; in each case nothing is written.
     """
     if policy.has_memory:
         raise PPOJaxError("export --onnx: for policies without a memory; this one has a recurrent core")
@@ -60,7 +60,7 @@ def export_onnx(policy: Policy, file: str | Path) -> dict[str, Any]:
         return actions
 
     try:
-        # Traced beforehand: jax2onnx puts primitives of its own in the place of JAX's functions, which vmap must not see.
+        # Traced beforehand: jax2onnx puts primitives of its own in place of JAX's functions, which vmap must not see.
         graph = jax.extend.core.jaxpr_as_fun(jax.make_jaxpr(act)(*inputs))
         with _quiet():
             model = to_onnx(graph, inputs, model_name="policy", input_names=names, output_names=["action"])

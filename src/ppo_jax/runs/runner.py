@@ -89,7 +89,7 @@ def train(
                 show = loggers.show_stage if progress else None
                 experiment = build(prepare(config, stage, say, show, kept_in=folder))
             experiment.task.check()
-            for text in (*experiment.config.warnings, *experiment.task.warnings):
+            for text in experiment.warnings:
                 warn(text)
             if manifest.holds_run(folder):
                 loop.check(experiment)  # what cannot be traced should not cost the run that is there
