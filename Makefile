@@ -30,8 +30,8 @@ test: .venv/.installed  ## run the test suite without the slow tests
 test-all: .venv/.installed  ## run every test, the slow learning tests included
 	$(BIN)/pytest -q -m "slow or not slow"
 
-test-suites: .venv/.installed-suites  ## install the libraries of the other suites and test their environments
-	$(BIN)/pytest -q -m suites tests/tasks/suites
+test-suites: .venv/.installed-suites  ## install the libraries of the other suites and of ONNX, and test what needs them
+	$(BIN)/pytest -q -m suites tests/tasks/suites tests/policies/test_onnx.py
 
 lint: .venv/.installed  ## check formatting, lint, types and the order of imports
 	$(BIN)/ruff format --check .
@@ -62,5 +62,5 @@ clean:  ## remove .venv, caches and build outputs; runs are kept
 
 .venv/.installed-suites: .venv/.installed
 	@echo "Installing the other suites into .venv (some minutes)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[suites]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[suites,onnx]'
 	@touch $@

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from ppo_jax import ppo
+from ppo_jax.config import load_config
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
+from ppo_jax.runs.experiment import build
 from tests import toys
+from tests.conftest import WELL
 
 GAMMA = 0.8
 DISCRETE = toys.OneOf(
@@ -145,3 +148,13 @@ def test_a_continuous_action_finds_its_target() -> None:
     assert policy.mean[:, 0] == pytest.approx(np.array([-0.5, 0.5]), abs=0.1)
     assert metrics["episode_return_mean"][-1] > -0.2 > -0.9 > metrics["episode_return_mean"][0]
     assert np.isnan(metrics["entropy_normalized"]).all()
+
+
+@pytest.mark.slow
+def test_cartpole_is_learnt_in_bfloat16() -> None:
+    """As in float32; parameters and metrics stay float32."""
+    config = load_config("cartpole", ["dtype=bfloat16", "total_timesteps=100000"])
+    train = jax.jit(ppo.train, compiler_options=WELL)
+    state, metrics = train(build(config).trainer, jax.random.key(0), config.hyperparams)
+    assert {x.dtype for x in jax.tree.leaves((state.learner.params, metrics))} == {jnp.dtype("float32")}
+    assert np.nanmean(metrics["episode_return_mean"][-10:]) > 400

@@ -415,6 +415,27 @@ def test_an_injected_learning_rate_follows_the_schedule(walk: Any) -> None:
     assert state.learner.opt_state.hyperparams["learning_rate"] == pytest.approx(0.01)
 
 
+def test_rates_that_follow_kl_in_runs_side_by_side(walk: Any) -> None:
+    """Seeds and limits at once, each by the plain rule on the KL that its own updates report."""
+    rate = ScheduleConfig(1e-3, shape="kl_adaptive", desired_kl=0.01)
+    trainer, hp = toys.build(toys.Walk(), n_updates=8, learning_rate=rate, **WALK)
+    desired = [1e-7, 1e-4, 0.05]
+    axes = jax.tree.map(lambda _: None, hp)
+    axes = axes._replace(learning_rate=replace(axes.learning_rate, desired_kl=0))
+    several = hp._replace(learning_rate=replace(hp.learning_rate, desired_kl=jnp.array(desired)))
+    states, metrics = jax.jit(jax.vmap(ppo.train, (None, 0, axes)))(trainer, jax.random.split(KEY, 3), several)
+    for i, kl in enumerate(desired):
+        expected = 1e-3
+        for seen, used in zip(metrics["approx_kl"][i].tolist(), metrics["learning_rate"][i].tolist(), strict=True):
+            assert used == pytest.approx(expected, rel=1e-5)
+            if seen > 2 * kl:
+                expected = max(expected / 1.5, 1e-5)
+            elif 0 < seen < kl / 2:
+                expected = min(expected * 1.5, 1e-2)
+        assert states.hyperparams.learning_rate.rate[i] == pytest.approx(expected, rel=1e-5)
+    assert metrics["learning_rate"][0, -1] < 1e-3 < metrics["learning_rate"][2, -1]
+
+
 def test_metrics_of_a_loss_of_your_own_are_reported(walk: Any) -> None:
     def loss(params: Any, trainer: ppo.Trainer, batch: ppo.Batch, scheduled: Any, hyperparams: Any) -> Any:
         total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)

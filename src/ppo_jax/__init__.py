@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ppo_jax.config import Config, Hyperparams, Schedule, load_config
+    from ppo_jax.config import Config, Hyperparams, KLAdaptive, Schedule, load_config
     from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, MultiCategorical
     from ppo_jax.ops.schedules import constant
     from ppo_jax.policies.export import export_policy
@@ -43,6 +43,7 @@ __all__ = [
     "EnvStep",
     "Environment",
     "Hyperparams",
+    "KLAdaptive",
     "MultiCategorical",
     "MultiDiscrete",
     "PPOJaxError",
@@ -62,7 +63,7 @@ __all__ = [
 ]
 
 _NAMES_OF = {
-    "config": ("Config", "Hyperparams", "Schedule", "load_config"),
+    "config": ("Config", "Hyperparams", "KLAdaptive", "Schedule", "load_config"),
     "ops.distributions": ("Categorical", "DiagonalGaussian", "MultiCategorical"),
     "runs.experiment": ("build",),
     "policies.export": ("export_policy",),

@@ -342,14 +342,14 @@ def learn_from(trainer: Trainer, state: TrainState, transitions: Transition) -> 
     scheduled = schedules.scheduled(hyperparams, state.step, trainer.settings.rollout_size)
     state, batch, metrics = make_batch(trainer, state, transitions)
     key, epochs_key = jax.random.split(state.key)
-    rates = {name: scheduled[name] for name in ("learning_rate", "critic_learning_rate")}
-    learner = state.learner._replace(opt_state=set_hyperparams(state.learner.opt_state, **rates))
+    learner = state.learner._replace(opt_state=set_hyperparams(state.learner.opt_state, **scheduled))
     learner, losses = update_epochs(trainer, learner, batch, epochs_key, scheduled, hyperparams)
     value_unit = metrics.pop("value_unit")
     if "value_loss" in losses:
         losses["value_loss"] *= value_unit**2  # the loss saw normalised values; readers compare raw ones
     metrics |= losses | {name: scheduled[name] for name in ("learning_rate", "ent_coef", "clip_range")}
-    return state._replace(learner=learner, key=key, step=state.step + 1), metrics
+    hyperparams = schedules.adapt(hyperparams, metrics["approx_kl"])
+    return state._replace(learner=learner, key=key, step=state.step + 1, hyperparams=hyperparams), metrics
 
 
 def update(trainer: Trainer, state: TrainState) -> tuple[TrainState, Metrics]:

@@ -24,6 +24,7 @@ from ppo_jax.analysis.formatting import without_folders, write_changes, write_nu
             {"init": 0.2, "final": 0.0, "shape": "cosine", "start": 0.1, "end": 1.0},
             "0.2 → 0 (cosine, from 10% to 100%)",
         ),
+        ({"shape": "kl_adaptive", "init": 1e-3, "desired_kl": 0.02}, "1e-3, following KL 0.02"),
         ((64, 64), "64 × 64"),
     ],
 )

@@ -29,6 +29,13 @@ class OnlyInBatches(Probe):
             {}["lost"]
         return super().outcome(key, state, action)
 
+class Mutable(Probe):
+    __hash__ = None  # as of a data class that is not frozen
+
+class StartsNaN(Probe):
+    def start(self, key):
+        return jnp.full(1, jnp.nan)
+
 params_of_ten = 1
 
 def Made():
@@ -56,6 +63,8 @@ LINES = {
     "env_id=own_code:Resets": "own_code.py:9 in Resets.reset",
     "env_id=own_code:Steps": "own_code.py:13 in Steps.helper",
     "env_id=own_code:OnlyInBatches": "KeyError: 'lost'",
+    "env_id=own_code:Mutable": "environment: unhashable type: 'Mutable', and what is compiled",
+    "env_id=own_code:StartsNaN": "environment: observation of reset is not finite",
     "env_id=own_code:Made": "ZeroDivisionError: division by zero",
     "env_id=own_code:Exits": "sys.exit(0)",
     "network=own_code:network": "RuntimeError: no network today",

@@ -11,6 +11,7 @@ import pytest
 from ppo_jax.config import (
     SECTIONS,
     Config,
+    KLAdaptive,
     Schedule,
     ScheduleConfig,
     TaskConfig,
@@ -168,7 +169,27 @@ def test_a_key_given_twice_is_a_mistake_under_any_name(first, second):
         ("[ppo]\nlearning_rate = { init = 1, final = -1 }", r"ppo.learning_rate.final: Expected `float` >= 0.0"),
         (
             "[ppo]\nent_coef = { init = 1, final = 0, shape = 'flat' }",
-            r"ppo.ent_coef.shape: Expected constant or linear or cosine or exponential, got 'flat'",
+            r"ppo.ent_coef.shape: Expected constant or linear or cosine or exponential or kl_adaptive, got 'flat'",
+        ),
+        (
+            "[ppo]\nent_coef = { shape = 'kl_adaptive', init = 1e-3, desired_kl = 0.01 }",
+            r"ppo.ent_coef: shape = \"kl_adaptive\" is for learning rates alone",
+        ),
+        (
+            "[ppo]\nlearning_rate = { shape = 'kl_adaptive', init = 1e-3 }",
+            r"ppo.learning_rate: write \{ shape = \"kl_adaptive\", init = 3e-4, desired_kl = 0.01 \}, these three",
+        ),
+        (
+            "[ppo]\nlearning_rate = { shape = 'kl_adaptive', init = 1e-3, final = 0, desired_kl = 0.01 }",
+            r"ppo.learning_rate: write \{ shape = \"kl_adaptive\"",
+        ),
+        (
+            "[ppo]\nlearning_rate = { shape = 'kl_adaptive', init = 0.1, desired_kl = 0.01 }",
+            r"ppo.learning_rate: init = 0.1 must lie in what KL moves it in, 1e-05 to 0.01",
+        ),
+        (
+            "[ppo]\nlearning_rate = { init = 1e-3, final = 0, desired_kl = 0.01 }",
+            r"ppo.learning_rate: desired_kl belongs to shape = \"kl_adaptive\"",
         ),
         (
             "[ppo]\nent_coef = { init = 1, final = 0, start = 0.5, end = 0.5 }",
@@ -184,7 +205,7 @@ def test_a_key_given_twice_is_a_mistake_under_any_name(first, second):
         ("[ppo]\nshuffle_groups = 4", r"\[ppo\]: shuffle_groups is gone; remove it"),
         (
             "[ppo]\nent_coef = { init = 1, final = 0, shape = 'logarithmic' }",
-            r"ppo.ent_coef.shape: Expected constant or linear or cosine or exponential, got 'logarithmic'",
+            r"ppo.ent_coef.shape: Expected constant or linear or cosine or .* or kl_adaptive, got 'logarithmic'",
         ),
         ("corrupt = 'all'", r"task.corrupt: Expected tail or head or both, got 'all'"),
         ("[run]\nseed = -1", r"run.seed: Expected `int` >= 0"),
@@ -269,6 +290,30 @@ def test_a_batch_larger_than_the_rollout_is_the_rollout_and_a_warning():
         "ppo.batch_size = 33 is larger than the rollout of 32"
     ]
     assert changed(n_envs=4, n_steps=8, batch_size=32).warnings == ()
+
+
+def test_a_rate_that_follows_kl_is_written_and_read(tmp_path):
+    config = from_dict(CARTPOLE).override(["learning_rate.shape=kl_adaptive", "learning_rate.desired_kl=0.02"])
+    assert config.hyperparams.learning_rate == KLAdaptive(3e-4, 0.02)
+    assert load_config(write(tmp_path, config.to_toml())) == config
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"target_kl": 0.03}, []),
+        ({"target_kl": 0.01}, ["1.5 target_kl = 0.015, and it falls over 2 desired_kl = 0.02; raise target_kl"]),
+        (
+            {"n_epochs": 1, "batch_size": 128},
+            ["learning_rate never moves: with one minibatch in an update its KL is 0"],
+        ),
+    ],
+)
+def test_a_rate_that_cannot_follow_kl_is_a_warning(changes, said):
+    rate = {"shape": "kl_adaptive", "init": 1e-3, "desired_kl": 0.01}
+    warnings = changed(**{"learning_rate": rate, "n_envs": 4, "n_steps": 32, "batch_size": 32} | changes).warnings
+    assert len(warnings) == len(said) and all(text in line for text, line in zip(said, warnings, strict=True))
 
 
 def test_old_keys_are_read_as_what_they_mean_today(tmp_path):

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from ppo_jax.networks.check import check_network
+from ppo_jax.config import load_config
+from ppo_jax.networks import cpu
+from ppo_jax.networks.check import check_network, convolves
 from ppo_jax.networks.conv import ConvActorCritic
 from ppo_jax.networks.cpu import ColumnMLPActorCritic
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.networks.recurrent import RecurrentActorCritic
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian
+from ppo_jax.runs.experiment import build
 from ppo_jax.types import Box, Discrete, PPOJaxError
 
 BOX = Box((-1.0, -1.0), (1.0, 1.0))
@@ -209,6 +212,32 @@ def test_what_the_network_raises_is_one_line_with_its_place():
     assert "(test_check.py:" in line
     assert said(ConvActorCritic(Discrete(2))).startswith("network 'cnn' needs observations")
     assert said(Wrong(3)).startswith("network: init raised TypeError: 'int' object is not callable (test_check.py:")
+
+
+class Convolving(nn.Module):
+    convolution: Any = jax.lax.conv_general_dilated
+    n: int = 2  # actions
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(4, (3, 3), conv_general_dilated=self.convolution)(x).reshape(len(x), -1)
+        return Categorical(nn.Dense(self.n)(x)), nn.Dense(1)(x)[:, 0]
+
+
+def test_a_convolution_by_xla_is_found_and_ours_is_none():
+    room = Room(shape=(5, 5, 2))
+    assert convolves(Convolving(), room, 1.0)
+    assert not convolves(Convolving(cpu.convolution), room, 1.0)
+    assert not convolves(RecurrentActorCritic(Discrete(2)), Room(), 1.0)
+
+
+def test_a_slow_convolution_is_a_warning_on_a_cpu_alone(monkeypatch):
+    config = load_config("breakout")
+    own, quick = (build(config, network=Convolving(one, 3)) for one in (jax.lax.conv_general_dilated, cpu.convolution))
+    assert [line[:8] for line in own.warnings] == ["network:"] and quick.warnings == ()
+    assert build(config.override(["network=cnn"])).warnings == ()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert own.warnings == ()
 
 
 def test_what_is_no_module_is_refused():

@@ -13,7 +13,7 @@ from ppo_jax.networks import cpu
 from ppo_jax.networks.conv import ConvActorCritic
 from ppo_jax.networks.cpu import MIN_COLUMNS, ColumnMLPActorCritic
 from ppo_jax.networks.mlp import MLPActorCritic
-from ppo_jax.types import Box, Discrete, MultiDiscrete
+from ppo_jax.types import Box, Discrete, MultiDiscrete, PPOJaxError
 
 N_IN = 5
 SHAPE = {"hidden_sizes": (24, 16), "residual_layers": 1}
@@ -73,6 +73,21 @@ def test_the_gradient_of_no_layer_multiplies_columns_with_columns():
     over_samples = [axis for shape, axis in summed if shape[axis] == str(len(x))]
     assert len(summed) > len(over_samples) > 4
     assert set(over_samples) == {1}
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME", ((2, 1), (0, 3))])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+def test_the_convolution_pads_as_xlas(padding, strides):
+    x, kernel = (jax.random.normal(jax.random.key(k), shape) for k, shape in enumerate([(2, 7, 6, 3), (3, 2, 3, 4)]))
+    expected = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(cpu.convolution(x, kernel, strides, padding), expected, atol=1e-4)
+
+
+def test_a_convolution_that_it_does_not_know_is_refused():
+    x, kernel = jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 4))
+    for changes in ({"rhs_dilation": (2, 2)}, {"feature_group_count": 2}, {"x": x[0]}):
+        with pytest.raises(PPOJaxError, match="of images .*, neither dilated nor grouped"):
+            cpu.convolution(**{"x": x, "kernel": kernel} | changes)
 
 
 @pytest.mark.parametrize("separate_critic", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ppo_jax.networks import cpu, make
 from ppo_jax.networks.conv import ConvActorCritic
 from ppo_jax.networks.mlp import MLPActorCritic
 from ppo_jax.networks.recurrent import RecurrentActorCritic
+from ppo_jax.ops.network import apply, init, initial_carry
 from ppo_jax.types import Discrete, PPOJaxError
 
 LAYERS = {"hidden_sizes": (8,), "activation": "relu", "residual_layers": 1, "separate_critic": False}
@@ -28,6 +30,34 @@ def test_a_cpu_gets_its_own_form_with_the_same_parameters(monkeypatch):
     for name, x in {"mlp": jnp.ones((1, 4)), "cnn": jnp.ones((1, 4, 4, 1))}.items():
         here, there = (networks[name].init(jax.random.key(0), x) for networks in built.values())
         jax.tree.map(np.testing.assert_array_equal, here, there)
+
+
+@pytest.mark.parametrize(("name", "core"), [("mlp", None), ("mlp", "gru"), ("cnn", "lstm")])
+def test_bfloat16_is_for_activations_alone(name, core):
+    """Same parameters to the bit; outputs, carries and gradients in float32, and close to those of float32."""
+    x, start = jax.random.normal(jax.random.key(1), (16, 4, 4, 2)), jnp.zeros(16, bool)
+
+    def run(network):
+        carry = initial_carry(network, len(x))
+        params = init(network, jax.random.key(0), x, carry, start)
+
+        def total(params):
+            distribution, value, after = apply(network, params, x, carry, start)
+            return (distribution.logits**2).mean() * 1e4 + (value**2).mean(), (distribution, value, after)
+
+        slopes, output = jax.jit(jax.grad(total, has_aux=True))(params)
+        return params, output, slopes
+
+    def difference(a, b):
+        """Relative to the whole; a rounding to eight bits is 2^-9."""
+        a, b = (jax.flatten_util.ravel_pytree(tree)[0] for tree in (a, b))
+        return jnp.linalg.norm(a - b) / jnp.linalg.norm(b)
+
+    plain, half = (run(make.make(name, Discrete(2), core=core, dtype=dtype)) for dtype in (None, "bfloat16"))
+    jax.tree.map(np.testing.assert_array_equal, half[0], plain[0])
+    assert {leaf.dtype for leaf in jax.tree.leaves(half)} == {jnp.dtype("float32")}
+    for found, expected in zip(half[1:], plain[1:], strict=True):
+        assert 2**-12 < difference(found, expected) < 2**-5
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_jax.config import SCHEDULE_SHAPES, Config, Schedule, TaskConfig
+from ppo_jax.config import SCHEDULE_SHAPES, Config, KLAdaptive, Schedule, TaskConfig
 from ppo_jax.ops import schedules
 from ppo_jax.types import PPOJaxError
 
@@ -155,4 +155,32 @@ def test_a_number_is_a_constant_schedule_and_the_critic_follows_what_is_replaced
 def test_what_is_not_one_number_is_refused(name: str, setting: object, found: str) -> None:
     hp = Config(TaskConfig("CartPole-v1")).hyperparams._replace(**{name: setting})
     with pytest.raises(PPOJaxError, match=rf"hyperparams.{name}: must be one number \[\], got {found}; .* jax.vmap"):
+        schedules.scheduled(hp, jnp.int32(0), 128)
+
+
+UP = 1.5
+
+
+@pytest.mark.parametrize(
+    ("init", "moves"),
+    [
+        # Within half and twice the desired 0.01 a rate stays, and so it does where KL says nothing.
+        (3e-4, [(0.0, 1), (math.nan, 1), (0.0051, 1), (0.0199, 1), (0.0049, UP), (0.0201, 1), (math.inf, 1 / UP)]),
+        (8e-3, [(1e-4, 1.25), (1e-4, 1.25)]),  # no further than 1e-2
+        (1.2e-5, [(1.0, 1 / 1.2), (1.0, 1 / 1.2)]),  # nor below 1e-5
+    ],
+)
+def test_a_rate_follows_kl_as_by_hand(init: float, moves: list[tuple[float, float]]) -> None:
+    hp = Config(TaskConfig("CartPole-v1")).hyperparams._replace(learning_rate=KLAdaptive(init, 0.01))
+    for step, (kl, expected) in enumerate(moves):
+        hp = schedules.adapt(hp, jnp.float32(kl))
+        rates = schedules.scheduled(hp, jnp.int32(step), 128)
+        assert rates["learning_rate"] == rates["critic_learning_rate"] == pytest.approx(init * expected, rel=1e-6)
+
+
+def test_kl_moves_no_other_setting() -> None:
+    hp = Config(TaskConfig("CartPole-v1")).hyperparams
+    assert schedules.adapt(hp, jnp.float32(1.0)) == hp
+    hp = hp._replace(clip_range=KLAdaptive(0.2, 0.01))
+    with pytest.raises(PPOJaxError, match=r"hyperparams.clip_range: learning rates alone follow the KL"):
         schedules.scheduled(hp, jnp.int32(0), 128)

@@ -42,6 +42,7 @@ PLACES = {
 }
 MINE = """
     import jax.numpy as jnp
+    import numpy as np
     from flax import linen as nn
     import ppo_jax
 
@@ -60,6 +61,16 @@ MINE = """
             state = jnp.where(done, 0.0, moved)
             final = {"final_observation": self._observe(moved)}
             return ppo_jax.EnvStep(self._observe(state), state, done.astype(jnp.float32), done, False & done, final)
+
+    class Drawn(Corridor):
+        def render(self, state):  # a white column where it is
+            picture = np.zeros((8, 120, 3), np.uint8)
+            picture[:, int(state)] = 255
+            return picture
+
+    class Misdrawn(Corridor):
+        def render(self, state):
+            return np.zeros((8, 120))
 
     class Small(nn.Module):
         action_space: ppo_jax.Discrete
@@ -489,6 +500,23 @@ def test_what_play_cannot_draw(runs, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert "pip install 'ppo-jax[play]'" in fail("play", runs["cartpole"], "--out", tmp_path / "x.gif")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_environment_draws_itself(runs, tmp_path):
+    """Walked to the right, a frame a step: the state before each is where the column is white."""
+    run = write_run(tmp_path / "run", config_of(env_id="code_of_mine:Drawn", network="code_of_mine:Small"))
+    found = json.loads(call("play", run, "--json", "--max-steps", "9", "--out", tmp_path / "x.gif")[1])
+    experiment, params = runner.load(run)
+    played = episodes.play(experiment.env, experiment.policy, params, 0, 1, 9)[0]
+    with Image.open(tmp_path / "x.gif") as gif:
+        assert gif.n_frames == found["episodes"][0]["length"] == len(played.states)
+        for i, state in enumerate(played.states):
+            gif.seek(i)
+            assert np.asarray(gif.convert("RGB"))[:8, :, 0].argmax(axis=1).tolist() == [int(state)] * 8
+    misdrawn = write_run(tmp_path / "other", config_of(env_id="code_of_mine:Misdrawn", network="code_of_mine:Small"))
+    complaint = fail("play", misdrawn, "--out", tmp_path / "y.gif")
+    assert "render(state) must return uint8 [height, width, 3], got float64 [8, 120]" in complaint
+    assert not (tmp_path / "y.gif").exists()
 
 
 def test_binary_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):

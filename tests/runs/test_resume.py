@@ -292,6 +292,14 @@ def test_a_run_is_made_longer_and_says_what_its_schedules_do(whole, tmp_path):
         resume(folder, "total_timesteps=64")
 
 
+def test_a_rate_that_follows_kl_goes_on_from_where_it_was(tmp_path):
+    rate = {"shape": "kl_adaptive", "init": 1e-3, "desired_kl": 1e-2}
+    train(tmp_path / "run", TOY.override({"learning_rate": rate, "eval_interval": 0, "total_timesteps": 96}))
+    resume(tmp_path / "run", "total_timesteps=192", warned=[])
+    rates = [row["learning_rate"] for row in lines(tmp_path / "run" / "metrics.jsonl")]
+    np.testing.assert_allclose(rates, 1e-3 * 1.5 ** np.arange(6), rtol=1e-5)  # so small a rate moves nothing
+
+
 def test_a_completed_run_and_a_folder_without_one(whole, tmp_path, capsys):
     with pytest.raises(PPOJaxError, match="this run is complete"):
         resume(whole)

@@ -69,6 +69,9 @@ def test_a_part_of_a_schedule_may_follow_the_whole():
 def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
     plan = make_plan(QUICK, 2, ["gamma=0.9,0.99", "hidden_sizes=[8],[8,8]", "learning_rate.final=0,1e-5"])
     assert [len(members) for members in by_program(plan.members)] == [8, 8]
+    adaptive = QUICK.override(['learning_rate={ shape = "kl_adaptive", init = 1e-3, desired_kl = 0.01 }'])
+    limits = make_plan(adaptive, 2, ["learning_rate.desired_kl=0.01,0.02", "learning_rate.init=1e-3,1e-4"])
+    assert [len(members) for members in by_program(limits.members)] == [8]
     for n_seeds, setting in ((3, "n_epochs=1,2"), (2, "normalize_advantage=true,false")):
         members = make_plan(QUICK, n_seeds, [setting]).members
         assert [len(together) for together in by_program(members)] == [n_seeds, n_seeds]

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from ppo_jax.tasks.check import check_environment
+from ppo_jax.tasks.check import check_environment, check_first_observation
 from ppo_jax.types import EnvStep, PPOJaxError
 from tests import toys
 
@@ -68,6 +69,54 @@ def test_what_does_not_fit_is_one_line(twist, line):
     assert "\n" not in str(caught.value)
 
 
+@dataclass(frozen=True)
+class Observes(toys.Probe):
+    """An environment that observes what `what` makes of a key."""
+
+    what: Any = None
+
+    def reset(self, key, params):
+        return self.what(key), super().reset(key, params)[1]
+
+    def step(self, key, state, action, params):
+        return super().step(key, state, action, params)._replace(observation=self.what(key), info={})
+
+
+@pytest.mark.parametrize(
+    ("observation", "line"),
+    [
+        (
+            {"grid": jnp.ones(3), "mission": "go"},
+            "observation['mission'] of reset must be an array of numbers, got str",
+        ),
+        ({"grid": jnp.ones(3), 1: jnp.ones(2)}, "the keys of an observation must all be strings"),
+        ({"grid": jnp.ones((0, 3))}, "observation['grid'] of reset is empty, [0, 3]; leave it out"),
+        (({}, None), "the observation of reset holds no array"),
+        (jnp.ones(3, complex), "observation of reset must be an array of numbers, got complex64"),
+        (jax.random.key(0), "observation of reset must be an array of numbers, got key<fry>"),
+        (jnp.array([0.0, jnp.nan]), "observation of reset is not finite (NaN or infinite)"),
+        ((jnp.ones(1), {"x": np.array(np.inf)}), "observation[1]['x'] of reset is not finite (NaN or infinite)"),
+    ],
+)
+def test_an_observation_that_no_network_can_read_is_one_line(observation, line):
+    with pytest.raises(PPOJaxError) as caught:
+        env = Observes(what=lambda key: observation)
+        check_environment(env, ())
+        check_first_observation(env, ())
+    assert str(caught.value) == f"environment: {line}"
+
+
+def test_numbers_of_double_precision_are_taken():
+    env = Observes(what=lambda key: {"x": np.ones(3), "n": 3})
+    check_environment(env, ())
+    check_first_observation(env, ())
+
+
+def test_an_environment_needs_a_hash():
+    with pytest.raises(PPOJaxError, match=r"environment: unhashable type: 'list', .*; make it @dataclass"):
+        check_environment(Observes(what=[1]), ())
+
+
 def test_reset_must_return_a_pair():
     class Lonely(toys.Probe):
         def reset(self, key, params):
@@ -105,5 +154,5 @@ def test_params_are_those_that_are_trained_with():
         def start(self, key):
             return jnp.zeros(1) + jax.tree.leaves(self.default_params)[0]
 
-    check_environment(replace(Sized(), default_params=jnp.float32(1)), jnp.float32(1))
+    check_environment(replace(Sized(), default_params=1.0), jnp.float32(1))
     assert EnvStep._fields[0] == "observation"

@@ -38,6 +38,8 @@ def write_setting(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         first, last = value.get("init"), value.get("final")
+        if value.get("shape") == "kl_adaptive":
+            return f"{write_setting(first)}, following KL {write_setting(value.get('desired_kl'))}"
         if value.get("shape") == "constant" or first == last:
             return write_setting(first)
         details = [] if value.get("shape", "linear") == "linear" else [str(value["shape"])]

@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from ppo_jax.cli.arguments import Assignments, RunFolder, Switch, Trust, flat
 from ppo_jax.cli.console import output, print_json, say
 from ppo_jax.cli.experiments import use_caches
-from ppo_jax.cli.tables.policies import show_export, show_played, show_proof
+from ppo_jax.cli.tables.policies import show_export, show_onnx, show_played, show_proof
 from ppo_jax.cli.tables.train import show_results
 from ppo_jax.runs import files, manifest
 from ppo_jax.types import PPOJaxError
@@ -133,8 +133,12 @@ class Export:
 
     folder: RunFolder
     """Folder of the run."""
-    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: RUN/policy.jaxexport)")] = None
+    out: Annotated[
+        Path | None, arg(metavar="FILE", help_behavior_hint="(default: RUN/policy.jaxexport; RUN/policy.onnx)")
+    ] = None
     """Where it is written; a JSON file of that name beside it says how to call it."""
+    onnx: Switch = False
+    """Write an ONNX graph of the most likely action instead, for runtimes without JAX; needs the extra `onnx`."""
     deterministic: Switch = False
     """Always the most likely action; otherwise the program takes a random key and draws one."""
     last: Switch = False
@@ -144,16 +148,18 @@ class Export:
     """Print JSON."""
 
     def run(self) -> int:
-        out = self.out or self.folder / "policy.jaxexport"
+        out = self.out or self.folder / ("policy.onnx" if self.onnx else "policy.jaxexport")
         if self.out is not None:
-            check_writable(out, out.with_suffix(".json"))
+            check_writable(out, *([] if self.onnx else [out.with_suffix(".json")]))
         from ppo_jax.policies.export import export_policy
+        from ppo_jax.policies.onnx import export_onnx
         from ppo_jax.policies.policy import load_policy
 
         which: Literal["last", "best"] = "last" if self.last else "best"
-        policy = load_policy(self.folder, which, deterministic=self.deterministic, trust=self.trust)
-        found: dict[str, Any] = {"run": str(self.folder), "out": str(out), **export_policy(policy, out)}
-        output(found, self.json, show_export)
+        policy = load_policy(self.folder, which, deterministic=self.deterministic or self.onnx, trust=self.trust)
+        described = export_onnx(policy, out) if self.onnx else export_policy(policy, out)
+        found: dict[str, Any] = {"run": str(self.folder), "out": str(out), **described}
+        output(found, self.json, show_onnx if self.onnx else show_export)
         return 0
 
 

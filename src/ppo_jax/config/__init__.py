@@ -4,7 +4,7 @@
 """
 
 from ppo_jax.config.config import SCHEDULED, SEARCH, SECTIONS, Config, check_once, from_dict, load_config
-from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, Schedule, Settings
+from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, KLAdaptive, Schedule, Settings
 from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Config",
     "EvaluationConfig",
     "Hyperparams",
+    "KLAdaptive",
     "NetworkConfig",
     "PPOConfig",
     "RunConfig",

@@ -16,7 +16,7 @@ from typing import Any
 
 from ppo_jax.config.checks import convert
 from ppo_jax.config.experiments import read_experiment
-from ppo_jax.config.hyperparams import Hyperparams, Schedule, Settings
+from ppo_jax.config.hyperparams import Hyperparams, KLAdaptive, Schedule, Settings
 from ppo_jax.config.retired import rename_retired
 from ppo_jax.config.schema import (
     ENVIRONMENT_KEYS,
@@ -84,19 +84,32 @@ class Config:
                 )
         for name in SCHEDULED:
             schedule = getattr(ppo, name)
-            if isinstance(schedule, ScheduleConfig) and schedule.end <= schedule.start:
+            if not isinstance(schedule, ScheduleConfig):
+                continue
+            if schedule.end <= schedule.start:
                 raise PPOJaxError(f"ppo.{name}: end = {schedule.end} must lie after start = {schedule.start}")
+            if schedule.shape == "kl_adaptive" and name not in RATES:
+                raise PPOJaxError(f'ppo.{name}: shape = "kl_adaptive" is for learning rates alone')
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is legal but probably not meant, a line each."""
-        rollout = self.ppo.n_envs * self.ppo.n_steps
-        if self.ppo.batch_size > rollout:
-            return (
-                f"ppo.batch_size = {self.ppo.batch_size} is larger than the rollout of {rollout}: "
-                "each epoch is one minibatch of the whole rollout",
+        ppo, rollout, found = self.ppo, self.ppo.n_envs * self.ppo.n_steps, []
+        if ppo.batch_size > rollout:
+            found.append(
+                f"ppo.batch_size = {ppo.batch_size} is larger than the rollout of {rollout}: "
+                "each epoch is one minibatch of the whole rollout"
             )
-        return ()
+        for name in RATES:
+            kl = getattr(getattr(ppo, name), "desired_kl", None)
+            if kl and ppo.target_kl and 1.5 * ppo.target_kl <= 2 * kl:
+                found.append(
+                    f"ppo.{name} never falls: the epochs end where KL is over 1.5 target_kl = {1.5 * ppo.target_kl:g}, "
+                    f"and it falls over 2 desired_kl = {2 * kl:g}; raise target_kl or leave it out"
+                )
+            if kl and self.settings.n_minibatches * ppo.n_epochs == 1:
+                found.append(f"ppo.{name} never moves: with one minibatch in an update its KL is 0; raise n_epochs")
+        return tuple(found)
 
     @property
     def sequence_length(self) -> int:
@@ -165,7 +178,8 @@ class Config:
                 table[name] = {**table.get(name, {}), inner[0]: new}
             elif name in SCHEDULED and len(inner) == 1:
                 old = table.get(name, {})
-                table[name] = (old if isinstance(old, dict) else {"init": old, "final": old}) | {inner[0]: new}
+                constant = {"init": old} if new == "kl_adaptive" else {"init": old, "final": old}
+                table[name] = (old if isinstance(old, dict) else constant) | {inner[0]: new}
             else:
                 raise PPOJaxError(f"{place} {key}: {name} has no such part; write {name}=value")
         return from_dict(tables, place=place)
@@ -185,10 +199,7 @@ class Config:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Nested plain dicts without unset (None) values."""
-        return {
-            section: {name: value for name, value in values.items() if value is not None}
-            for section, values in dataclasses.asdict(self).items()
-        }
+        return {section: _without_none(values) for section, values in dataclasses.asdict(self).items()}
 
     def differences(self, other: Config) -> list[str]:
         """The keys in which two configurations differ, as ``section.key``."""
@@ -218,7 +229,8 @@ SECTIONS: dict[str, type] = {
     "evaluation": EvaluationConfig,
     "run": RunConfig,
 }
-SCHEDULED = ("learning_rate", "critic_learning_rate", "clip_range", "ent_coef")
+RATES = ("learning_rate", "critic_learning_rate")
+SCHEDULED = (*RATES, "clip_range", "ent_coef")
 _FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in SECTIONS.items()}
 _OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
 
@@ -283,6 +295,12 @@ def _section_of(name: str, place: str) -> str:
     return _OWNER[name]
 
 
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table and the tables in it, without what is unset."""
+    given = {name: value for name, value in table.items() if value is not None}
+    return {name: _without_none(value) if isinstance(value, dict) else value for name, value in given.items()}
+
+
 def _batch_size(ppo: PPOConfig) -> int:
     """Transitions of a minibatch; a batch larger than the rollout is the rollout."""
     return min(ppo.batch_size, ppo.n_envs * ppo.n_steps)
@@ -303,7 +321,9 @@ def _check_sequences(ppo: PPOConfig, length: int) -> None:
         )
 
 
-def _schedule(value: float | ScheduleConfig) -> Schedule:
+def _schedule(value: float | ScheduleConfig) -> Schedule | KLAdaptive:
+    if isinstance(value, ScheduleConfig) and value.shape == "kl_adaptive":
+        return KLAdaptive(value.init, value.desired_kl)
     if isinstance(value, ScheduleConfig):
         return Schedule(
             init=value.init,

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["SCHEDULE_SHAPES", "Hyperparams", "Schedule", "Settings"]
+__all__ = ["RATE_LIMITS", "SCHEDULE_SHAPES", "Hyperparams", "KLAdaptive", "Schedule", "Settings"]
 
-SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential")
+RATE_LIMITS = (1e-5, 1e-2)  # between which `kl_adaptive` moves a learning rate, as in Brax
+SCHEDULE_SHAPES = ("constant", "linear", "cosine", "exponential")  # that follow the fraction of training done
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,25 @@ class Schedule:
     warmup: Any = 0.0  # fraction of training over which it first rises from zero
 
 
+@dataclass(frozen=True)
+class KLAdaptive:
+    """A learning rate that follows the KL of the updates (shape `kl_adaptive`); `ppo_jax.ops.schedules.adapt` moves it.
+
+    A pytree of numbers or arrays [...].
+    """
+
+    rate: Any  # of the next update
+    desired_kl: Any  # of an update
+
+
 class Hyperparams(NamedTuple):
     """The traced settings: any may be an array under `jax.vmap`. Infinity switches a limit off.
 
     A number [] in place of a schedule stands for one that stays there.
     """
 
-    learning_rate: Schedule | Any  # of the optimizer
-    critic_learning_rate: Schedule | Any | None  # None: it follows `learning_rate`
+    learning_rate: Schedule | KLAdaptive | Any  # of the optimizer
+    critic_learning_rate: Schedule | KLAdaptive | Any | None  # None: it follows `learning_rate`
     ent_coef: Schedule | Any  # weight of the entropy in the loss
     clip_range: Schedule | Any  # how far the ratio of probabilities may move from 1
     clip_range_vf: Any  # how far a value may move from the rollout's, in network output

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ppo_jax.config.hyperparams import RATE_LIMITS
+
 __all__ = [
     "ENVIRONMENT_KEYS",
     "PROOF_KEYS",
@@ -37,20 +39,37 @@ NonNegative = Annotated[float, msgspec.Meta(ge=0.0, le=1e30)]
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """A setting that changes over training: from `init` at fraction `start` to `final` at `end`."""
+    """A setting that changes over training: from `init` at fraction `start` to `final` at `end`.
+
+    With shape `kl_adaptive` a learning rate that begins at `init` and follows the KL of the updates to `desired_kl`.
+    """
 
     init: NonNegative
     """Value at the start."""
-    final: NonNegative
+    final: NonNegative | None = None
     """Value at the end."""
-    shape: Literal["constant", "linear", "cosine", "exponential"] = "linear"
-    """The way from one to the other; `constant` stays at `init`."""
+    shape: Literal["constant", "linear", "cosine", "exponential", "kl_adaptive"] = "linear"
+    """The way from one to the other; `constant` stays at `init`, `kl_adaptive` follows the KL."""
     start: Fraction = 0.0
     """Fraction of training at which the value begins to change."""
     end: Fraction = 1.0
     """Fraction of training from which it is `final`."""
     warmup: Fraction = 0.0
     """Fraction of training over which the value first rises linearly from zero."""
+    desired_kl: Positive | None = None
+    """KL of an update that `kl_adaptive` keeps to."""
+
+    def __post_init__(self) -> None:
+        adaptive = self.shape == "kl_adaptive"
+        if not adaptive and self.final is None:
+            raise ValueError("Object missing required field `final`")
+        if not adaptive and self.desired_kl is not None:
+            raise ValueError('desired_kl belongs to shape = "kl_adaptive"')
+        if adaptive and (self.desired_kl is None or (self.final, self.start, self.end, self.warmup) != (None, 0, 1, 0)):
+            raise ValueError('write { shape = "kl_adaptive", init = 3e-4, desired_kl = 0.01 }, these three and no more')
+        least, most = RATE_LIMITS
+        if adaptive and not least <= self.init <= most:
+            raise ValueError(f"init = {self.init:g} must lie in what KL moves it in, {least:g} to {most:g}")
 
 
 Scheduled = NonNegative | ScheduleConfig
@@ -135,7 +154,8 @@ class PPOConfig:
     batch_size: Count = 2048
     """Transitions in a minibatch; must divide n_envs * n_steps."""
     learning_rate: Scheduled = 3e-4
-    """Of Adam. Any scheduled setting is a number or a table { init, final, shape, start, end, warmup }."""
+    """Of Adam. Any scheduled setting is a number or a table { init, final, shape, start, end, warmup }; a learning rate
+    may follow the KL: { shape = "kl_adaptive", init = 3e-4, desired_kl = 0.01 }."""
     critic_learning_rate: Scheduled | None = None
     """For the parameters of modules named `critic…`; by default `learning_rate`."""
     gamma: Fraction = 0.99
@@ -192,6 +212,9 @@ class NetworkConfig:
     """Logarithm of the standard deviation that continuous actions start with."""
     state_dependent_std: bool = False
     """Make the standard deviation of continuous actions from the observation, rather than the same everywhere."""
+    dtype: Literal["bfloat16"] | None = None
+    """`bfloat16`: layers compute in it, for accelerators; parameters, heads, memory and loss stay float32, which all is
+    by default."""
     embedding_size: Width = 64
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
     constants: bool | None = None
@@ -273,5 +296,5 @@ PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - WRAPPERS - {"env_id", 
     *("beam_width", "sharpness", "n_corruptions", "mask_end", "n_queries", "n_valid_queries", "untrained_networks"),
 }
 ENVIRONMENT_KEYS = WRAPPERS | {
-    *("env_params", "core", "core_size", "log_std_init", "state_dependent_std", "eval_episodes"),
+    *("env_params", "core", "core_size", "log_std_init", "state_dependent_std", "dtype", "eval_episodes"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from ppo_jax.config.own_code import last_place, summarize_error
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, MultiCategorical
 from ppo_jax.types import ActionSpace, Box, Discrete, Environment, MultiDiscrete, PPOJaxError
 
-__all__ = ["call_own_code", "check_network"]
+__all__ = ["call_own_code", "check_network", "convolves"]
 
 PyTree = Any
 
@@ -35,6 +36,21 @@ def check_network(network: Any, env: Environment, env_params: PyTree) -> None:
     space = env.action_space
     n = 3 if space.n_outputs != 3 else 4  # episodes; no axis of actions can be taken for it
     jax.eval_shape(lambda env_params: _trace_step(network, env, env_params, n), env_params)
+
+
+def convolves(network: Any, env: Environment, env_params: PyTree) -> bool:
+    """Whether a network that passed `check_network` has XLA convolve images [n, h, w, c]; nothing is compiled."""
+
+    def run(env_params: PyTree) -> PyTree:
+        observation, _ = env.reset(jax.random.key(0), env_params)
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], observation)
+
+    def init(observation: PyTree) -> PyTree:
+        memory = (network.initial_carry(1), jnp.zeros(1, bool)) if hasattr(network, "initial_carry") else ()
+        return network.init(jax.random.key(0), observation, *memory)
+
+    written = str(jax.make_jaxpr(init)(jax.eval_shape(run, env_params)))
+    return re.search(r"conv_general_dilated\[[^]]*lhs_spec=\(\d, \d, \d, \d\)", written) is not None
 
 
 def _trace_step(network: Any, env: Environment, env_params: PyTree, n: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ class ConvEncoder(nn.Module):
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     residual_layers: int = 0
+    dtype: Any = None
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated  # `cpu.convolution` is quicker on a CPU
 
     @nn.compact
@@ -57,7 +58,7 @@ class ConvEncoder(nn.Module):
             )
         features = [self._convolve(image, f"_{k}" if k else "") for k, image in enumerate(images)]
         x = jnp.concatenate(features if vector is None else [*features, vector], axis=-1)
-        return MLP(self.hidden_sizes, self.activation, self.residual_layers, name="mlp")(x)
+        return MLP(self.hidden_sizes, self.activation, self.residual_layers, self.dtype, name="mlp")(x)
 
     def _convolve(self, x: jax.Array, suffix: str) -> jax.Array:
         layers = PIXELS if min(x.shape[1:3]) >= PIXELS_FROM else GRID
@@ -67,6 +68,7 @@ class ConvEncoder(nn.Module):
                 (size, size),
                 (stride, stride),
                 padding="VALID",
+                dtype=self.dtype,
                 kernel_init=nn.initializers.orthogonal(2**0.5),
                 conv_general_dilated=self.convolution,
                 name=f"conv{i or ''}{suffix}",
@@ -85,13 +87,14 @@ class ConvActorCritic(nn.Module):
     separate_critic: bool = True
     log_std_init: float = 0.0
     state_dependent_std: bool = False
+    dtype: Any = None  # as of `MLPActorCritic`
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     @nn.compact
     def __call__(self, observation: PyTree) -> tuple[Distribution, jax.Array]:
         """Return the action distribution [n] and the value [n]."""
         seen = look(observation, self.separate_critic)
-        encoder = (self.hidden_sizes, self.activation, self.residual_layers, self.convolution)
+        encoder = (self.hidden_sizes, self.activation, self.residual_layers, self.dtype, self.convolution)
         actor = ConvEncoder(*encoder, name="actor")(seen.actor)
         critic = ConvEncoder(*encoder, name="critic")(seen.critic) if self.separate_critic else actor
         return heads(self, self.action_space, actor, critic, seen.action_mask)

@@ -17,6 +17,7 @@ from flax import linen as nn
 from ppo_jax.networks.mlp import ACTIVATIONS, MLP, MLPActorCritic, log_std
 from ppo_jax.networks.observations import PyTree, as_vector, look
 from ppo_jax.ops.distributions import Distribution, from_outputs
+from ppo_jax.types import PPOJaxError
 
 __all__ = ["MIN_COLUMNS", "ColumnMLPActorCritic", "convolution"]
 
@@ -86,12 +87,32 @@ def _columns(x: jax.Array) -> jax.Array:
     return jax.lax.optimization_barrier(jnp.transpose(x))
 
 
-def convolution(x: jax.Array, kernel: jax.Array, strides: Sequence[int] = (1, 1), *_: Any, **__: Any) -> jax.Array:
-    """`jax.lax.conv_general_dilated` as one matrix product of the windows, without padding.
+def convolution(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int] = (1, 1),
+    padding: Any = "VALID",
+    lhs_dilation: Sequence[int] = (1, 1),
+    rhs_dilation: Sequence[int] = (1, 1),
+    feature_group_count: int = 1,
+    **_: Any,
+) -> jax.Array:
+    """`jax.lax.conv_general_dilated` as one matrix product of the windows.
 
     Maps images [n, h, w, c] with a kernel [a, b, c, features] and strides (s, t) to
-    [n, (h - a) // s + 1, (w - b) // t + 1, features].
+    [n, (h - a) // s + 1, (w - b) // t + 1, features], h and w after the padding. In a network of your own:
+    ``nn.Conv(features, (3, 3), conv_general_dilated=convolution)``.
+
+    Raises:
+        PPOJaxError: a convolution that is dilated or grouped, or not of images.
     """
+    if x.ndim != 4 or feature_group_count != 1 or {*lhs_dilation, *rhs_dilation} != {1}:
+        raise PPOJaxError("ppo_jax.networks.cpu.convolution: of images [n, h, w, c], neither dilated nor grouped")
+    margins = padding
+    if isinstance(padding, str):
+        margins = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    if any(margin != (0, 0) for margin in map(tuple, margins)):
+        x = jnp.pad(x, [(0, 0), *margins, (0, 0)])
     rows, columns, channels, features = kernel.shape
     down, right = strides
     last_row, last_column = x.shape[1] - rows + 1, x.shape[2] - columns + 1

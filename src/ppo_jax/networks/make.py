@@ -25,17 +25,17 @@ def make(
 ) -> nn.Module:
     """The network `name` of `NETWORKS`, with a memory where `core` is ``"gru"`` or ``"lstm"``.
 
-    On a CPU it has the form that trains faster there; its parameters are the same.
+    On a CPU it has the form that trains faster there, if it computes in float32; its parameters are the same.
 
     Args:
         name: a key of `NETWORKS`.
         action_space: what the policy chooses from.
         core: ``"gru"``, ``"lstm"`` or None.
         core_size: units of the core.
-        **layers: `hidden_sizes`, `activation`, `residual_layers`, `separate_critic`, `log_std_init` and
-            `state_dependent_std`.
+        **layers: `hidden_sizes`, `activation`, `residual_layers`, `separate_critic`, `log_std_init`,
+            `state_dependent_std` and `dtype`.
     """
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = jax.default_backend() == "cpu" and layers.get("dtype") is None
     if on_cpu and name == "cnn":
         layers["convolution"] = cpu.convolution
     if core is not None:

@@ -45,17 +45,18 @@ class RecurrentTrunk(nn.Module):
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     residual_layers: int = 0
+    dtype: Any = None
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     @nn.compact
     def __call__(self, observation: PyTree, carry: Carry) -> tuple[Carry, jax.Array]:
         """Map observations [n, ...] and a carry to the next carry and features [n, core_size]."""
-        layers = (self.hidden_sizes, self.activation, self.residual_layers)
+        layers = (self.hidden_sizes, self.activation, self.residual_layers, self.dtype)
         if self.encoder == "cnn":
             x = ConvEncoder(*layers, convolution=self.convolution, name="encoder")(observation)
         else:
             x = MLP(*layers, name="encoder")(as_vector(observation))
-        core: Any = CORES[self.core](features=self.core_size, gate_fn=open_gate, name="core")
+        core: Any = CORES[self.core](features=self.core_size, gate_fn=open_gate, dtype=self.dtype, name="core")
         carry, features = core(carry, x)
         return carry, features
 
@@ -78,6 +79,7 @@ class RecurrentActorCritic(nn.Module):
     separate_critic: bool = True
     log_std_init: float = 0.0
     state_dependent_std: bool = False
+    dtype: Any = None  # as of `MLPActorCritic`; the carry stays float32
     convolution: Callable[..., jax.Array] = jax.lax.conv_general_dilated
 
     @nn.nowrap
@@ -107,15 +109,14 @@ class RecurrentActorCritic(nn.Module):
         """
         seen = look(observation, self.separate_critic)
         carry = jax.tree.map(lambda c: jnp.where(start[:, None], 0.0, c), carry)
-        trunk = (self.core, self.core_size, self.encoder, self.hidden_sizes, self.activation, self.residual_layers)
+        layers = (self.hidden_sizes, self.activation, self.residual_layers, self.dtype, self.convolution)
+        trunk = (self.core, self.core_size, self.encoder, *layers)
         activate = ACTIVATIONS[self.activation]
         after = {}
-        after["actor"], actor = RecurrentTrunk(*trunk, self.convolution, name="actor")(seen.actor, carry["actor"])
+        after["actor"], actor = RecurrentTrunk(*trunk, name="actor")(seen.actor, carry["actor"])
         critic = actor
         if self.separate_critic:
-            after["critic"], critic = RecurrentTrunk(*trunk, self.convolution, name="critic")(
-                seen.critic, carry["critic"]
-            )
-        actor = activate(dense(self.core_size, name="actor_hidden")(actor))
-        critic = activate(dense(self.core_size, name="critic_hidden")(critic))
+            after["critic"], critic = RecurrentTrunk(*trunk, name="critic")(seen.critic, carry["critic"])
+        actor = activate(dense(self.core_size, dtype=self.dtype, name="actor_hidden")(actor))
+        critic = activate(dense(self.core_size, dtype=self.dtype, name="critic_hidden")(critic))
         return *heads(self, self.action_space, actor, critic, seen.action_mask), after

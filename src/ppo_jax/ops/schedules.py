@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from ppo_jax.config.hyperparams import Hyperparams, Schedule
+from ppo_jax.config.hyperparams import RATE_LIMITS, Hyperparams, KLAdaptive, Schedule
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["constant", "scheduled", "value"]
+__all__ = ["adapt", "constant", "scheduled", "value"]
 
 # Here and not beside the class: the settings are read without JAX.
 jax.tree_util.register_dataclass(
     Schedule, data_fields=["init", "final", "start", "end", "warmup"], meta_fields=["shape"]
 )
+jax.tree_util.register_dataclass(KLAdaptive, data_fields=["rate", "desired_kl"], meta_fields=[])
 # From 1 at the beginning to 0 at the end.
 _LINEAR = optax.linear_schedule(init_value=1.0, end_value=0.0, transition_steps=1)
 _COSINE = optax.cosine_decay_schedule(init_value=1.0, decay_steps=1)
@@ -25,7 +29,9 @@ def constant(level: float | jax.Array) -> Schedule:
     return Schedule(init=level, final=level, shape="constant")
 
 
-def value(schedule: Schedule | float | jax.Array, progress: jax.Array, update: jax.Array | float = 0.0) -> jax.Array:
+def value(
+    schedule: Schedule | KLAdaptive | float | jax.Array, progress: jax.Array, update: jax.Array | float = 0.0
+) -> jax.Array:
     """Value at `progress` (fraction of environment steps done, []), in the unit of the scheduled setting.
 
     With u the progress rescaled to [0, 1] between `start` and `end`::
@@ -35,10 +41,12 @@ def value(schedule: Schedule | float | jax.Array, progress: jax.Array, update: j
         cosine       final + (init - final) (1 + cos(pi u)) / 2
         exponential  init (final / init)^u
 
-    A number stands for the constant schedule. `warmup` is the fraction of training over which the value first rises
-    linearly. It counts the update at hand, of the size `update` (a fraction of training too), so that the first one
-    does not run at zero.
+    A number stands for the constant schedule; a rate that follows the KL is what `adapt` made it. `warmup` is the
+    fraction of training over which the value first rises linearly. It counts the update at hand, of the size `update`
+    (a fraction of training too), so that the first one does not run at zero.
     """
+    if isinstance(schedule, KLAdaptive):
+        return jnp.asarray(schedule.rate, jnp.float32)
     if not isinstance(schedule, Schedule):
         schedule = constant(schedule)
     init, final, start, end, warmup = (
@@ -87,9 +95,32 @@ def scheduled(hyperparams: Hyperparams, step: jax.Array, rollout_size: int) -> d
     return {name: value(schedule, progress, share) for name, schedule in schedules.items()}
 
 
+def adapt(hyperparams: Hyperparams, approx_kl: jax.Array) -> Hyperparams:
+    """The hyperparameters of the next update: a learning rate that follows the KL moves by `approx_kl` [].
+
+    With KL over twice `desired_kl` a rate is divided by 1.5, under half of it multiplied by 1.5, within 1e-5 and 1e-2.
+    A KL of zero or NaN says nothing. The rule and its numbers are those of Brax (``adaptive_kl_learning_rate``) and of
+    rl_games' adaptive schedule. Brax moves the rate after each minibatch, we once an update, by the mean KL of its
+    minibatches: so an update has one rate, the one that is reported.
+    """
+
+    def moved(schedule: Any) -> Any:
+        if not isinstance(schedule, KLAdaptive):
+            return schedule
+        rate, desired, (least, most) = schedule.rate, schedule.desired_kl, RATE_LIMITS
+        lower = jnp.where(approx_kl > 2.0 * desired, jnp.maximum(rate / 1.5, least), rate)
+        higher = jnp.where((approx_kl > 0.0) & (approx_kl < desired / 2.0), jnp.minimum(rate * 1.5, most), lower)
+        return replace(schedule, rate=higher)
+
+    rates = {name: moved(getattr(hyperparams, name)) for name in ("learning_rate", "critic_learning_rate")}
+    return hyperparams._replace(**rates)
+
+
 def _check_numbers(hyperparams: Hyperparams) -> None:
     for name, setting in hyperparams._asdict().items():
-        whole = isinstance(setting, Schedule) or (setting is None and name == "critic_learning_rate")
+        if isinstance(setting, KLAdaptive) and not name.endswith("learning_rate"):
+            raise PPOJaxError(f"hyperparams.{name}: learning rates alone follow the KL")
+        whole = isinstance(setting, Schedule | KLAdaptive) or (setting is None and name == "critic_learning_rate")
         for x in jax.tree.leaves(setting) if whole else [setting]:
             shape = getattr(x, "shape", () if isinstance(x, int | float) else None)
             if shape != ():

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ppo_jax.ops.distributions import to_bounds
 from ppo_jax.ops.network import has_memory
@@ -143,4 +144,4 @@ def load_policy(
 
 def shapes_of(tree: PyTree) -> Any:
     """The shape of every leaf, as a list, in the structure of `tree`."""
-    return jax.tree.map(lambda x: list(jnp.shape(x)), tree)
+    return jax.tree.map(lambda x: list(np.shape(x)), tree)

@@ -16,12 +16,12 @@ from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
 from ppo_jax.config.imported import check_call, imported
 from ppo_jax.devices.collectives import default_collectives
-from ppo_jax.networks.check import call_own_code, check_network
+from ppo_jax.networks.check import call_own_code, check_network, convolves
 from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
-from ppo_jax.tasks.check import check_environment
+from ppo_jax.tasks.check import check_environment, check_first_observation
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics, steps_outside
@@ -87,6 +87,18 @@ class Experiment:
     def policy(self) -> NetworkPolicy:
         """What is judged and used."""
         return NetworkPolicy(self.trainer.network)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about configuration, data and network, a line each."""
+        found, network = (*self.config.warnings, *self.task.warnings), self.trainer.network
+        ours = type(network).__module__.startswith("ppo_jax.")
+        if jax.default_backend() == "cpu" and not ours and convolves(network, self.env, self.trainer.env_params):
+            found += (
+                "network: the gradient of XLA's convolution takes a CPU six to eight times as long within a run as it "
+                "could; write nn.Conv(…, conv_general_dilated=ppo_jax.networks.cpu.convolution)",
+            )
+        return found
 
     def untrained(self, seed: int) -> PolicyParams:
         """A policy with fresh parameters."""
@@ -175,6 +187,8 @@ def build(
     own_network = network is not None or ":" in config.network.network
     if own_env or config.task.env_params:
         check_environment(task.env, task.env_params)
+    if own_env:
+        check_first_observation(task.env, task.env_params)
     network = make_network(config.network, task) if network is None else network
     if own_env or own_network:
         check_network(network, task.env, task.env_params)

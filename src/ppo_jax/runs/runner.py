@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -92,7 +91,7 @@ def train(
                 show = loggers.show_stage if progress else None
                 experiment = build(prepare(config, stage, say, show, kept_in=folder))
             experiment.task.check()
-            for text in (*experiment.config.warnings, *experiment.task.warnings):
+            for text in experiment.warnings:
                 warn(text)
             if manifest.holds_run(folder):
                 loop.check(experiment)  # what cannot be traced should not cost the run that is there
@@ -181,7 +180,8 @@ def _resume(
         if missing := run_folder.holes(folder, standing.update):
             warn(f"{folder}/{missing}; the run will not count as completed")
         if standing.state.hyperparams.total_timesteps < np.float32(config.hyperparams.total_timesteps):
-            hyperparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), config.hyperparams)
+            longer = jnp.asarray(config.hyperparams.total_timesteps, jnp.float32)
+            hyperparams = standing.state.hyperparams._replace(total_timesteps=longer)
             standing.state = standing.state._replace(hyperparams=hyperparams)
             warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")
     run_folder.cut_back(folder, standing.update if standing else 0)

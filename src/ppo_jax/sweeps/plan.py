@@ -133,7 +133,8 @@ def shared_part(config: Config) -> Config:
         if key in tables["ppo"]:
             schedule = tables["ppo"][key]
             shape = schedule["shape"] if isinstance(schedule, dict) else "constant"
-            settings[key] = {"init": 1.0, "final": 1.0, "shape": shape}
+            adaptive = {"init": 1e-3, "desired_kl": 0.01, "shape": shape}
+            settings[key] = adaptive if shape == "kl_adaptive" else {"init": 1.0, "final": 1.0, "shape": shape}
     tables["ppo"] = settings
     del tables["run"]["seed"]
     return from_dict(tables)

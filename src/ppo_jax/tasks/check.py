@@ -1,7 +1,8 @@
-"""Whether a user's environment keeps to the protocol, told in one line before anything is compiled."""
+"""Whether a user's environment keeps to the protocol, told in one line before a trainer is compiled."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from ppo_jax.networks.check import call_own_code
 from ppo_jax.types import Box, Environment, EnvStep, MultiDiscrete, PPOJaxError, PyTree
 
-__all__ = ["check_environment"]
+__all__ = ["check_environment", "check_first_observation"]
 
 
 def check_environment(env: Environment, params: PyTree) -> None:
@@ -19,7 +20,26 @@ def check_environment(env: Environment, params: PyTree) -> None:
     Raises:
         PPOJaxError: what does not fit, with what is expected and what was found; or what the environment raised.
     """
+    try:
+        hash(env)
+    except TypeError as error:
+        raise PPOJaxError(
+            f"environment: {error}, and what is compiled is kept by the environment's hash; make it "
+            "@dataclass(frozen=True), with tuples for lists and its arrays in params"
+        ) from None
     jax.eval_shape(lambda params: _trace(env, params), params)
+
+
+def check_first_observation(env: Environment, params: PyTree) -> None:
+    """Begin an episode of an environment that passed `check_environment`; this compiles `reset` alone.
+
+    Raises:
+        PPOJaxError: what it observes is not finite, and every network would make NaN of it.
+    """
+    finite = call_own_code("environment: reset", _finite, env, params)
+    for place, holds in finite.items():
+        if not holds:
+            raise PPOJaxError(f"environment: observation{place} of reset is not finite (NaN or infinite)")
 
 
 def _trace(env: Environment, params: PyTree) -> None:
@@ -28,6 +48,7 @@ def _trace(env: Environment, params: PyTree) -> None:
     if not (isinstance(begun, tuple) and len(begun) == 2):
         raise PPOJaxError(f"environment: reset must return (observation, state), got {type(begun).__name__}")
     observation, state = begun
+    _check_readable(observation)
     space = env.action_space
     action = jnp.zeros(space.shape, jnp.float32 if isinstance(space, Box) else jnp.int32)
     step = call_own_code("environment: step", env.step, key, state, action, params)
@@ -50,6 +71,32 @@ def _trace(env: Environment, params: PyTree) -> None:
         _check_alike("info['final_observation']", observation, taken.info["final_observation"])
     if isinstance(observation, dict) and "action_mask" in observation:
         _check_mask(observation["action_mask"], space)
+
+
+def _check_readable(observation: PyTree) -> None:
+    """Networks read arrays of numbers, of any size but none."""
+    try:
+        leaves = jax.tree_util.tree_leaves_with_path(observation)
+    except ValueError:  # keys of a dictionary that have no order
+        raise PPOJaxError("environment: the keys of an observation must all be strings") from None
+    if not leaves:
+        raise PPOJaxError("environment: the observation of reset holds no array")
+    for path, x in leaves:
+        place = f"observation{jax.tree_util.keystr(path)}"
+        kind = getattr(x, "dtype", jnp.result_type(x) if isinstance(x, int | float) else None)
+        if kind is None or not any(jnp.issubdtype(kind, one) for one in (jnp.floating, jnp.integer, jnp.bool_)):
+            found = type(x).__name__ if kind is None else kind
+            raise PPOJaxError(f"environment: {place} of reset must be an array of numbers, got {found}")
+        if 0 in jnp.shape(x):
+            raise PPOJaxError(f"environment: {place} of reset is empty, {list(jnp.shape(x))}; leave it out")
+
+
+@partial(jax.jit, static_argnums=0)
+def _finite(env: Environment, params: PyTree) -> dict[str, jax.Array]:
+    """Whether each part of a first observation is finite, by its place."""
+    observation, _ = env.reset(jax.random.key(0), params)
+    leaves = jax.tree_util.tree_leaves_with_path(observation)
+    return {jax.tree_util.keystr(path): jnp.isfinite(x).all() for path, x in leaves}
 
 
 def _check_mask(mask: Any, space: Any) -> None:

@@ -1,7 +1,7 @@
-"""Pictures and GIFs of environments.
+"""Pictures and GIFs: environments that draw themselves, classic control as Gymnasium does, grids and points as gymnax.
 
-Gymnasium's draw themselves as they are stepped. Of gymnax's, classic control is drawn as by Gymnasium, grids and points
-as by gymnax.
+An environment draws itself where it has ``render(state)``, of NumPy arrays, which returns a picture [height, width, 3]
+of uint8.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ppo_jax.networks.check import call_own_code
 from ppo_jax.tasks.gymnax import GymnaxEnvironment
 from ppo_jax.tasks.suites import registry
 from ppo_jax.tasks.wrappers import rewrap, steps_outside, unwrap
@@ -44,16 +45,21 @@ def drawable(env: Environment, env_id: str) -> Environment:
     inner: Any = unwrap(env, [])[0]
     if steps_outside(env):
         return rewrap(env, registry.make(inner.env_id, **inner.options | {"render_mode": "rgb_array"}))
+    if _draws_itself(inner):
+        return env
     if not isinstance(inner, GymnaxEnvironment) or inner.environment.name not in DRAWABLE:
-        raise PPOJaxError(f"{env_id} cannot be drawn; gymnax draws {', '.join(DRAWABLE)}")
+        raise PPOJaxError(
+            f"{env_id} cannot be drawn; gymnax draws {', '.join(DRAWABLE)}, and one of your own is drawn by its "
+            "render(state)"
+        )
     if inner.environment.name in _CLASSIC_CONTROL and importlib.util.find_spec("pygame") is None:
         raise PPOJaxError(f"drawing {inner.environment.name} needs the library pygame: pip install 'ppo-jax[play]'")
     return env
 
 
 def frames_per_second(env: Environment) -> int:
-    """Grids and points as gymnax animates them."""
-    return 10 if isinstance(env, GymnaxEnvironment) and env.environment.name in _GRIDS_AND_POINTS else 20
+    """Grids, points and environments that draw themselves as gymnax animates grids."""
+    return 20 if isinstance(env, GymnaxEnvironment) and env.environment.name in _CLASSIC_CONTROL else 10
 
 
 def animate(env: Environment, episodes: Sequence[tuple[Sequence[PyTree], np.ndarray]]) -> bytes:
@@ -82,11 +88,26 @@ def _captioned(picture: np.ndarray, text: str) -> Image.Image:
     return frame.quantize(COLORS, dither=Image.Dither.NONE)
 
 
-def draw(env: Environment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+def draw(env: Any, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
     """A picture [height, width, 3] uint8 of each of `states`, which are NumPy's, not JAX's, to be quick."""
-    if not isinstance(env, GymnaxEnvironment):
-        return (state.picture for state in states)
+    if _draws_itself(env):
+        return _draw_own(env, states)
     return (_draw_classic_control if env.environment.name in _CLASSIC_CONTROL else _draw_others)(env, states)
+
+
+def _draws_itself(env: Any) -> bool:
+    return callable(getattr(env, "render", None))
+
+
+def _draw_own(env: Any, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
+    for state in states:
+        picture = np.asarray(call_own_code("environment: render", env.render, state))
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+            raise PPOJaxError(
+                "environment: render(state) must return uint8 [height, width, 3], got "
+                f"{picture.dtype} {list(picture.shape)}"
+            )
+        yield picture
 
 
 def _draw_classic_control(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:

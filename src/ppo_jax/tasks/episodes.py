@@ -75,6 +75,7 @@ class EpisodeTask:
             separate_critic=config.separate_critic,
             log_std_init=config.log_std_init,
             state_dependent_std=config.state_dependent_std,
+            dtype=config.dtype,
         )
         if name == "cnn":
             check_network(network, self.env, self.env_params)

@@ -70,6 +70,8 @@ def make_task(config: Config, env: Any = None) -> Task:
         for key in sorted(WRAPPERS):
             if getattr(config.task, key):
                 raise PPOJaxError(f"task.{key}: not for a proof task; leave it out")
+        if config.network.dtype:
+            raise PPOJaxError("network.dtype: not for a proof task, whose networks compute in float32; leave it out")
         return proof_task.make(config)
     elif ":" in name:
         place = f"task.env_id = {name!r}"

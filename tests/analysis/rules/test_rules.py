@@ -252,6 +252,16 @@ def test_a_change_answers_what_was_seen():
     assert changes("no-lr-schedule", run({"learning_rate": 5e-5}))["learning_rate"]["init"] == 3e-4
 
 
+def test_a_rate_that_follows_kl_is_told_by_its_desired_kl():
+    rate = {"learning_rate": {"shape": "kl_adaptive", "init": 1e-2, "desired_kl": 0.3}}
+    assert BY_ID["no-lr-schedule"].check(Evidence(run(rate))) is None
+    high = BY_ID["lr-too-high"].check(Evidence(run(rate, approx_kl=0.2, clip_fraction=0.5)))
+    low = BY_ID["lr-too-low"].check(Evidence(run(rate, approx_kl=1e-5, clip_fraction=0.0, entropy_normalized=0.95)))
+    assert "Lower desired_kl" in high.advice and "Raise desired_kl" in low.advice
+    assert high.changes == low.changes == {}
+    assert "learning_rate =" not in high.evidence + low.evidence
+
+
 def test_a_rule_names_what_it_lacks():
     bare = Evidence(RunLog("bare", "sb3", {}, {"update": AT, "env_steps": AT, "approx_kl": np.full(U, np.nan)}))
     assert BY_ID["lr-too-high"].lacks(bare) == "the log has no approx_kl; the log has no clip_fraction"

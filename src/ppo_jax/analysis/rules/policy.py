@@ -17,7 +17,7 @@ from ppo_jax.analysis.healthy_ranges import (
 )
 from ppo_jax.analysis.rules.curve import high, median
 from ppo_jax.analysis.rules.evidence import Evidence
-from ppo_jax.analysis.rules.rule import Hit, changes_over_time, number, peak, rule
+from ppo_jax.analysis.rules.rule import Hit, changes_over_time, follows_kl, number, peak, rule
 
 __all__ = [
     "batch_exceeds_rollout",
@@ -35,6 +35,7 @@ __all__ = [
 
 USUAL_RATE = 3e-4
 TINY_RATE = 3e-5
+KL_TOO_TIMID = "Raise desired_kl of {learning_rate}: the rate follows it. It helped if KL lies between 0.002 and 0.02."
 
 
 @rule(
@@ -252,7 +253,8 @@ def lr_too_high(run: Evidence) -> Hit | None:
     least=5,
 )
 def lr_too_low(run: Evidence) -> Hit | None:
-    kl, clipped, rate = run.finite("approx_kl"), run.finite("clip_fraction"), peak(run.setting("learning_rate"))
+    setting = run.setting("learning_rate")
+    kl, clipped, rate = run.finite("approx_kl"), run.finite("clip_fraction"), peak(setting)
     middle, most, clip = median(kl), high(kl, 0.95), high(clipped)
     timid = hardly_moves(run)
     # A policy that has settled does not move either, but is no longer random.
@@ -267,7 +269,7 @@ def lr_too_low(run: Evidence) -> Hit | None:
         "of the ratios clipped" + (f"; learning_rate = {rate:g}" if known else ""),
         {"learning_rate": _decay(higher)} if known else {},
         severity="warning" if run.learns() else None,
-        advice=_larger_steps(rate, higher) if known else None,
+        advice=_larger_steps(rate, higher) if known else KL_TOO_TIMID if follows_kl(setting) else None,
     )
 
 
@@ -301,7 +303,9 @@ def _smaller_steps(run: Evidence, rate: float) -> str:
     """What to lower, always below what is set."""
     n_epochs, target = run.setting("n_epochs"), run.setting("target_kl")
     parts = []
-    if not np.isnan(rate):
+    if follows_kl(run.setting("learning_rate")):
+        parts.append("Lower desired_kl of {learning_rate} to a third: the rate follows it.")
+    elif not np.isnan(rate):
         parts.append(f"Lower {{learning_rate}} from {rate:g} to {smaller_rate(rate):g} and let it decay.")
     else:
         parts.append("Lower {learning_rate} to a third.")

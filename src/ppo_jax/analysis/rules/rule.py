@@ -9,7 +9,7 @@ from typing import Any
 from ppo_jax.analysis import vocabulary
 from ppo_jax.analysis.rules.evidence import Evidence
 
-__all__ = ["NO_UPDATE", "Hit", "Rule", "changes_over_time", "number", "peak", "rule"]
+__all__ = ["NO_UPDATE", "Hit", "Rule", "changes_over_time", "follows_kl", "number", "peak", "rule"]
 
 NO_UPDATE = "no update is on record"
 
@@ -88,10 +88,17 @@ RECORDS: dict[str, tuple[Callable[[Evidence], bool], str]] = {
 
 
 def peak(value: Any) -> float:
-    """Largest value of a setting that may be a schedule; NaN where it is unknown."""
+    """Largest value of a setting that may be a schedule; NaN where it is unknown, as of a rate that follows KL."""
+    if follows_kl(value):
+        return float("nan")
     if isinstance(value, Mapping):
         return float(max(value.get("init", 0.0), value.get("final", 0.0)))
     return float("nan") if value is None else float(value)
+
+
+def follows_kl(value: Any) -> bool:
+    """Whether a setting is a learning rate that follows the KL of the updates."""
+    return isinstance(value, Mapping) and value.get("shape") == "kl_adaptive"
 
 
 def changes_over_time(value: Any) -> bool:

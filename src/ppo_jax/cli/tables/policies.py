@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ppo_jax.cli.console import count, make_console, make_table, say
 
-__all__ = ["show_export", "show_played", "show_proof"]
+__all__ = ["show_export", "show_onnx", "show_played", "show_proof"]
 
 Json = dict[str, Any]
 
@@ -56,3 +56,9 @@ def show_export(found: Json) -> None:
         f"plain JAX runs it: jax.export.deserialize(bytearray(open({found['out']!r}, 'rb').read())).call({names})",
         sys.stdout,
     )
+
+
+def show_onnx(found: Json) -> None:
+    """Where the graph is, what it takes and on how much it was compared."""
+    say(f"wrote {found['out']}: ({', '.join(found['inputs'])}) -> action, the most likely one", sys.stdout)
+    say(f"onnxruntime takes the policy's actions in all of {count(found['compared'], 'observation')}", sys.stdout)

@@ -124,6 +124,10 @@ class GymnasiumEnvironment:
         info = {"final_observation": final}
         return EnvStep(observation, Handle(token, observation, picture), reward, terminated, truncated, info)
 
+    def render(self, state: Handle) -> Any:
+        """The picture [height, width, 3] uint8 that Gymnasium drew where ``render_mode = "rgb_array"``."""
+        return state.picture
+
     # What follows is called back, with NumPy's arrays of a whole batch.
 
     def _reset(self, seeds: np.ndarray) -> tuple[Any, ...]:
