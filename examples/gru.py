@@ -2,7 +2,7 @@
 
 MemoryChain shows a sign in the first step, nothing in the ten after it, and then asks for the sign: 1 for the right
 answer, -1 for the wrong one. Prints what the last episodes of training earned, for three seeds of each policy: close to
-1 with the GRU and close to 0, that of guessing, without. Takes half a minute on two CPU cores.
+1 with the GRU, and close to 0, as guessing does, without. Takes half a minute on two CPU cores.
 """
 
 import argparse

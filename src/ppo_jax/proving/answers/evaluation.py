@@ -44,12 +44,14 @@ class Ranked(NamedTuple):
 
 
 class AnswerEvaluator:
-    """Searches for answers with a policy."""
+    """Searches for answers with a policy, to as many queries at once as memory allows and the data set has."""
 
     def __init__(self, env: AnswerEnv, params: AnswerParams, beam_width: int) -> None:
         self.env, self.params, self.beam_width = env, params, beam_width
         table = TABLE // (4 * (env.sizes.n_constants + 1))
-        self.at_once = int(max(1, min(STATES // beam_width, table)))
+        # Head and tail open of each triple that is judged. All calls have this one size, and share one program.
+        judged = max(2 * len(env.dataset.queries[split]) for split in ("valid", "test")) if env.dataset else table
+        self.at_once = int(max(1, min(STATES // beam_width, table, judged)))
 
     def answers(
         self,
