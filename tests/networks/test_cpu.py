@@ -86,7 +86,7 @@ def test_the_convolution_pads_as_xlas(padding, strides):
 def test_a_convolution_that_it_does_not_know_is_refused():
     x, kernel = jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 4))
     for changes in ({"rhs_dilation": (2, 2)}, {"feature_group_count": 2}, {"x": x[0]}):
-        with pytest.raises(PPOJaxError, match="of images .*, neither dilated nor grouped"):
+        with pytest.raises(PPOJaxError, match=r"of images .*, neither dilated nor grouped"):
             cpu.convolution(**{"x": x, "kernel": kernel} | changes)
 
 
