@@ -178,6 +178,11 @@ def test_settings_wrap_the_environment_and_the_policy_keeps_to_its_bounds():
     assert env is gymnax.make("Pendulum-v1") and states[0].theta.shape == (2,)
 
 
+def test_resets_are_shared_in_suites_alone():
+    with pytest.raises(PPOJaxError, match=r"task\.optimistic_resets: for environments of the suites"):
+        build(from_dict({"task": {"env_id": "CartPole-v1", "optimistic_resets": 16}}))
+
+
 def test_a_proof_task_has_no_wrappers():
     with pytest.raises(PPOJaxError, match=r"task\.frame_stack: not for a proof task"):
         build(from_dict({"task": {"env_id": "Proof-countries_s1", "frame_stack": 2}}))

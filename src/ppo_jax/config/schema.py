@@ -91,6 +91,9 @@ class TaskConfig:
     """Steps after which an episode is cut (truncated), counted as the policy takes them."""
     frame_stack: Count | None = None
     """Observe so many of the last observations at once."""
+    optimistic_resets: Count | None = None
+    """Draw one fresh episode a step for so many environments, which those that ended share; for suites with expensive
+    resets, such as Craftax with 16."""
     squash_actions: bool = False
     """Bring continuous actions into their bounds by tanh rather than by clipping."""
     clip_rewards: Positive | None = None
@@ -290,7 +293,9 @@ class RunConfig:
 
 
 # What only one kind of task reads: its runs alone write these, unless they are set.
-WRAPPERS = frozenset({"action_repeat", "time_limit", "frame_stack", "squash_actions", "clip_rewards"})
+WRAPPERS = frozenset(
+    {"action_repeat", "time_limit", "frame_stack", "optimistic_resets", "squash_actions", "clip_rewards"}
+)
 PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - WRAPPERS - {"env_id", "env_params"} | {
     *("embedding_size", "constants", "initial_embeddings", "fact_layers"),
     *("beam_width", "sharpness", "n_corruptions", "mask_end", "n_queries", "n_valid_queries", "untrained_networks"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.tasks import gymnax as gymnax_envs
 from ppo_jax.tasks.episodes import EpisodeTask
 from ppo_jax.tasks.suites import registry
+from ppo_jax.tasks.suites.common import SuiteEnvironment
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import wrap
 from ppo_jax.types import Environment, PPOJaxError
@@ -82,6 +84,10 @@ def make_task(config: Config, env: Any = None) -> Task:
         raise PPOJaxError(f"unknown env_id {name!r}; did you mean {meant}?")
     else:
         env = gymnax_envs.make(name, **params)
+    if (shared := config.task.optimistic_resets) is not None:
+        if not isinstance(env, SuiteEnvironment):
+            raise PPOJaxError("task.optimistic_resets: for environments of the suites (`ppo-jax envs`); leave it out")
+        env = replace(env, optimistic_resets=shared)
     if isinstance(env, ProofEnv):
         return proof_task.ProofTask(env, config.evaluation)
     return EpisodeTask(wrap(env, config.task), config.evaluation.eval_episodes, name)

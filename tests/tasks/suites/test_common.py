@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppo_jax.tasks.check import check_environment
-from ppo_jax.tasks.suites.common import SuiteEnvironment, auto_reset, limit_steps, one_hot_channels
+from ppo_jax.tasks.suites.common import SuiteEnvironment, auto_reset, limit_steps, one_hot_channels, share_resets
 from ppo_jax.types import Box, EnvStep
 
 SPACE = Box((-1.0,), (1.0,))
@@ -89,3 +90,43 @@ def test_categories_of_channels_become_one_hot() -> None:
     grid = jnp.array([[0, 1], [2, 0]], jnp.uint8)
     expected = [[1, 0, 0, 0, 1], [0, 0, 1, 1, 0]]
     np.testing.assert_array_equal(one_hot_channels(grid, (3, 2)), expected)
+
+
+def test_environments_that_end_together_share_the_fresh_episodes_in_turn() -> None:
+    """Eight environments draw two episodes; of the five that end the first, third and fifth begin alike."""
+    ended = jnp.array([0, 1, 1, 0, 1, 1, 0, 1], bool)
+    keys = jax.random.split(jax.random.key(3), 8)
+    fresh = jax.vmap(share_resets(begin, 4), (0, 0, None))
+    observation, state = jax.jit(fresh)(keys, ended, ())
+    drawn = jax.vmap(begin, (0, None))(keys[:2], ())[0]["x"]
+    np.testing.assert_array_equal(observation["x"][np.array(ended)], drawn[np.array([0, 1, 0, 1, 0])])
+    np.testing.assert_array_equal(observation["x"][:, 0], state["x"])
+    assert str(jax.make_jaxpr(fresh)(keys, ended, ())).count("key<fry>[2]") > 0
+    # Runs side by side do the same, each with its own.
+    together = jax.vmap(fresh, (0, 0, None))(jnp.stack([keys, keys]), jnp.stack([ended, ~ended]), ())
+    np.testing.assert_array_equal(together[0]["x"][0], observation["x"])
+
+
+def test_alone_an_environment_resets_for_itself() -> None:
+    env = make()
+    shared = replace(env, optimistic_resets=16)
+    assert [step.observation["x"].item() for step in roll(shared, [1.0] * 6)] == [
+        step.observation["x"].item() for step in roll(env, [1.0] * 6)
+    ]
+    check_environment(shared, ())
+
+
+def test_as_many_episodes_end_with_shared_resets() -> None:
+    env, keys = make(), jax.random.split(jax.random.key(0), 16)
+    actions = jnp.full((16, 1), 0.5)
+    lengths = []
+    for ratio in (1, 8):
+        each = replace(env, optimistic_resets=ratio)
+        state, ends = jax.vmap(each.reset, (0, None))(keys, ())[1], []
+        step = jax.jit(jax.vmap(each.step, (0, 0, 0, None)))
+        for _ in range(8):
+            taken = step(keys, state, actions, ())
+            state, ends = taken.state, [*ends, taken.terminated | taken.truncated]
+        lengths.append(np.stack(ends).sum())
+        assert not np.isnan(taken.observation["x"]).any()
+    assert lengths[0] == lengths[1] == 32  # two each, of three or four steps
