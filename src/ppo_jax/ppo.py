@@ -334,10 +334,7 @@ def update_epochs(
 
 
 def learn_from(trainer: Trainer, state: TrainState, transitions: Transition) -> tuple[TrainState, Metrics]:
-    """Advantages of a rollout and the epochs on it: what `update` does with the transitions that `rollout` gave.
-
-    Between the two a program may change them, such as their rewards, which are raw here.
-    """
+    """Advantages and epochs on the transitions of `rollout`, which a program may have changed; rewards are raw here."""
     hyperparams = state.hyperparams
     scheduled = schedules.scheduled(hyperparams, state.step, trainer.settings.rollout_size)
     state, batch, metrics = make_batch(trainer, state, transitions)
