@@ -2,7 +2,7 @@
 
 Without a folder it writes one, a family in which some aunts and uncles are held out. Rules are mined from the triples
 where the folder has none. Prints the ranking of held-out triples beside a policy that draws its steps evenly, then the
-answers to a question, the best one with its proof. Takes a minute on two CPU cores.
+answers to a question, the best one with its proof. Takes half a minute on two CPU cores.
 
     python examples/own_graph.py my_folder "aunt(X, zoe)"
 """
