@@ -25,10 +25,11 @@ SKIP = {"on_nan": "skip"}
 
 @dataclass(frozen=True)
 class NotANumber(toys.Probe):
-    """Observes NaN."""
+    """Observes NaN after the first step."""
 
-    def start(self, key: jax.Array) -> jax.Array:
-        return jnp.full(1, jnp.nan)
+    def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> Any:
+        step = super().step(key, state, action, params)
+        return step._replace(observation=jnp.full(1, jnp.nan))
 
 
 @dataclass(frozen=True)

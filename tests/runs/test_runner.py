@@ -8,6 +8,7 @@ import math
 import os
 import resource
 import shutil
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -414,3 +415,26 @@ def test_a_hook_is_called_between_updates_whatever_the_chunks(tmp_path, monkeypa
     assert steps == [0, 3, 6]
     _, last = runner.load(tmp_path / "run", "last")
     assert optax.tree.norm(last.params) < 0.1 * norms[-1]  # one update after all weights were zero
+
+
+def test_what_python_gave_must_be_given_again(tmp_path):
+    """No configuration holds it, so a run would go on with PPO's own loss without a word."""
+    config = CARTPOLE.override({"total_timesteps": 64})
+
+    own = partial(build, loss=lambda *arguments: ppo.loss(*arguments))
+    runner.train(config, tmp_path / "run", progress=False, build=own)
+    longer = {"total_timesteps": 128}
+    with pytest.raises(PPOJaxError, match="its loss was given from Python when it began; resume it from Python"):
+        runner.resume(tmp_path / "run", longer, progress=False)
+    with pytest.raises(PPOJaxError, match="its hook was not given"):
+        runner.resume(tmp_path / "run", longer, progress=False, build=own, hook=lambda *both: both)
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == config.settings.n_updates
+    assert runner.resume(tmp_path / "run", longer, progress=False, build=own, warn=print)["env_steps"] == 128
+
+
+def test_a_member_of_a_sweep_does_not_go_on_by_itself(run, tmp_path):
+    member = tmp_path / "sweep" / "members" / "s0"
+    shutil.copytree(run, member)
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    with pytest.raises(PPOJaxError, match=r"a member of a sweep; .* ppo-jax sweep extract"):
+        runner.resume(member, {"total_timesteps": 448}, progress=False)

@@ -292,7 +292,8 @@ def with_mined_rules(
         if set(map(tuple, with_rules.queries["valid"])) <= set(map(tuple, data.queries["valid"])):
             for unfinished in kept:
                 unfinished.remove()
-            say(f"{data.name}: no rules; mined {len(mined.rules):,} from the training facts, in {file}")
+            here = "; ./rules.txt is read by rules=./rules.txt" if Path("rules.txt").is_file() else ""
+            say(f"{data.name}: no rules; mined {len(mined.rules):,} from the training facts, in {file}{here}")
             return config.override({"rules": str(file.absolute())})
         data = with_rules
     raise PPOJaxError(f"data set {data.name!r} has neither valid queries nor rules; put some queries in valid.txt")

@@ -20,7 +20,7 @@ LINES: Mapping[str, str] = {
 FILES: Mapping[str, str] = {
     "summary.json": "what became of the run: status, final metrics, results on test beside the baselines",
     "config.toml": "the resolved configuration; `ppo-jax train runs/NAME/config.toml` repeats the run",
-    "environment.json": "versions, device, commit and data that the run was made with",
+    "environment.json": "versions, device, commit and data that the run was made with, and what Python gave it",
     **LINES,
     "queries.jsonl": "knowledge graphs: an object for each test query, with ranks, scores and proofs",
     "rules.txt": "knowledge graphs without rules: those that were mined for the run",
@@ -69,4 +69,5 @@ ENVIRONMENT: Mapping[str, str] = {
     "git_commit": "of the source, where there is one",
     "run_id": "names the run, also once it was resumed",
     "dataset_sha256": "of the data of a knowledge graph",
+    "given": "what Python gave beside the configuration, such as `loss`; to be given again by who goes on",
 }

@@ -21,6 +21,7 @@ from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
+from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.tasks.check import check_environment, check_first_observation
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 PyTree = Any
+# Metrics that a loss may report under their names, and those that it may not, for the update or the recorder does.
+OF_LOSS = ("policy_loss", "value_loss", "entropy", "entropy_normalized", "approx_kl", "clip_fraction")
+TAKEN = {"update", "env_steps", *(metric.name for metric in METRICS)} - {*OF_LOSS, "value_clip_fraction"}
 
 
 class PolicyParams(NamedTuple):
@@ -77,6 +81,7 @@ class Experiment:
     config: Config  # as it was given
     task: Task  # what is learnt, and how it is judged
     trainer: ppo.Trainer  # what `ppo_jax.ppo` needs
+    given: tuple[str, ...] = ()  # what `build` was given beside the configuration, such as "loss"
 
     @property
     def env(self) -> Environment:
@@ -180,6 +185,8 @@ def build(
         PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere, an `env` that lacks
             what an environment needs, or a network that does not fit it.
     """
+    arguments = {"env": env, "network": network, "loss": loss, "optimizer": optimizer}
+    given = tuple(name for name, argument in arguments.items() if argument is not None)
     task = make_task(config, env)
     if steps_outside(task.env) and (config.run.devices or 1) > 1:
         raise PPOJaxError(f"run.devices = {config.run.devices}: an environment of Gymnasium is stepped by one; use 1")
@@ -212,7 +219,7 @@ def build(
         _check_loss(trainer, config.hyperparams)
     if trainer.optimizer is not ppo.adam():
         _check_optimizer(trainer, config.hyperparams)
-    return Experiment(config, task, trainer)
+    return Experiment(config, task, trainer, given)
 
 
 def _check_optimizer(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
@@ -259,6 +266,8 @@ def _check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
         raise PPOJaxError(f"loss: must be one number [], got {list(jnp.shape(total))}")
     if "approx_kl" not in metrics:
         raise PPOJaxError("loss: its metrics lack approx_kl, which ends the epochs where it exceeds 1.5 target_kl")
+    if taken := [name for name in metrics if name in TAKEN]:
+        raise PPOJaxError(f"loss: {taken[0]} is a metric of the update itself; give the loss's own another name")
     for name, value in metrics.items():
         if any(jnp.shape(x) for x in jax.tree.leaves(value)):
             raise PPOJaxError(f"loss: its metric {name} must be one number [], got {list(jnp.shape(value))}")

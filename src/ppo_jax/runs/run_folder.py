@@ -8,6 +8,7 @@ import platform
 import subprocess
 import uuid
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -39,8 +40,11 @@ __all__ = [
 VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
 
 
-def begin(stage: Path, experiment: Experiment, summary: dict[str, Any]) -> None:
-    """Record in `stage` what a new run is, and let it take the place of what the folder around it holds."""
+def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: Collection[str] = ()) -> None:
+    """Record in `stage` what a new run is, and let it take the place of what the folder around it holds.
+
+    `given` names what was given from Python and stands in no configuration, such as ``"loss"``.
+    """
     environment = {
         "versions": {name: _version(name) for name in VERSIONED},
         "python": platform.python_version(),
@@ -50,6 +54,7 @@ def begin(stage: Path, experiment: Experiment, summary: dict[str, Any]) -> None:
         "git_commit": _git_commit(),
         "run_id": uuid.uuid4().hex,  # a resumed run keeps it
         "dataset_sha256": experiment.task.sha256,
+        "given": sorted(given),
     }
     with files.explained(stage.parent):
         stage.mkdir(exist_ok=True)  # mined rules may be there
@@ -121,6 +126,39 @@ def check_same(folder: Path, checkpoint: dict[str, Any], recorded: Config) -> No
 def read_environment(folder: Path) -> dict[str, Any]:
     """The ``environment.json`` of a run; empty where there is none, or half of one."""
     return files.read_object(folder / "environment.json")
+
+
+def check_alone(folder: Path) -> None:
+    """Make sure that a run is no member of a sweep, whose settings and number of seeds it would no longer have.
+
+    Raises:
+        PPOJaxError: it is one.
+    """
+    members = folder.absolute().parent
+    if members.name == "members" and (members.parent / "sweep.json").is_file():
+        raise PPOJaxError(
+            f"{folder}: a member of a sweep; go on with the sweep, or take it out first: "
+            f"ppo-jax sweep extract {folder.parent.parent} {folder.name} --out FOLDER"
+        )
+
+
+def check_given(folder: Path, given: Collection[str], of: Collection[str], remedy: str) -> None:
+    """Make sure that what a run was given from Python is given again: no configuration holds it.
+
+    Args:
+        folder: the run.
+        given: names of what is given now.
+        of: names that matter.
+        remedy: what to do, at the end of the line.
+
+    Raises:
+        PPOJaxError: one of them was given then and is not now, or the other way round.
+    """
+    then = read_environment(folder).get("given")
+    for name in of:
+        if isinstance(then, list) and (name in then) != (name in given):
+            did = "was" if name in then else "was not"
+            raise PPOJaxError(f"{folder}: its {name} {did} given from Python when it began; {remedy}")
 
 
 def check_data(folder: Path, experiment: Experiment) -> None:

@@ -39,6 +39,7 @@ LIVE = (
     ("entropy_normalized", "entropy", ".2f"),
     ("valid", "valid", ".3g"),
 )
+GIVEN = ("env", "network", "loss", "optimizer", "hook")  # what Python may give beside a configuration
 RESULTS = ("best_update", "valid", "test", "test_last", "data", "baselines")
 Build = Callable[[Config], Experiment]
 _WARN = partial(warnings.warn, stacklevel=2)
@@ -99,7 +100,7 @@ def train(
                 rules = str(folder.absolute() / Path(experiment.config.task.rules).name)
                 experiment = experiment.variant(experiment.config.override({"rules": rules}))
             summary = beginning(experiment.config)
-            run_folder.begin(stage, experiment, summary)
+            run_folder.begin(stage, experiment, summary, _given(experiment, hook))
         return _run(experiment, folder, None, summary, progress, hook, hook_interval)
 
 
@@ -151,6 +152,7 @@ def _resume(
     hook_interval: int,
     trust: bool,
 ) -> dict[str, Any]:
+    run_folder.check_alone(folder)
     recorded = run_folder.read_config(folder)
     config = mesh.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
     run_folder.check_resumable(recorded, config)
@@ -165,6 +167,8 @@ def _resume(
     for text in run_folder.other_versions(folder):
         warn(text)
     experiment = build(config)
+    again = "resume it from Python with the same `build` and `hook`"
+    run_folder.check_given(folder, _given(experiment, hook), GIVEN, again)
     run_folder.check_data(folder, experiment)
     standing, record, problems = restore(
         experiment, folder, lambda record: run_folder.check_same(folder, record["config"], config)
@@ -198,6 +202,11 @@ def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
     if measured is None:
         return {}
     return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
+
+
+def _given(experiment: Experiment, hook: loop.Hook | None) -> tuple[str, ...]:
+    """What came from Python beside the configuration."""
+    return experiment.given if hook is None else (*experiment.given, "hook")
 
 
 def beginning(config: Config) -> dict[str, Any]:
@@ -311,6 +320,8 @@ def load(
     config = recorded.override(assignments) if assignments else recorded
     consent.check(folder, recorded, config, trust)
     experiment = build(config)
+    named = "name its import path in the configuration to load what it learnt"
+    run_folder.check_given(folder, experiment.given, ("env", "network"), named)
     run_folder.check_data(folder, experiment)
     _, like = experiment.shapes()
     return experiment, checkpoint.restore(folder / "checkpoints" / which, like)

@@ -118,17 +118,19 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         return
     several = any(len(run_set.logs) > 1 for run_set in run_sets)
     console.print("At the end" + (": interquartile mean (95% interval)" if several else ""), style="bold")
-    table: Table = make_table("", *(f">[{i}]" for i in range(1, len(run_sets) + 1)))
-    for row in rows:
-        table.add_row(row.name, *("–" if one is None else _estimate(one) for one in row.iqm))
-        if any(one is not None for one in row.improvement):
-            better = [f"P(better than [1]) {_estimate(one, '.2f')}" if one else "" for one in row.improvement]
-            table.add_row("", *(Text(text, style="dim") for text in better))
-            sure = [
-                "" if p is None else f"p = {p:.2g}, {row.verdict(i) or 'few seeds'}" for i, p in enumerate(row.p_values)
-            ]
-            table.add_row("", *(Text(text, style="dim") for text in sure))
-    console.print(table)
+    if len(run_sets) == 1:
+        console.print(make_pairs({row.name: _estimate(row.iqm[0]) for row in rows if row.iqm[0] is not None}, ""))
+        return
+    for row in rows:  # a table for each score: their columns side by side would not fit a terminal
+        table: Table = make_table(">", f">{row.name}", ">P(better than [1])", ">p", "")
+        for i, one in enumerate(row.iqm):
+            better, p = row.improvement[i], row.p_values[i]
+            verdict = "" if p is None else row.verdict(i) or "few seeds"
+            chance = "" if better is None else _estimate(better, ".2f")
+            value = "–" if one is None else _estimate(one)
+            table.add_row(f"[{i + 1}]", value, chance, "" if p is None else f"{p:.2g}", verdict)
+        console.print(table)
+        console.print()
     if n := compare.n_comparisons(rows):
         console.print(f"p: a permutation test of the seeds, corrected for the {n} comparisons (Holm)", style="dim")
 

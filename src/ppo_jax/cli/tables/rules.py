@@ -18,7 +18,7 @@ SAMPLED = {
 
 def show_mined(found: dict[str, Any]) -> None:
     """A row for each kind of rule, what was sampled for them, and where they are."""
-    table = make_table("kind", ">rules", ">heads", ">confidence", "surest")
+    table = make_table("kind", ">rules", ">heads", ">median confidence", "surest")
     for row in found["kinds"]:
         cells = (str(row["rules"]), str(row["heads"]), number(row["median_confidence"]), row["surest"])
         table.add_row(row["kind"], *cells)
