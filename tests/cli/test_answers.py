@@ -214,7 +214,7 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert r"untrained ($\times$2)" in latex
     succeed("scores", run, "--out", tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
-    assert "runs over a knowledge graph write one when they end" in fail("scores", cartpole)
+    assert "which runs over a knowledge graph write at their end" in fail("scores", cartpole)
     assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
 
 
