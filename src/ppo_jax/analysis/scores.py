@@ -35,7 +35,7 @@ def write_scores(folder: Path, form: str, out: Path | None) -> int:
         return _write(_latex(run.summary), out)
     rows = [{name: value for name, value in row.items() if not isinstance(value, list | dict)} for row in run.queries]
     if not rows:
-        raise PPOJaxError(f"{folder}: has no queries.jsonl with ranks, which runs over a knowledge graph write at their end")
+        raise PPOJaxError(f"{folder}: no ranks in queries.jsonl, which runs over a knowledge graph write at their end")
     if form == "parquet":
         if out is None:
             raise PPOJaxError("scores: parquet needs a file: --out scores.parquet")
