@@ -217,6 +217,9 @@ def test_the_table_of_episodes_has_a_row_for_the_random_policy():
     assert kind.verdict(EPISODES, summary["baselines"]) == "Better than every baseline."
     better = {"random": EPISODES | {"return_mean": 20.0}}
     assert kind.verdict(EPISODES, better) == "Not better than without learning: return 20.00 (random 20.00)."
+    near = {"random": EPISODES | {"return_mean": 19.5}}
+    said = "Not told apart from without learning: return 20.00 (random 19.50), within two standard errors."
+    assert kind.verdict(EPISODES, near) == said
     nothing = {"return_mean": None, "return_std": None, "length_mean": None, "episodes": 0}
     assert kind.verdict(nothing, better) == "Not better than without learning: return – (random 20.00)."
     old = {"test": EPISODES, "test_last": nothing}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -31,6 +32,18 @@ class EpisodeTaskResults(Results):
         """The random policy; older runs have none."""
         return {"random policy": baselines["random"]} if baselines else {}
 
+    def verdict(self, test: Json, baselines: Json) -> str:
+        """Which baselines the trained policy does not beat, by chance of the episodes included, in a sentence."""
+        near = [
+            f"{name.replace('_', ' ')} {number(result['return_mean'], self.form)}"
+            for name, result in baselines.items()
+            if test["episodes"] and result["episodes"] and 0.0 < _difference(test, result) < 2.0 * _error(test, result)
+        ]
+        if not near:
+            return super().verdict(test, baselines)
+        own = number(test["return_mean"], self.form)
+        return f"Not told apart from without learning: return {own} ({', '.join(near)}), within two standard errors."
+
     def table(self, rows: Mapping[str, Json]) -> Table:
         """Return, its standard deviation, length, episodes."""
         keys = ("return_mean", "return_std", "length_mean")
@@ -50,3 +63,12 @@ class EpisodeTaskResults(Results):
     def data_note(self, data: Json) -> str | None:
         """Nothing: there is no data."""
         return None
+
+
+def _difference(a: Json, b: Json) -> float:
+    return float(a["return_mean"] - b["return_mean"])
+
+
+def _error(a: Json, b: Json) -> float:
+    """Standard error of the difference of two mean returns."""
+    return math.sqrt(sum(one["return_std"] ** 2 / one["episodes"] for one in (a, b)))
