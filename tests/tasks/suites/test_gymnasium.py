@@ -251,7 +251,7 @@ def test_a_run_that_its_environment_ends_says_why_in_one_line_and_goes_on_when_t
 
     monkeypatch.setattr(Echo, "broken", False)
     said: list[str] = []
-    summary = runner.resume(folder, progress=False, warn=said.append)
+    summary = runner.resume(folder, progress=False, warn=said.append, hook=lambda *both: both)
     assert said == ["gymnasium/Echo-v0 is no part of a checkpoint: episodes that ran are cut, and others begin"]
     assert (summary["status"], summary["test"]["episodes"], summary["test"]["length_mean"]) == ("completed", 2, 3)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
