@@ -269,3 +269,16 @@ def test_a_rule_names_what_it_lacks():
     assert "three other runs" in BY_ID["seed-outlier"].lacks(bare)
     empty = Evidence(RunLog("empty", "ppo_jax", SETTINGS, {"update": np.zeros(0), "env_steps": np.zeros(0)}))
     assert BY_ID["lr-too-high"].lacks(empty) == "no update is on record"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (run(explained_variance=0.05), True),
+        (run({"core": "gru"}, explained_variance=0.05), False),
+        (run(explained_variance=0.05, forced_fraction=0.1), False),  # a proof, whose state is whole
+    ],
+)
+def test_a_critic_that_says_nothing_may_lack_a_memory(log, said):
+    advice = BY_ID["critic-uninformative"].check(Evidence(log)).advice
+    assert ("{recurrent}" in (advice or "")) == said

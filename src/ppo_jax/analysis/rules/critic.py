@@ -40,6 +40,7 @@ CRITIC_ADVICE = (
     "own ({separate_critic}), more weight ({vf_coef}), and minibatches small enough for at least 16 gradient steps an "
     "update. It helped if the explained variance rises above 0.3."
 )
+MEMORY = CRITIC_ADVICE + " If the observation hides part of the state, give the policy a memory first: {recurrent}."
 SCALE_FIRST = (
     "Scale the rewards first: {normalize_rewards}. Leave {vf_coef} as it is: more of a value loss of this size only "
     "crowds out the policy. It helped if the explained variance rises above 0.3."
@@ -394,7 +395,9 @@ def _critic(run: Evidence, evidence: str, severity: str | None, confidence: floa
     evidence += _stopped(run)
     if not run.ours and _scale_by_error(run):
         return Hit(evidence, {}, severity, confidence, SCALE_FIRST)
-    return Hit(evidence, _better_critic(run), severity, confidence)
+    # Nothing in a log says what an observation hides; the state of a proof is whole.
+    may_hide = run.ours and not run.setting("core") and not run.has("forced_fraction")
+    return Hit(evidence, _better_critic(run), severity, confidence, MEMORY if may_hide else None)
 
 
 def _stopped(run: Evidence) -> str:
