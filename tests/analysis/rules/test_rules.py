@@ -274,8 +274,8 @@ def test_a_rule_names_what_it_lacks():
 @pytest.mark.parametrize(
     ("log", "said"),
     [
-        (run(explained_variance=0.05), True),
-        (run({"core": "gru"}, explained_variance=0.05), False),
+        (run(explained_variance=0.05, forced_fraction=np.nan), True),
+        (run({"core": "gru"}, explained_variance=0.05, forced_fraction=np.nan), False),
         (run(explained_variance=0.05, forced_fraction=0.1), False),  # a proof, whose state is whole
     ],
 )
