@@ -21,7 +21,7 @@ from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
-from ppo_jax.runs.metric_table import METRICS
+from ppo_jax.runs.metric_table import OF_UPDATE
 from ppo_jax.tasks.check import check_environment, check_first_observation
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
@@ -37,9 +37,6 @@ __all__ = [
 ]
 
 PyTree = Any
-# Metrics that a loss may report under their names, and those that it may not, for the update or the recorder does.
-OF_LOSS = ("policy_loss", "value_loss", "entropy", "entropy_normalized", "approx_kl", "clip_fraction")
-TAKEN = {"update", "env_steps", *(metric.name for metric in METRICS)} - {*OF_LOSS, "value_clip_fraction"}
 
 
 class PolicyParams(NamedTuple):
@@ -266,7 +263,7 @@ def _check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
         raise PPOJaxError(f"loss: must be one number [], got {list(jnp.shape(total))}")
     if "approx_kl" not in metrics:
         raise PPOJaxError("loss: its metrics lack approx_kl, which ends the epochs where it exceeds 1.5 target_kl")
-    if taken := [name for name in metrics if name in TAKEN]:
+    if taken := [name for name in metrics if name in OF_UPDATE]:
         raise PPOJaxError(f"loss: {taken[0]} is a metric of the update itself; give the loss's own another name")
     for name, value in metrics.items():
         if any(jnp.shape(x) for x in jax.tree.leaves(value)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ppo_jax.results import Metric
 
-__all__ = ["METRICS", "Metric"]
+__all__ = ["METRICS", "OF_UPDATE", "Metric"]
 
 METRICS = tuple(
     Metric(*row)
@@ -50,3 +50,9 @@ METRICS = tuple(
         ("overflow_fraction", "1", "proof tasks: share of successors dropped for want of room"),
     )
 )
+_OF_LOSS = {
+    *("policy_loss", "value_loss", "entropy", "entropy_normalized"),
+    *("approx_kl", "clip_fraction", "value_clip_fraction"),
+}
+# What the update and its line in metrics.jsonl report themselves; a loss of a user's own cannot.
+OF_UPDATE = {"update", "env_steps", *(metric.name for metric in METRICS)} - _OF_LOSS

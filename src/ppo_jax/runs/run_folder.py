@@ -25,7 +25,9 @@ from ppo_jax.types import PPOJaxError
 
 __all__ = [
     "begin",
+    "check_alone",
     "check_data",
+    "check_given",
     "check_may_start_again",
     "check_resumable",
     "check_same",
