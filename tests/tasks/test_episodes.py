@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax.tasks.episodes import EpisodeResults, evaluate_episodes, summarize
+from ppo_jax.ops.distributions import from_outputs
+from ppo_jax.tasks.episodes import EpisodeResults, EpisodeTask, evaluate_episodes, summarize
 from ppo_jax.types import Discrete, EnvStep
 
 
@@ -141,3 +142,22 @@ def test_cartpole_equals_a_python_loop() -> None:
     assert results.lengths.tolist() == play(jax.random.key(5))
     np.testing.assert_array_equal(results.returns, results.lengths)
     assert results.finished.all()
+
+
+@dataclass(frozen=True)
+class Indifferent:
+    """A policy to which all four actions are equal: the most likely one is the first."""
+
+    def __call__(self, params: None, observation: jax.Array, carry: Any, start: jax.Array) -> tuple[Any, ...]:
+        return from_outputs(Discrete(4), jnp.zeros((*observation.shape, 4))), jnp.zeros(observation.shape), carry
+
+    def initial_carry(self, n: int) -> tuple[()]:
+        return ()
+
+
+def test_actions_are_drawn_where_that_is_asked_for() -> None:
+    """Rewards are the actions, so the most likely one earns nothing and a drawn one 1.5 a step."""
+    likely, drawn = (EpisodeTask(Countdown(6), 256, "Countdown", sample) for sample in (False, True))
+    assert likely.evaluate(Indifferent(), None, "test", seed=0)["return_mean"] == 0.0
+    result = drawn.evaluate(Indifferent(), None, "test", seed=0)
+    assert result["return_mean"] / result["length_mean"] == pytest.approx(1.5, abs=0.15)

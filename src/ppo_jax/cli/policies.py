@@ -82,7 +82,7 @@ class Prove:
 
 @dataclass(frozen=True)
 class Play:
-    """Watch the policy of a run, its most likely actions: a GIF, or the proofs of test queries."""
+    """Watch the policy of a run, acting as it is evaluated: a GIF, or the proofs of test queries."""
 
     folder: RunFolder
     """Folder of the run."""

@@ -242,6 +242,9 @@ class EvaluationConfig:
     """Updates between evaluations during training; 0 evaluates at the end alone."""
     eval_episodes: Count = 128
     """Episodes of an evaluation (tasks other than proving)."""
+    sample_actions: bool = False
+    """Draw the actions of these episodes, as in training, in place of the most likely ones. Where a task needs chance,
+    as Craftax does, the most likely action is stuck again and again."""
     beam_width: Many = 64
     """Derivations of a query that go on at each step of a beam search (`marginal`, `answers`)."""
     sharpness: tuple[NonNegative, ...] = (0.25, 0.5, 1.0)
@@ -301,5 +304,14 @@ PROOF_KEYS = frozenset(TaskConfig.__dataclass_fields__) - WRAPPERS - {"env_id", 
     *("beam_width", "sharpness", "n_corruptions", "mask_end", "n_queries", "n_valid_queries", "untrained_networks"),
 }
 ENVIRONMENT_KEYS = WRAPPERS | {
-    *("env_params", "core", "core_size", "log_std_init", "state_dependent_std", "dtype", "eval_episodes"),
+    *(
+        "env_params",
+        "core",
+        "core_size",
+        "log_std_init",
+        "state_dependent_std",
+        "dtype",
+        "eval_episodes",
+        "sample_actions",
+    ),
 }

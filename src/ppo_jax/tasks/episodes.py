@@ -40,6 +40,7 @@ class EpisodeTask:
     env: Environment
     n_episodes: int  # of an evaluation
     env_id: str
+    sample_actions: bool = False  # as in training; otherwise the most likely ones
 
     takes_memory: ClassVar[bool] = True
     results: ClassVar[Results] = EpisodeTaskResults()
@@ -87,10 +88,10 @@ class EpisodeTask:
     def evaluate(
         self, policy: Policy, params: PyTree, split: str, *, seed: int, protocols: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        """Summary of episodes with the policy's most likely actions; there is one protocol."""
-        return summarize(
-            _evaluate(self.env, policy, self.n_episodes, self.env_params, params, _evaluation_key(seed, split))
-        )
+        """Summary of whole episodes with the policy's actions; there is one protocol."""
+        key = _evaluation_key(seed, split)
+        played = _evaluate(self.env, policy, self.n_episodes, self.sample_actions, self.env_params, params, key)
+        return summarize(played)
 
     def value_errors(self, policy: Policy, params: PyTree, *, gamma: float, seed: int) -> dict[str, float]:
         """None are measured."""
@@ -118,7 +119,7 @@ class EpisodeTask:
         from ppo_jax.tasks import drawing  # only here: pictures need libraries that nothing else does
 
         env = drawing.drawable(self.env, self.env_id)
-        episodes = play(env, policy, params, seed, n, max_steps)
+        episodes = play(env, policy, params, seed, n, max_steps, sample_actions=self.sample_actions)
         record = [
             {"return": float(e.rewards.sum()), "length": len(e.rewards), "finished": e.finished} for e in episodes
         ]
@@ -130,18 +131,24 @@ def _evaluation_key(seed: int, split: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), SPLITS[split])
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _evaluate(
-    env: Environment, policy: Policy, n_episodes: int, env_params: PyTree, params: PyTree, key: jax.Array
+    env: Environment,
+    policy: Policy,
+    n_episodes: int,
+    sample_actions: bool,
+    env_params: PyTree,
+    params: PyTree,
+    key: jax.Array,
 ) -> EpisodeResults:
-    def most_likely(observation: PyTree, carry: PyTree, start: jax.Array, _: jax.Array) -> tuple[jax.Array, PyTree]:
+    def act(observation: PyTree, carry: PyTree, start: jax.Array, key: jax.Array) -> tuple[jax.Array, PyTree]:
         distribution, _, carry = policy(params, observation, carry, start)
-        return distribution.mode(), carry
+        return distribution.sample(key) if sample_actions else distribution.mode(), carry
 
     return evaluate_episodes(
         env,
         env_params,
-        most_likely,
+        act,
         key,
         carry=policy.initial_carry(n_episodes),
         max_steps=_step_limit(env),
@@ -289,29 +296,50 @@ class Episode(NamedTuple):
     finished: bool  # it ended within the steps allowed
 
 
-def play(env: Environment, policy: Policy, params: PyTree, seed: int, n_episodes: int, max_steps: int) -> list[Episode]:
-    """Play episodes of at most `max_steps` steps with the most likely actions, each from a random key of its own."""
+def play(
+    env: Environment,
+    policy: Policy,
+    params: PyTree,
+    seed: int,
+    n_episodes: int,
+    max_steps: int,
+    *,
+    sample_actions: bool = False,
+) -> list[Episode]:
+    """Play episodes of at most `max_steps` steps, each from a random key of its own.
+
+    Actions are the most likely ones, or drawn with `sample_actions`.
+    """
     episodes = []
     for key in jax.random.split(jax.random.key(seed), n_episodes):
-        states, rewards, done = jax.device_get(_play(env, policy, max_steps, env.default_params, params, key))
+        states, rewards, done = jax.device_get(
+            _play(env, policy, max_steps, sample_actions, env.default_params, params, key)
+        )
         length = int(np.argmax(done)) + 1 if done.any() else max_steps
         states = [jax.tree.map(lambda x, t=t: x[t], states) for t in range(length)]
         episodes.append(Episode(states, rewards[:length], bool(done.any())))
     return episodes
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _play(
-    env: Environment, policy: Policy, max_steps: int, env_params: PyTree, params: PyTree, key: jax.Array
+    env: Environment,
+    policy: Policy,
+    max_steps: int,
+    sample_actions: bool,
+    env_params: PyTree,
+    params: PyTree,
+    key: jax.Array,
 ) -> tuple[PyTree, jax.Array, jax.Array]:
     """States before each of `max_steps` steps, rewards and whether an episode ended there, [max_steps, ...] each."""
 
     def step(now: tuple[Any, ...], key: jax.Array) -> tuple[tuple[Any, ...], Any]:
         observation, state, carry, start = now
-        _, key_env = jax.random.split(key)
+        key_action, key_env = jax.random.split(key)
         batch = jax.tree.map(lambda x: x[None], observation)
         distribution, _, carry = policy(params, batch, carry, start[None])
-        taken = env.step(key_env, state, distribution.mode()[0], env_params)
+        action = distribution.sample(key_action) if sample_actions else distribution.mode()
+        taken = env.step(key_env, state, action[0], env_params)
         done = taken.terminated | taken.truncated
         return (taken.observation, taken.state, carry, done), (state, taken.reward, done)
 

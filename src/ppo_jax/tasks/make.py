@@ -90,7 +90,8 @@ def make_task(config: Config, env: Any = None) -> Task:
         env = replace(env, optimistic_resets=shared)
     if isinstance(env, ProofEnv):
         return proof_task.ProofTask(env, config.evaluation)
-    return EpisodeTask(wrap(env, config.task), config.evaluation.eval_episodes, name)
+    judged = config.evaluation
+    return EpisodeTask(wrap(env, config.task), judged.eval_episodes, name, judged.sample_actions)
 
 
 def make_network(config: NetworkConfig, task: Task) -> nn.Module:

@@ -117,7 +117,7 @@ class Task(Protocol):
         ...
 
     def play(self, policy: Policy, params: PyTree, *, seed: int, n: int, max_steps: int) -> Played:
-        """Watch a policy take its most likely actions `n` times, for at most `max_steps` steps where it has no limit.
+        """Watch a policy act `n` times, for at most `max_steps` steps where it has no limit.
 
         Raises:
             PPOJaxError: there is nothing to watch, or it cannot be drawn.
