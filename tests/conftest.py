@@ -63,7 +63,7 @@ def well_compiled(monkeypatch) -> None:
 
     options = cpu.compiler_options()
     monkeypatch.setattr(cpu, "compiler_options", lambda: options | WELL)
-    for module, name, static in ((episodes, "_evaluate", (0, 1, 2)), (derivations, "_log_probs", (0, 1))):
+    for module, name, static in ((episodes, "_evaluate", (0, 1, 2, 3)), (derivations, "_log_probs", (0, 1))):
         function = getattr(module, name).__wrapped__
         monkeypatch.setattr(module, name, jax.jit(function, static_argnums=static, compiler_options=WELL))
 
