@@ -54,9 +54,9 @@ def convolves(network: Any, env: Environment, env_params: PyTree) -> bool:
 
 def _holds_convolution(program: core.Jaxpr) -> bool:
     """Whether a program, or one that it calls, convolves images."""
-    return any(
-        step.primitive.name == "conv_general_dilated" and step.invars[0].aval.ndim == 4 for step in program.eqns
-    ) or any(map(_holds_convolution, core.subjaxprs(program)))
+    here = [step.params for step in program.eqns if step.primitive.name == "conv_general_dilated"]
+    of_images = any(len(params["dimension_numbers"].lhs_spec) == 4 for params in here)
+    return of_images or any(map(_holds_convolution, core.subjaxprs(program)))
 
 
 def _trace_step(network: Any, env: Environment, env_params: PyTree, n: int) -> None:

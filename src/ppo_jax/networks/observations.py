@@ -1,8 +1,8 @@
 """What a network sees of an observation: an array, or a dictionary or tuple of arrays, nested or not.
 
 Two keys of a dictionary are not seen as the rest is. ``action_mask`` [n, actions] says which actions are valid.
-``privileged`` goes to the critic alone (Pinto et al. 2018), which a policy in use does without. Images of uint8 are seen
-as shares of 255.
+``privileged`` goes to the critic alone (Pinto et al. 2018), which a policy in use does without. Images of uint8 are
+seen as shares of 255.
 """
 
 from __future__ import annotations

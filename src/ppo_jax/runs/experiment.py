@@ -214,6 +214,8 @@ def build(
         loss=ppo.loss if loss is None else loss,
         collectives=default_collectives(),
     )
+    if trainer.loss is ppo.loss and config.ppo.loss_coefs:
+        raise PPOJaxError("ppo.loss_coefs: PPO's own loss reads none; name one of your own, loss = package.module:loss")
     if trainer.loss is not ppo.loss:
         _check_loss(trainer, config.hyperparams)
     if trainer.optimizer is not ppo.adam():
