@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ppo_jax.config import load_config
+from ppo_jax.runs.experiment import build
 from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
 from ppo_jax.types import EnvStep, PPOJaxError
 from tests import toys
@@ -126,6 +128,13 @@ def test_an_image_that_is_probably_not_meant_so_is_one_line(image, line):
         assert len(found) == 1
         assert found[0].startswith(f"environment: the image observation['image'] {line}")
         assert len(odd_images(env, (), normalized=True)) == ("first" in line)
+
+
+def test_a_run_warns_of_its_images():
+    env = Observes(what=lambda key: jnp.full((3, 4, 1), 200.0))
+    config = load_config("cartpole", {"n_envs": 4, "n_steps": 8, "batch_size": 32, "normalize_observations": False})
+    assert "[3, 4, 1] has values up to 200; divide" in " ".join(build(config, env=env).warnings)
+    assert build(config.override({"normalize_observations": True}), env=env).warnings == ()
 
 
 def test_numbers_of_double_precision_are_taken():
