@@ -12,9 +12,6 @@ import tempfile
 from pathlib import Path
 
 import ppo_jax
-from ppo_jax.proving import datasets
-from ppo_jax.proving.rules.files import format_rules
-from ppo_jax.proving.rules.mining import Limits, mine
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", nargs="?", type=Path, help="with train.txt, valid.txt and test.txt")
@@ -47,9 +44,7 @@ def write_family(folder: Path) -> Path:
 scratch = Path(tempfile.mkdtemp())
 folder = args.folder or write_family(scratch)
 if not (folder / "rules.txt").exists():
-    graph = datasets.load(folder, require_rules=False).kb
-    mined = mine(graph, Limits(max_length=2, constants=False))
-    (folder / "rules.txt").write_text(format_rules((one.rule for one in mined.rules), graph))
+    ppo_jax.mine_rules(folder, folder / "rules.txt", max_length=2, constants=False)
 training = {"total_timesteps": args.steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "eval_interval": 20}
 search = {"beam_width": 8, "sharpness": [1.0]}
 config = ppo_jax.load_config("family", {"dataset": str(folder)} | training | search)

@@ -11,7 +11,8 @@ Names are imported when first used, so ``import ppo_jax`` is instant. Train in a
     metrics["episode_return_mean"]  # [n_updates]
 
 ``jax.vmap`` over it trains seeds, or hyperparameters, side by side. `train` writes a run folder, as the command line
-does; `load_policy` makes a pure function of what it trained.
+does, and `resume` goes on with one. `load_policy` makes a pure function of what it trained, `make_env` gives the
+environment to step it in.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from ppo_jax.policies.policy import Policy, load_policy
     from ppo_jax.policies.prover import Prover, load_prover
     from ppo_jax.ppo import Trainer
+    from ppo_jax.proving.mined_rules import mine_rules
     from ppo_jax.runs.experiment import build
-    from ppo_jax.runs.runner import train
+    from ppo_jax.runs.runner import resume, train
+    from ppo_jax.tasks.make import make_env
     from ppo_jax.tasks.wrappers import Wrapper
     from ppo_jax.types import Box, Discrete, Environment, EnvStep, MultiDiscrete, PPOJaxError
 
@@ -59,6 +62,9 @@ __all__ = [
     "load_config",
     "load_policy",
     "load_prover",
+    "make_env",
+    "mine_rules",
+    "resume",
     "train",
 ]
 
@@ -70,8 +76,10 @@ _NAMES_OF = {
     "policies.policy": ("Policy", "load_policy"),
     "policies.prover": ("Prover", "load_prover"),
     "ppo": ("Trainer",),
-    "runs.runner": ("train",),
+    "runs.runner": ("resume", "train"),
     "ops.schedules": ("constant",),
+    "proving.mined_rules": ("mine_rules",),
+    "tasks.make": ("make_env",),
     "tasks.wrappers": ("Wrapper",),
     "types": ("Box", "Discrete", "EnvStep", "Environment", "MultiDiscrete", "PPOJaxError"),
 }

@@ -92,7 +92,10 @@ def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainSta
 
 
 def rollout(trainer: Trainer, state: TrainState) -> tuple[TrainState, Transition]:
-    """Run the policy for T steps in every environment; returns the state with these moved on, and the transitions."""
+    """Run the policy for T steps in every environment; returns the state with these moved on, and the transitions.
+
+    Of the final observations of episodes that were truncated the values alone are kept, as `final_value`.
+    """
     settings, collectives = trainer.settings, trainer.collectives
     policy = partial(network.apply, trainer.network, state.learner.params)
     normalize = partial(normalization.normalize_observation, state.normalizers.observation)

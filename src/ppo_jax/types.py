@@ -170,7 +170,7 @@ class Transition(NamedTuple):
     start: Any  # [T, B] bool, whether the observation begins an episode
     carry: PyTree  # [T, B, ...] memory of the network before the step; () without
     raw_observation: PyTree  # [T, B, ...] as the environment gave it where the network sees it normalised, else ()
-    info: dict[str, Any]  # [T, B, ...] what the environment reports of the step
+    info: dict[str, Any]  # [T, B, ...] what the environment reports of the step, without `final_observation`
 
 
 class Learner(NamedTuple):

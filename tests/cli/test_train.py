@@ -46,6 +46,7 @@ def test_results_stand_beside_their_baselines_in_eighty_columns(places, trained_
     ]
     assert max(map(len, out.splitlines())) <= 80
     summary = read_summary(places)
+    assert f", proof_actions, test, seed {summary['seed']}, " in " ".join(out.split("\n\n")[0].split())
     words = {line[:15].strip(): line[15:].split() for line in out.splitlines()}
     greedy, marginal = summary["test"]["greedy"], summary["test"]["marginal"]
     assert words["trained (best)"][0] == f"{greedy['mrr']:.3f}"

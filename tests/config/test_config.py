@@ -238,6 +238,7 @@ def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
     ("assignment", "complaint"),
     [
         ("n_env=3", "--set n_env: unknown key 'n_env'; did you mean n_envs"),
+        ("policy=CnnPolicy", "unknown key 'policy'; did you mean network? CnnPolicy is network = \"cnn\", MlpPolicy"),
         ("n_envs", "--set n_envs: expected key=value"),
         ("=3", "--set =3: expected key=value"),
         ("n_envs=", "--set: ppo.n_envs: Expected `int`, got `str`"),

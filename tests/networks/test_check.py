@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -251,3 +252,18 @@ def test_an_error_of_the_environment_is_not_the_networks():
 
     with pytest.raises(ZeroDivisionError, match="of the environment"):
         check_network(MLPActorCritic(Discrete(2)), Faulty(), 1.0)
+
+
+def test_a_convolution_of_a_series_or_in_a_scan_is_told_apart():
+    @dataclass(frozen=True)
+    class Scanned:
+        axes: int
+
+        def init(self, key, x):
+            kernel = jnp.ones((1,) * self.axes + (2, 2))
+            numbers = ("NHWC", "HWIO", "NHWC") if self.axes == 2 else ("NHC", "HIO", "NHC")
+            convolve = partial(jax.lax.conv_general_dilated, dimension_numbers=numbers, padding="SAME")
+            return jax.lax.scan(lambda x, _: (convolve(x, kernel, (1,) * self.axes), None), x, None, length=2)
+
+    assert convolves(Scanned(2), Room(shape=(5, 5, 2)), 1.0)
+    assert not convolves(Scanned(1), Room(shape=(5, 2)), 1.0)

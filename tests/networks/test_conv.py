@@ -61,10 +61,19 @@ def test_pixels_have_the_three_convolutions_of_atari():
     }
 
 
-@pytest.mark.parametrize(("shape", "said"), [((4,), "[4]"), ((2, 8, 3), "[2, 8, 3]"), ((), "[]")])
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((4,), "[4]; use 'mlp'"),
+        ((2, 8, 3), "[2, 8, 3]; use 'mlp'"),
+        ((), "[]; use 'mlp'"),
+        ((84, 84), "[84, 84]; give a grey image its channel, observation[..., None]"),
+        ((1, 84, 84), "[1, 84, 84]; put the channels last, jnp.moveaxis(observation, 0, -1)"),
+    ],
+)
 def test_what_is_no_image_is_refused_in_one_line(shape, said):
     with pytest.raises(PPOJaxError) as error:
         jax.eval_shape(ConvActorCritic(Discrete(2)).init, jax.random.key(0), jnp.zeros((1, *shape)))
     assert str(error.value) == (
-        f"network 'cnn' needs observations [height, width, channels] of 3 x 3 or more, got {said}; use 'mlp'"
+        f"network 'cnn' needs observations [height, width, channels] of 3 x 3 or more, got {said}"
     )

@@ -104,3 +104,15 @@ def test_one_array_is_seen_as_it_is_and_under_a_name():
         again, value_again, _ = outputs(network, observation, variables)
         np.testing.assert_array_equal(again, log_probs)
         np.testing.assert_array_equal(value_again, value)
+
+
+@pytest.mark.parametrize(
+    "network", [ConvActorCritic(SPACE), RecurrentActorCritic(SPACE, encoder="cnn"), MLPActorCritic(SPACE)]
+)
+def test_an_image_of_bytes_is_seen_as_shares_of_255(network):
+    image = jax.random.randint(jax.random.key(0), (N, 5, 5, 1), 0, 256).astype(jnp.uint8)
+    other = jnp.arange(2 * N, dtype=jnp.uint8).reshape(N, 2)  # no image
+    of_bytes = outputs(network, {"image": image, "other": other})
+    of_shares = outputs(network, {"image": image / 255.0, "other": other * 1.0}, of_bytes[2])
+    np.testing.assert_allclose(of_bytes[0], of_shares[0], atol=1e-6)
+    np.testing.assert_allclose(of_bytes[1], of_shares[1], atol=1e-4)

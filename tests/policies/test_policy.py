@@ -20,6 +20,8 @@ import ppo_jax
 from ppo_jax.policies.policy import Policy
 from ppo_jax.runs import checkpoint, files, manifest, run_folder, runner
 from ppo_jax.tasks import drawing, episodes
+from ppo_jax.tasks.make import make_env
+from ppo_jax.tasks.wrappers import FrameStack, unwrap
 from tests.cli.console import call, fail
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +73,17 @@ MINE = """
     class Misdrawn(Corridor):
         def render(self, state):
             return np.zeros((8, 120))
+
+    class Pictured(Corridor):  # observes a picture of three rows, whose first channel is lit where it is
+        channels, dtype, lit = 1, np.uint8, 255
+
+        def _observe(self, x):
+            place = jnp.arange(4) == x.astype(int)
+            image = jnp.zeros((3, 4, self.channels), self.dtype).at[..., 0].set(self.lit * place.astype(self.dtype))
+            return super()._observe(x) | {"image": image}
+
+    class Coloured(Pictured):
+        channels, dtype, lit = 2, np.float32, 1.0
 
     class Small(nn.Module):
         action_space: ppo_jax.Discrete
@@ -517,6 +530,19 @@ def test_an_environment_draws_itself(runs, tmp_path):
     complaint = fail("play", misdrawn, "--out", tmp_path / "y.gif")
     assert "render(state) must return uint8 [height, width, 3], got float64 [8, 120]" in complaint
     assert not (tmp_path / "y.gif").exists()
+
+
+@pytest.mark.parametrize(("name", "colour"), [("Pictured", [255, 255, 255]), ("Coloured", [255, 77, 77])])
+def test_what_nothing_draws_is_shown_as_it_is_observed(runs, name, colour):
+    env = make_env(f"code_of_mine:{name}")[0]
+    shown = drawing.drawable(FrameStack(env, 2), "")
+    _, begun = shown.reset(jax.random.key(0), None)
+    moved = shown.step(jax.random.key(0), begun, jnp.int32(1), None).state
+    inner, states = unwrap(shown, [begun, moved])
+    for place, picture in enumerate(drawing.draw(inner, jax.device_get(states))):
+        assert picture.shape == (180, 240, 3)
+        assert picture[0, place * 60].tolist() == picture[-1, place * 60 + 59].tolist() == colour
+        assert picture.any(axis=-1).sum() == 180 * 60
 
 
 def test_binary_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):

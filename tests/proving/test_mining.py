@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ppo_jax
 from ppo_jax.cli import main
 from ppo_jax.proving import datasets, unfinished
 from ppo_jax.proving.knowledge_base import KnowledgeBase, parse
@@ -242,3 +243,17 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["countries_s3", "--output", str(file)], ["nowhere"], ["countries_s3", "--max-length", "0"]):
         assert main(["rules", "mine", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_rules_mined_from_python_are_lines_of_a_rule_file(tmp_path):
+    kb, file = graph(3), tmp_path / "rules.txt"
+    names = [(kb.constants[a - 1], kb.predicates[p - 1], kb.constants[b - 1]) for p, a, b in kb.facts.tolist()]
+    (tmp_path / "train.txt").write_text("".join("\t".join(triple) + "\n" for triple in names))
+    lines = ppo_jax.mine_rules(tmp_path, file, max_length=2, constants=False)
+    mined = mine(datasets.load(tmp_path, require_rules=False).kb, Limits(max_length=2, constants=False))
+    assert len(lines) == len(mined.rules) > 0
+    assert file.read_text().splitlines() == lines
+    with pytest.raises(PPOJaxError, match=r"rules.txt is there already"):
+        ppo_jax.mine_rules(tmp_path, file)
+    with pytest.raises(PPOJaxError, match="unknown limit 'max_lenght'; did you mean max_length"):
+        ppo_jax.mine_rules(tmp_path, max_lenght=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import optax
 import pytest
 
@@ -82,3 +83,31 @@ def test_a_loss_and_an_optimizer_by_import_path():
     with pytest.raises(PPOJaxError, match=r"ppo.optimizer = 'optax:lion'"):
         ppo_jax.build(config)  # it needs a learning rate
     assert ppo_jax.build(config.override({"optimizer": None})).trainer.loss is ppo.loss
+
+
+def test_a_number_of_a_loss_is_traced():
+    def loss(params, trainer, batch, scheduled, hyperparams):
+        total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
+        return total, metrics | {"doubled": 2.0 * hyperparams.loss_coefs["mine"]}
+
+    config = CONFIG.override(["loss_coefs.mine=3", "total_timesteps=32"])
+    trainer = ppo_jax.build(config, loss=loss).trainer
+    rates = config.hyperparams._replace(loss_coefs={"mine": jnp.array([1.0, 3.0])})
+    axes = config.hyperparams._replace(**(dict.fromkeys(config.hyperparams._fields) | {"loss_coefs": 0}))
+    train = jax.vmap(ppo.train, (None, None, axes))
+    assert jax.eval_shape(train, trainer, jax.random.key(0), rates)[1]["doubled"].shape == (2, 1)
+    assert config == ppo_jax.config.from_dict(config.to_dict())
+    with pytest.raises(PPOJaxError, match=r"loss raised KeyError: 'mine' \(test_experiment.py:"):
+        ppo_jax.build(config.override(["loss_coefs={ other = 1 }"]), loss=loss)
+    with pytest.raises(PPOJaxError, match=r"ppo\.loss_coefs: PPO's own loss reads none"):
+        ppo_jax.build(config)
+
+
+def test_an_environment_as_training_steps_it():
+    env, params = ppo_jax.make_env("CartPole-v1", gravity=5)
+    assert params.gravity == 5.0
+    observation, state = jax.eval_shape(env.reset, jax.random.key(0), params)
+    step = jax.eval_shape(env.step, jax.random.key(0), state, jnp.int32(0), params)
+    assert step.observation.shape == observation.shape == (4,)
+    with pytest.raises(PPOJaxError, match="has no parameter 'gravita'; did you mean gravity"):
+        ppo_jax.make_env("CartPole-v1", gravita=5)

@@ -287,6 +287,7 @@ def test_warnings_about_configuration_and_data_come_first(tmp_path, monkeypatch)
     with pytest.warns(UserWarning) as recorded, pytest.raises(KeyboardInterrupt):
         train(tmp_path / "other", CARTPOLE.override(settings))
     assert [str(warning.message) for warning in recorded][1:] == warned
+    assert {Path(warning.filename).name for warning in recorded} == {"test_runner.py"}
 
 
 def offer(best, i, result):

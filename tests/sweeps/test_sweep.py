@@ -72,6 +72,11 @@ def test_members_share_a_program_unless_shapes_counts_or_switches_differ():
     adaptive = QUICK.override(['learning_rate={ shape = "kl_adaptive", init = 1e-3, desired_kl = 0.01 }'])
     limits = make_plan(adaptive, 2, ["learning_rate.desired_kl=0.01,0.02", "learning_rate.init=1e-3,1e-4"])
     assert [len(members) for members in by_program(limits.members)] == [8]
+    coefs = make_plan(QUICK, 1, ["loss_coefs.a=0.1,0.3", "loss_coefs.b=0,1"])
+    assert coefs.members[1].name == "loss_coefs.a=0.1-loss_coefs.b=1-s0"
+    assert coefs.members[1].config.hyperparams.loss_coefs == {"a": 0.1, "b": 1.0}
+    assert [len(members) for members in by_program(coefs.members)] == [4]
+    assert len(by_program([*coefs.members, *make_plan(QUICK, 1, ["loss_coefs.a=1,2"]).members])) == 2
     for n_seeds, setting in ((3, "n_epochs=1,2"), (2, "normalize_advantage=true,false")):
         members = make_plan(QUICK, n_seeds, [setting]).members
         assert [len(together) for together in by_program(members)] == [n_seeds, n_seeds]

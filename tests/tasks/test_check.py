@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ppo_jax.tasks.check import check_environment, check_first_observation
+from ppo_jax.config import load_config
+from ppo_jax.runs.experiment import build
+from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
 from ppo_jax.types import EnvStep, PPOJaxError
 from tests import toys
 
@@ -104,6 +106,35 @@ def test_an_observation_that_no_network_can_read_is_one_line(observation, line):
         check_environment(env, ())
         check_first_observation(env, ())
     assert str(caught.value) == f"environment: {line}"
+
+
+@pytest.mark.parametrize(
+    ("image", "line"),
+    [
+        (np.full((8, 8, 3), 255.0), "[8, 8, 3] has values up to 255; divide them by 255, or observe uint8"),
+        (np.ones((8, 8, 3), np.uint8), "[8, 8, 3] of uint8 is divided by 255, but has values up to 1; observe bool"),
+        (np.ones((3, 20, 20)), "[3, 20, 20] seems to have its channels first; jnp.moveaxis(observation, 0, -1)"),
+        (np.full((8, 8, 3), 255, np.uint8), None),
+        (np.ones((4, 4, 16)), None),
+        (np.full(3, 255.0), None),
+    ],
+)
+def test_an_image_that_is_probably_not_meant_so_is_one_line(image, line):
+    env = Observes(what=lambda key: {"image": jnp.asarray(image)})
+    found = odd_images(env, (), normalized=False)
+    if line is None:
+        assert found == ()
+    else:
+        assert len(found) == 1
+        assert found[0].startswith(f"environment: the image observation['image'] {line}")
+        assert len(odd_images(env, (), normalized=True)) == ("first" in line)
+
+
+def test_a_run_warns_of_its_images():
+    env = Observes(what=lambda key: jnp.full((3, 4, 1), 200.0))
+    config = load_config("cartpole", {"n_envs": 4, "n_steps": 8, "batch_size": 32, "normalize_observations": False})
+    assert "[3, 4, 1] has values up to 200; divide" in " ".join(build(config, env=env).warnings)
+    assert build(config.override({"normalize_observations": True}), env=env).warnings == ()
 
 
 def test_numbers_of_double_precision_are_taken():

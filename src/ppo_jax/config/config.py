@@ -149,6 +149,7 @@ class Config:
             max_grad_norm=ppo.max_grad_norm,
             target_kl=math.inf if ppo.target_kl is None else ppo.target_kl,
             total_timesteps=float(self.settings.n_updates * self.settings.rollout_size),
+            loss_coefs=ppo.loss_coefs,
         )
 
     def override(self, assignments: Iterable[str] | Mapping[str, Any], place: str = "--set") -> Config:
@@ -174,7 +175,7 @@ class Config:
                     tables[_section_of(current, f"{place} {key}")][current] = value
                 continue
             table = tables[_section_of(name, f"{place} {key}")]
-            if name == "env_params" and len(inner) == 1:
+            if name in OPEN_TABLES and len(inner) == 1:
                 table[name] = {**table.get(name, {}), inner[0]: new}
             elif name in SCHEDULED and len(inner) == 1:
                 old = table.get(name, {})
@@ -231,6 +232,7 @@ SECTIONS: dict[str, type] = {
 }
 RATES = ("learning_rate", "critic_learning_rate")
 SCHEDULED = (*RATES, "clip_range", "ent_coef")
+OPEN_TABLES = ("env_params", "loss_coefs")  # whose keys are the user's
 _FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in SECTIONS.items()}
 _OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
 

@@ -58,6 +58,7 @@ class Hyperparams(NamedTuple):
     max_grad_norm: Any  # largest global norm of the gradient
     target_kl: Any  # epochs end where the KL exceeds 1.5 times this
     total_timesteps: Any  # environment steps over which the schedules run
+    loss_coefs: dict[str, Any] | None = None  # numbers of a loss of the user's own, by name
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,9 @@ class PPOConfig:
     loss: str | None = None
     """Import path `package.module:loss` of a loss of your own, in place of PPO's
     (docs/how_to/change_the_algorithm.md)."""
+    loss_coefs: dict[str, float] | None = field(default=None, hash=False)
+    """Numbers that a loss of your own reads as `hyperparams.loss_coefs["name"]`: `loss_coefs.name=0.1`, or a table;
+    they are traced, as the learning rate is."""
     optimizer: str | None = None
     """Import path `package.module:make` of a function that returns an optax optimizer, in place of Adam."""
     normalize_advantage: bool = True

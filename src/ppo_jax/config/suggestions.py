@@ -45,6 +45,8 @@ OTHER_NAMES = {
 
 def nearest_key(name: str, known: Iterable[str], see: str = "") -> str:
     """As `nearest`, of the keys of a configuration: also what other libraries call one of them."""
+    if name.lower() in ("policy", "policy_type"):  # of Stable-Baselines3
+        return 'did you mean network? CnnPolicy is network = "cnn", MlpPolicy "mlp", and a memory is core = "gru"'
     meant = OTHER_NAMES.get(name.lower())
     return nearest(meant or name, [meant] if meant else known, see)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
 from ppo_jax.config.own_code import last_place, summarize_error
 from ppo_jax.ops.distributions import Categorical, DiagonalGaussian, MultiCategorical
@@ -49,8 +49,14 @@ def convolves(network: Any, env: Environment, env_params: PyTree) -> bool:
         memory = (network.initial_carry(1), jnp.zeros(1, bool)) if hasattr(network, "initial_carry") else ()
         return network.init(jax.random.key(0), observation, *memory)
 
-    written = str(jax.make_jaxpr(init)(jax.eval_shape(run, env_params)))
-    return re.search(r"conv_general_dilated\[[^]]*lhs_spec=\(\d, \d, \d, \d\)", written) is not None
+    return _holds_convolution(jax.make_jaxpr(init)(jax.eval_shape(run, env_params)).jaxpr)
+
+
+def _holds_convolution(program: core.Jaxpr) -> bool:
+    """Whether a program, or one that it calls, convolves images."""
+    here = [step.params for step in program.eqns if step.primitive.name == "conv_general_dilated"]
+    of_images = any(len(params["dimension_numbers"].lhs_spec) == 4 for params in here)
+    return of_images or any(map(_holds_convolution, core.subjaxprs(program)))
 
 
 def _trace_step(network: Any, env: Environment, env_params: PyTree, n: int) -> None:

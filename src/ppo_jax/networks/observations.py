@@ -1,7 +1,8 @@
 """What a network sees of an observation: an array, or a dictionary or tuple of arrays, nested or not.
 
 Two keys of a dictionary are not seen as the rest is. ``action_mask`` [n, actions] says which actions are valid.
-``privileged`` goes to the critic alone (Pinto et al. 2018), which a policy in use does without.
+``privileged`` goes to the critic alone (Pinto et al. 2018), which a policy in use does without. Images of uint8 are
+seen as shares of 255.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ class Seen(NamedTuple):
 
 
 def look(observation: PyTree, separate_critic: bool = True) -> Seen:
-    """Take an observation [n, ...] apart.
+    """Take an observation [n, ...] apart, images of uint8 [n, height, width, channels] divided by 255.
 
     Raises:
         PPOJaxError: it has a `privileged` part, and the critic no trunk of its own; or it has nothing for the actor.
     """
+    observation = jax.tree.map(_scale_bytes, observation)
     if not isinstance(observation, dict):
         return Seen(observation, observation, None)
     public = {name: x for name, x in observation.items() if name not in ("action_mask", "privileged")}
@@ -45,6 +47,10 @@ def look(observation: PyTree, separate_critic: bool = True) -> Seen:
             raise PPOJaxError("network: the observation has a `privileged` part, which needs separate_critic = true")
         critic = (public, observation["privileged"])
     return Seen(public, critic, observation.get("action_mask"))
+
+
+def _scale_bytes(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32) / 255.0 if x.ndim == 4 and x.dtype == jnp.uint8 else x
 
 
 def as_vector(observation: PyTree) -> jax.Array:

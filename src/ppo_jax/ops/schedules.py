@@ -120,7 +120,8 @@ def _check_numbers(hyperparams: Hyperparams) -> None:
     for name, setting in hyperparams._asdict().items():
         if isinstance(setting, KLAdaptive) and not name.endswith("learning_rate"):
             raise PPOJaxError(f"hyperparams.{name}: learning rates alone follow the KL")
-        whole = isinstance(setting, Schedule | KLAdaptive) or (setting is None and name == "critic_learning_rate")
+        tree = name == "loss_coefs" or (setting is None and name == "critic_learning_rate")
+        whole = tree or isinstance(setting, Schedule | KLAdaptive)
         for x in jax.tree.leaves(setting) if whole else [setting]:
             shape = getattr(x, "shape", () if isinstance(x, int | float) else None)
             if shape != ():

@@ -22,7 +22,7 @@ from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
 from ppo_jax.runs.metric_table import OF_UPDATE
-from ppo_jax.tasks.check import check_environment, check_first_observation
+from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics, steps_outside
@@ -95,6 +95,8 @@ class Experiment:
         """What is odd about configuration, data and network, a line each."""
         found, network = (*self.config.warnings, *self.task.warnings), self.trainer.network
         ours = type(network).__module__.startswith("ppo_jax.")
+        if "env" in self.given or ":" in (self.config.task.env_id or ""):
+            found += odd_images(self.env, self.trainer.env_params, self.config.ppo.normalize_observations)
         if jax.default_backend() == "cpu" and not ours and convolves(network, self.env, self.trainer.env_params):
             found += (
                 "network: the gradient of XLA's convolution takes a CPU six to eight times as long within a run as it "
@@ -212,6 +214,8 @@ def build(
         loss=ppo.loss if loss is None else loss,
         collectives=default_collectives(),
     )
+    if trainer.loss is ppo.loss and config.ppo.loss_coefs:
+        raise PPOJaxError("ppo.loss_coefs: PPO's own loss reads none; name one of your own, loss = package.module:loss")
     if trainer.loss is not ppo.loss:
         _check_loss(trainer, config.hyperparams)
     if trainer.optimizer is not ppo.adam():

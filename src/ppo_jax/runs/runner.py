@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,14 @@ LIVE = (
 GIVEN = ("env", "network", "loss", "optimizer", "hook")  # what Python may give beside a configuration
 RESULTS = ("best_update", "valid", "test", "test_last", "data", "baselines")
 Build = Callable[[Config], Experiment]
-_WARN = partial(warnings.warn, stacklevel=2)
+
+
+def _warn(text: str) -> None:
+    """Warn where code from outside called."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("ppo_jax."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level + 1)
 
 
 def train(
@@ -51,7 +58,7 @@ def train(
     *,
     overwrite: bool = False,
     progress: bool = True,
-    warn: Callable[[str], None] = _WARN,
+    warn: Callable[[str], None] = _warn,
     build: Build = build,
     hook: loop.Hook | None = None,
     hook_interval: int = 1,
@@ -109,7 +116,7 @@ def resume(
     assignments: Iterable[str] | Mapping[str, Any] = (),
     *,
     progress: bool = True,
-    warn: Callable[[str], None] = _WARN,
+    warn: Callable[[str], None] = _warn,
     build: Build = build,
     hook: loop.Hook | None = None,
     hook_interval: int = 1,

@@ -125,7 +125,8 @@ def by_program(members: Sequence[Member]) -> list[list[Member]]:
 def shared_part(config: Config) -> Config:
     """The configuration without seed and traced numbers: equal where a program can be shared.
 
-    Of a scheduled setting the shape stays, and of `critic_learning_rate` whether there is one: they are static.
+    Of a scheduled setting the shape stays, of `critic_learning_rate` whether there is one, and of `loss_coefs` the
+    names: they are static.
     """
     tables = config.to_dict()
     settings = {key: value for key, value in tables["ppo"].items() if key not in _traced_keys(config)}
@@ -135,6 +136,8 @@ def shared_part(config: Config) -> Config:
             shape = schedule["shape"] if isinstance(schedule, dict) else "constant"
             adaptive = {"init": 1e-3, "desired_kl": 0.01, "shape": shape}
             settings[key] = adaptive if shape == "kl_adaptive" else {"init": 1.0, "final": 1.0, "shape": shape}
+    if names := tables["ppo"].get("loss_coefs"):
+        settings["loss_coefs"] = dict.fromkeys(names, 1.0)
     tables["ppo"] = settings
     del tables["run"]["seed"]
     return from_dict(tables)

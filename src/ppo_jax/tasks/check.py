@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,10 @@ import jax.numpy as jnp
 from ppo_jax.networks.check import call_own_code
 from ppo_jax.types import Box, Environment, EnvStep, MultiDiscrete, PPOJaxError, PyTree
 
-__all__ = ["check_environment", "check_first_observation"]
+__all__ = ["check_environment", "check_first_observation", "odd_images"]
+
+FEW_CHANNELS, MANY_PIXELS = 4, 16
+BRIGHT = 16.0  # an image of numbers beyond it is not of shares, and one of bytes below it not of brightness
 
 
 def check_environment(env: Environment, params: PyTree) -> None:
@@ -36,10 +39,32 @@ def check_first_observation(env: Environment, params: PyTree) -> None:
     Raises:
         PPOJaxError: what it observes is not finite, and every network would make NaN of it.
     """
-    finite = call_own_code("environment: reset", _finite, env, params)
-    for place, holds in finite.items():
-        if not holds:
+    begun = call_own_code("environment: reset", _first_observation, env, params)
+    for place, seen in begun.items():
+        if not seen.finite:
             raise PPOJaxError(f"environment: observation{place} of reset is not finite (NaN or infinite)")
+
+
+def odd_images(env: Environment, params: PyTree, normalized: bool) -> tuple[str, ...]:
+    """What is probably not meant about the images of an environment that passed `check_first_observation`, a line each.
+
+    `normalized` says whether the run standardises observations, which mends any scale.
+    """
+    shapes = jax.tree_util.tree_leaves_with_path(jax.eval_shape(env.reset, jax.random.key(0), params)[0])
+    begun, found = _first_observation(env, params), []
+    for place, x in ((jax.tree_util.keystr(path), x) for path, x in shapes):
+        if x.ndim != 3:
+            continue
+        what, largest = f"environment: the image observation{place} {list(x.shape)}", float(begun[place].largest)
+        if x.shape[0] <= FEW_CHANNELS and min(x.shape[1:]) >= MANY_PIXELS:
+            found.append(f"{what} seems to have its channels first; jnp.moveaxis(observation, 0, -1) puts them last")
+        if jnp.issubdtype(x.dtype, jnp.floating) and largest > BRIGHT and not normalized:
+            found.append(f"{what} has values up to {largest:g}; divide them by 255, or observe uint8, which is scaled")
+        if x.dtype == jnp.uint8 and 0 < largest <= BRIGHT and not normalized:
+            found.append(
+                f"{what} of uint8 is divided by 255, but has values up to {largest:g}; observe bool or float32"
+            )
+    return tuple(found)
 
 
 def _trace(env: Environment, params: PyTree) -> None:
@@ -91,12 +116,19 @@ def _check_readable(observation: PyTree) -> None:
             raise PPOJaxError(f"environment: {place} of reset is empty, {list(jnp.shape(x))}; leave it out")
 
 
+class _Part(NamedTuple):
+    """A part of a first observation."""
+
+    finite: jax.Array  # [] bool
+    largest: jax.Array  # []
+
+
 @partial(jax.jit, static_argnums=0)
-def _finite(env: Environment, params: PyTree) -> dict[str, jax.Array]:
-    """Whether each part of a first observation is finite, by its place."""
+def _first_observation(env: Environment, params: PyTree) -> dict[str, _Part]:
+    """Each part of a first observation, by its place."""
     observation, _ = env.reset(jax.random.key(0), params)
     leaves = jax.tree_util.tree_leaves_with_path(observation)
-    return {jax.tree_util.keystr(path): jnp.isfinite(x).all() for path, x in leaves}
+    return {jax.tree_util.keystr(path): _Part(jnp.isfinite(x).all(), jnp.max(x)) for path, x in leaves}
 
 
 def _check_mask(mask: Any, space: Any) -> None:

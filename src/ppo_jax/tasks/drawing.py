@@ -1,18 +1,21 @@
 """Pictures and GIFs: environments that draw themselves, classic control as Gymnasium does, grids and points as gymnax.
 
 An environment draws itself where it has ``render(state)``, of NumPy arrays, which returns a picture [height, width, 3]
-of uint8.
+of uint8. Of one that nothing draws and that observes an image, that image is shown.
 """
 
 from __future__ import annotations
 
+import colorsys
 import importlib.util
 import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,7 +23,7 @@ from ppo_jax.networks.check import call_own_code
 from ppo_jax.tasks.gymnax import GymnaxEnvironment
 from ppo_jax.tasks.suites import registry
 from ppo_jax.tasks.wrappers import rewrap, steps_outside, unwrap
-from ppo_jax.types import Environment, PPOJaxError, PyTree
+from ppo_jax.types import ActionSpace, Environment, EnvStep, PPOJaxError, PyTree
 
 __all__ = ["DRAWABLE", "animate", "draw", "drawable", "frames_per_second"]
 
@@ -34,6 +37,7 @@ DRAWABLE = (*_CLASSIC_CONTROL, *_GRIDS_AND_POINTS)
 DOTS_PER_INCH = 60
 CAPTION_HEIGHT = 22  # pixels
 COLORS = 64
+LEAST_WIDTH = 240  # pixels of an observation that is shown: the caption fits
 
 
 def drawable(env: Environment, env_id: str) -> Environment:
@@ -48,9 +52,12 @@ def drawable(env: Environment, env_id: str) -> Environment:
     if _draws_itself(inner):
         return env
     if not isinstance(inner, GymnaxEnvironment) or inner.environment.name not in DRAWABLE:
+        observation = jax.eval_shape(inner.reset, jax.random.key(0), inner.default_params)[0]
+        if _image(observation) is not None:
+            return rewrap(env, _Observed(inner))
         raise PPOJaxError(
             f"{env_id} cannot be drawn; gymnax draws {', '.join(DRAWABLE)}, and one of your own is drawn by its "
-            "render(state)"
+            "render(state), or by the image that it observes"
         )
     if inner.environment.name in _CLASSIC_CONTROL and importlib.util.find_spec("pygame") is None:
         raise PPOJaxError(f"drawing {inner.environment.name} needs the library pygame: pip install 'ppo-jax[play]'")
@@ -108,6 +115,53 @@ def _draw_own(env: Any, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
                 f"{picture.dtype} {list(picture.shape)}"
             )
         yield picture
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """An environment that draws the image it observes, which its state holds."""
+
+    env: Environment
+
+    @property
+    def action_space(self) -> ActionSpace:
+        return self.env.action_space
+
+    @property
+    def can_truncate(self) -> bool:
+        return self.env.can_truncate
+
+    @property
+    def default_params(self) -> PyTree:
+        return self.env.default_params
+
+    def reset(self, key: Any, params: PyTree) -> tuple[PyTree, PyTree]:
+        observation, state = self.env.reset(key, params)
+        return observation, (state, _image(observation))
+
+    def step(self, key: Any, state: PyTree, action: Any, params: PyTree) -> EnvStep:
+        step = self.env.step(key, state[0], action, params)
+        return step._replace(state=(step.state, _image(step.observation)))
+
+    def render(self, state: PyTree) -> np.ndarray:
+        return _as_picture(np.asarray(state[1]))
+
+
+def _image(observation: PyTree) -> Any:
+    """The first image [height, width, channels] of an observation; None without."""
+    return next((x for x in jax.tree.leaves(observation) if x.ndim == 3), None)
+
+
+def _as_picture(image: np.ndarray) -> np.ndarray:
+    """An observed image, large enough to see: grey, colours, or where there are other channels a hue for each."""
+    brightness = np.asarray(image, np.float32) / (255.0 if image.dtype == np.uint8 else max(1.0, float(image.max())))
+    n = image.shape[2]
+    if n not in (1, 3):
+        hues = np.array([colorsys.hsv_to_rgb(i / n, 0.7, 1.0) for i in range(n)])
+        brightness = hues[brightness.argmax(axis=2)] * brightness.max(axis=2, keepdims=True)
+    bytes_ = np.rint(np.clip(np.broadcast_to(brightness, (*image.shape[:2], 3)), 0.0, 1.0) * 255.0).astype(np.uint8)
+    times = -(-LEAST_WIDTH // image.shape[1])
+    return bytes_.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _draw_classic_control(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from ppo_jax.config import Config
+from ppo_jax.config import Config, load_config
 from ppo_jax.config.imported import check_call, imported
 from ppo_jax.config.schema import WRAPPERS, NetworkConfig
 from ppo_jax.networks.check import call_own_code
@@ -23,9 +23,9 @@ from ppo_jax.tasks.suites import registry
 from ppo_jax.tasks.suites.common import SuiteEnvironment
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import wrap
-from ppo_jax.types import Environment, PPOJaxError
+from ppo_jax.types import Environment, PPOJaxError, PyTree
 
-__all__ = ["adapt", "make_network", "make_task", "prepare"]
+__all__ = ["adapt", "make_env", "make_network", "make_task", "prepare"]
 
 REQUIRED = ("action_space", "can_truncate", "default_params", "reset", "step")  # of an Environment
 
@@ -92,6 +92,26 @@ def make_task(config: Config, env: Any = None) -> Task:
         return proof_task.ProofTask(env, config.evaluation)
     judged = config.evaluation
     return EpisodeTask(wrap(env, config.task), judged.eval_episodes, name, judged.sample_actions)
+
+
+def make_env(name: str | Path, **env_params: bool | int | float | str) -> tuple[Environment, PyTree]:
+    """The environment that training on `name` steps, in its wrappers, and the parameters of its `reset` and `step`.
+
+    For example::
+
+        env, params = ppo_jax.make_env("CartPole-v1", gravity=5.0)
+        observation, state = env.reset(key, params)
+        observation, state, reward, terminated, truncated, info = env.step(key, state, action, params)
+
+    Args:
+        name: an environment, or an experiment by name or file, as for `load_config`.
+        **env_params: parameters other than its own defaults.
+
+    Raises:
+        PPOJaxError: an unknown name or parameter, or an import path that leads nowhere.
+    """
+    task = make_task(load_config(name, {f"env_params.{key}": value for key, value in env_params.items()}))
+    return task.env, task.env_params
 
 
 def make_network(config: NetworkConfig, task: Task) -> nn.Module:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.cli.console import make_console, make_pairs, make_table
+from ppo_jax.config import Config
+from ppo_jax.config.task_id import names_data_set
+from ppo_jax.runs import run_folder
 from ppo_jax.runs.files import as_written
 from ppo_jax.tasks import results
 
@@ -28,7 +31,8 @@ def show_run(summary: Json, folder: Path) -> None:
 
 def _show_run(summary: Json, folder: Path) -> None:
     console, kind = make_console(), results.of(summary)
-    console.print(f"{summary['env_id']}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
+    what = f"{summary['env_id']}, {_network(run_folder.read_config(folder))}"
+    console.print(f"{what}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
     show_results(kind.rows(summary))
     if baselines := summary.get("baselines"):
         console.print(f"\n{kind.verdict(summary['test'], baselines)}")
@@ -44,6 +48,14 @@ def _show_run(summary: Json, folder: Path) -> None:
         facts["skipped"] = f"{skipped} of {summary['updates']} updates, whose loss was not finite"
     console.print()
     console.print(make_pairs(facts))
+
+
+def _network(config: Config) -> str:
+    """The network that a configuration names, and its core."""
+    name, core = config.network.network, config.network.core
+    if name == "auto":
+        name = "proof_actions" if names_data_set(config.task.env_id, config.task.dataset) else "mlp"
+    return f"{name} + {core}" if core else name
 
 
 def show_results(rows: Mapping[str, Mapping[str, Any]]) -> None:
