@@ -306,7 +306,8 @@ def _smaller_steps(run: Evidence, rate: float) -> str:
     if follows_kl(run.setting("learning_rate")):
         parts.append("Lower desired_kl of {learning_rate} to a third: the rate follows it.")
     elif not np.isnan(rate):
-        parts.append(f"Lower {{learning_rate}} from {rate:g} to {smaller_rate(rate):g} and let it decay.")
+        decay = "" if changes_over_time(run.setting("learning_rate")) else " and let it decay"
+        parts.append(f"Lower {{learning_rate}} from {rate:g} to {smaller_rate(rate):g}{decay}.")
     else:
         parts.append("Lower {learning_rate} to a third.")
     if n_epochs and n_epochs > 4:

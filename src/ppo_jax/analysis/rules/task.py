@@ -26,8 +26,7 @@ __all__ = [
     threshold="the running median of three evaluations on valid is best in the first 60% of them and 0.08 (or 8%) "
     "above its end, while training does not fall",
     cause="The agent goes on learning the training queries by heart and unlearns what carries over.",
-    advice="Use the best parameters (they are kept), train for fewer steps, or vary training more (fact_dropout, "
-    "negative_ratio).",
+    advice="Use the best parameters, which are kept. Or train for fewer steps, or on more varied tasks.",
     source="early stopping on held-out data",
     confidence=0.7,
     columns=("episode_return_mean",),
@@ -41,8 +40,15 @@ def overfitting(run: Evidence) -> Hit | None:
     if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or _falls(run):
         return None
     return Hit(
-        f"valid was best at evaluation {best + 1} of {scores.size} ({number(scores[best])}) and ends at {number(last)}"
+        f"valid was best at evaluation {best + 1} of {scores.size} ({number(scores[best])}) and ends at {number(last)}",
+        advice=PROOFS_ADVICE if run.task is results.PROOFS else None,
     )
+
+
+PROOFS_ADVICE = (
+    "Use the best parameters, which are kept. Or train for fewer steps, or vary training more: a larger "
+    "negative_ratio. Or leave out facts: {fact_dropout}."
+)
 
 
 @rule(
@@ -56,6 +62,7 @@ def overfitting(run: Evidence) -> Hit | None:
     confidence=0.8,
     columns=("forced_fraction",),
     ours_only=True,
+    tasks=(results.PROOFS, results.ANSWERED),
     least=5,
 )
 def action_space_forced(run: Evidence) -> Hit | None:
@@ -73,6 +80,7 @@ def action_space_forced(run: Evidence) -> Hit | None:
     confidence=0.8,
     columns=("overflow_fraction",),
     ours_only=True,
+    tasks=(results.PROOFS, results.ANSWERED),
     least=5,
 )
 def successors_overflow(run: Evidence) -> Hit | None:
@@ -141,6 +149,7 @@ def beaten_by_baseline(run: Evidence) -> Hit | None:
     confidence=1.0,
     records=("overlaps",),
     ours_only=True,
+    tasks=(results.PROOFS, results.ANSWERED),
 )
 def data_leak(run: Evidence) -> Hit | None:
     shared = {pair: n for pair, n in run.overlaps().items() if n}
