@@ -225,8 +225,11 @@ def _applies(rule: Rule, run: Evidence) -> bool:
     if rule.tasks and run.task not in rule.tasks:
         return False
     if run.ours:
-        # What no run of a kind has is not missing from it: evaluations of other trainers, a std without actions of it.
-        return rule.id != "evaluation-below-training" and (rule.id != "std-grows" or run.has("action_std"))
+        # What no run of a kind has is not missing from it: evaluations of other trainers, a std of discrete actions, a
+        # normalised entropy of continuous ones.
+        continuous = run.has("entropy") and not run.has("entropy_normalized")
+        unmeasured = {"eval/episode_return_mean"} | ({"entropy_normalized"} if continuous else set())
+        return not unmeasured & set(rule.columns) and (rule.id != "std-grows" or run.has("action_std"))
     if rule.ours_only or (rule.id == "seed-outlier" and not run.others):
         return False
     if run.log.kind == "monitor":  # it has returns and nothing else

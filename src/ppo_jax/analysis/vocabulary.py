@@ -115,6 +115,7 @@ _OURS = {
     "evaluate": "the same normalisation as in training, and sampled actions",
     "fact_dropout": "fact_dropout = 0.15",
     "fact_layers": "fact_layers = 2",
+    "causes": "what explains it",  # where no run is at hand
 }
 WORDS: Mapping[str, Mapping[str, str]] = {
     "ppo_jax": _OURS,

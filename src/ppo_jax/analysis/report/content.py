@@ -191,10 +191,10 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
             Title("What the seeds allow to conclude"),
             Table(head, lines),
             Text(
-                "Interquartile mean, and below it the 95% interval of a bootstrap over seeds. Against the first stands "
-                f"the probability that a random seed is better than one of {run_sets[0].name} (lower is better for "
-                "false queries), of which an interval that holds 0.5 tells nothing; of numbers without better and "
-                f"worse the difference, marked Δ. {conclusions.explain_p(compare.n_comparisons(rows))}",
+                "Interquartile mean, and below it the 95% interval of a bootstrap over seeds. P is the probability "
+                f"that a random seed is better than one of {run_sets[0].name} (lower is better for false queries); an "
+                "interval that holds 0.5 tells nothing. Δ is the difference, of numbers without better and worse. "
+                f"{conclusions.explain_p(compare.n_comparisons(rows))}",
                 True,
             ),
         ]
@@ -345,8 +345,8 @@ def _pair(row: compare.Score, i: int) -> tuple[Cell, Cell]:
         return Cell(*_split(row.iqm[i])), Cell(f"Δ {difference}" if row.difference[i] else "–", interval)
     chance, interval = _split(row.improvement[i])
     p_value = row.p_values[i]
-    note = interval if p_value is None else f"{interval}, p = {write_number(p_value)}"
-    return Cell(*_split(row.iqm[i])), Cell(chance, note)
+    parts = [interval, "" if p_value is None else f"p = {write_number(p_value)}", row.verdict(i)]
+    return Cell(*_split(row.iqm[i])), Cell(f"P {chance}" if row.improvement[i] else "–", ", ".join(filter(None, parts)))
 
 
 def _split(one: Estimate | None) -> tuple[str, str]:

@@ -119,8 +119,7 @@ def seed_outlier(run: Evidence) -> Hit | None:
     threshold="a test score is no higher than that of a baseline that learnt nothing; an error for the greedy MRR of "
     "untrained networks",
     cause="What the agent learnt does not help on test, by this score.",
-    advice="Do not report the score without that baseline. Look at overfitting, at critic-memorises, and at whether "
-    "the data leaves anything to learn (`ppo-jax data describe`).",
+    advice="Do not report the score without that baseline. Mend {causes} first.",
     source="docs/concepts/evaluation.md, baselines",
     confidence=0.9,
     records=("baselines",),
@@ -128,14 +127,21 @@ def seed_outlier(run: Evidence) -> Hit | None:
 )
 def beaten_by_baseline(run: Evidence) -> Hit | None:
     summary, lost, by_untrained = run.log.summary, [], False
-    scores = results.of(summary).scores
-    for name in run.baselines():
-        for i, (label, path) in enumerate(scores.items()):
-            mine, theirs = number_at(summary, "test", *path), number_at(summary, "baselines", name, *path)
-            if mine is not None and theirs is not None and mine <= theirs:
-                lost.append(f"{label} {number(mine)} ({name.replace('_', ' ')} {number(theirs)})")
-                by_untrained |= name == "untrained" and i == 0
-    return Hit("; ".join(lost), severity="error" if by_untrained else None) if lost else None
+    for i, (label, path) in enumerate(results.of(summary).scores.items()):
+        mine = number_at(summary, "test", *path)
+        others = {name: number_at(summary, "baselines", name, *path) for name in run.baselines()}
+        better = {name: x for name, x in others.items() if mine is not None and x is not None and mine <= x}
+        if mine is not None and better:
+            told = ", ".join(f"{name.replace('_', ' ')} {number(theirs)}" for name, theirs in better.items())
+            lost.append(f"{label} {number(mine)} ({told})")
+            by_untrained |= "untrained" in better and i == 0
+    if not lost:
+        return None
+    advice = None if run.task is results.EPISODES else f"{beaten_by_baseline.advice} {DATA_ADVICE}"
+    return Hit("; ".join(lost), severity="error" if by_untrained else None, advice=advice)
+
+
+DATA_ADVICE = "Look at whether the data leaves anything to learn (`ppo-jax data describe`)."
 
 
 @rule(
