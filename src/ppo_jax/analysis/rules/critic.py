@@ -380,10 +380,12 @@ def _solved(run: Evidence) -> Hit | None:
     """Where nothing is left to gain, a critic that knows little costs nothing, unless nothing trains it."""
     if not run.at_its_best() or not _knows_little(run) or _stopped(run):
         return None
-    level, explained = number(run.late("episode_return_mean")), number(run.late("explained_variance"))
+    level, explained = number(run.late("episode_return_mean")), run.late("explained_variance")
+    said = "0" if abs(explained) < EXPLAINED_VARIANCE_NIL else number(explained)
     return Hit(
         f"the mean return stays at {level}, the highest of the run, over {run.last_fifth()}: with nothing left to gain "
-        f"an explained variance of {explained} says nothing"
+        f"an explained variance of {said} says nothing",
+        advice="Judge the run by its returns. If they are good, it could stop earlier.",
     )
 
 

@@ -23,16 +23,20 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     said = ", ".join(f"{n} {status}" for status, n in counts.items())
     console.print(f"{len(record['groups'])} settings × {len(record['seeds'])} seeds: {said}\n", style="bold")
     names = next((list(group["scores"]) for group in record["groups"] if group["scores"]), [])
+    # The heading says how many seeds there are; of those that did not end, some are missing.
+    missing = any(one["n"] != len(record["seeds"]) for group in record["groups"] for one in group["scores"].values())
     for name in names:
-        table = make_table(name, ">IQM", ">95% interval", ">seeds", ">P(better)", ">p", "")
+        table = make_table(name, ">IQM", ">95% interval", *([">seeds"] if missing else []), ">P(better)", ">p", "")
         for group in record["groups"]:
             one = group["scores"].get(name)
             if one is None:
-                table.add_row(describe_setting(group["setting"]), "–", "", str(group["members"]), "", "", "failed")
+                seeds = [str(group["members"])] if missing else []
+                table.add_row(describe_setting(group["setting"]), "–", "", *seeds, "", "", "failed")
                 continue
             interval = "–" if one["low"] is None else f"{_short(one['low'])} to {_short(one['high'])}"
             against = _against_first(one, group["setting"] == record["baseline"])
-            table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, str(one["n"]), *against)
+            seeds = [str(one["n"])] if missing else []
+            table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, *seeds, *against)
         console.print(table)
         console.print()
     console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
