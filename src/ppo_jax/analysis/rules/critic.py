@@ -110,7 +110,7 @@ def critic_uninformative(run: Evidence) -> Hit | None:
     "or the mean return stays at the highest of the run with a low explained variance and a critic that trains",
     cause="Nearly every episode ends alike: the task is solved or the policy is stuck. Explained variance divides by "
     "the returns' variance and means nothing here.",
-    advice="Judge the run by its returns or proofs. If they are good, stop earlier. If not, look for a reward that "
+    advice="Judge the run by its results. If they are good, stop earlier. If not, look for a reward that "
     "tells outcomes apart, and for what keeps the policy from exploring.",
     source="Var(R) in the denominator of the explained variance",
     confidence=0.8,
