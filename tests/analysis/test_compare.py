@@ -12,14 +12,17 @@ import pytest
 from ppo_jax.analysis.compare import (
     configuration,
     movements,
+    n_comparisons,
     scores,
     status,
     status_of_score,
     to_dict,
 )
+from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.run_sets import gather_run_sets
+from ppo_jax.cli.tables.analyse import show_comparison
 
 U = 10
 
@@ -58,7 +61,7 @@ def test_stops_and_epochs_are_those_of_the_whole_run():
 @pytest.mark.parametrize(
     ("name", "value", "level"),
     [
-        ("explained_variance", -0.01, "bad"),
+        ("explained_variance", -0.02, "bad"),
         ("explained_variance", 0.0, "bad"),
         ("explained_variance", 0.69, "fair"),
         ("explained_variance", 0.7, "good"),
@@ -80,6 +83,44 @@ def test_the_critic_is_not_judged_where_returns_hardly_vary():
     solved = run(explained_variance=np.full(U, -0.5), value_loss=np.full(U, 9.0), returns_degenerate=np.ones(U))
     rows = {row.name: (row.status, row.level) for row in movements(gather_run_sets([solved])[0])}
     assert rows["explained_variance"] == rows["value_loss"] == ("returns hardly vary", "")
+
+
+@pytest.mark.parametrize(
+    ("columns", "word", "finding"),
+    [
+        ({"explained_variance": np.full(U, -0.02)}, "worse than the mean", "critic-worse-than-mean"),
+        ({"explained_variance": np.full(U, -0.005)}, "uninformative", "critic-uninformative"),
+        ({"explained_variance": np.r_[np.full(U - 1, 0.9), -1e9]}, "OK", None),  # one update decides nothing
+        ({"value_loss": np.full(U, 4.1), "returns_std": np.full(U, 2.0)}, "high", "value-loss-high"),
+        ({"value_loss": np.full(U, 3.9), "returns_std": np.full(U, 2.0)}, "fair", None),
+    ],
+)
+def test_words_are_those_of_the_diagnosis(columns, word, finding):
+    log = run(**columns)
+    assert movements(gather_run_sets([log])[0])[0].status == word
+    assert [one.id for one in diagnose(log).findings if one.id.startswith(("critic", "value"))] == [finding] * bool(
+        finding
+    )
+
+
+def test_what_has_no_good_direction_is_compared_without_a_verdict():
+    def seeds(name, angle, **settings):
+        return [
+            run(f"{name}-s{i}", settings=settings, angle=np.full(U, angle + 0.1 * i), value_loss=np.full(U, angle))
+            for i in range(3)
+        ]
+
+    rows = {
+        row.name: row for row in scores(gather_run_sets([*seeds("a", 1.0, n_epochs=2), *seeds("b", 3.0, n_epochs=5)]))
+    }
+    angle = rows["angle at the end"]
+    assert [one.value for one in angle.iqm] == pytest.approx([1.1, 3.1])
+    assert angle.difference[0] is None and angle.difference[1].value == pytest.approx(2.0)
+    assert 1.8 <= angle.difference[1].low < 2.0 < angle.difference[1].high <= 2.2
+    assert rows["value loss at the end"].difference[1].value == pytest.approx(2.0)
+    for row in (angle, rows["value loss at the end"]):
+        assert (row.verdict(1), row.p_values, row.improvement) == ("", (None, None), (None, None))
+    assert n_comparisons(list(rows.values())) == 2  # the two scores on test
 
 
 def test_the_word_is_that_of_most_seeds():
@@ -183,6 +224,15 @@ def test_configurations_side_by_side():
     assert not rows["target_kl"].differs and rows["target_kl"].values == ("none", "none")
     assert rows["separate_critic"].recommended == "yes"
     assert "seed" not in rows
+
+
+@pytest.mark.parametrize(("env_id", "references"), [("CartPole-v1", ["SB3"]), ("Proof-x", ["SB3", "ours"])])
+def test_a_reference_that_says_nothing_of_a_task_has_no_column(env_id, references, capsys):
+    logs = [run(name, settings={"env_id": env_id, "n_epochs": n}) for name, n in (("a", 2), ("b", 5))]
+    logs = [dataclasses.replace(log, summary={}, columns={"update": log.columns["update"]}) for log in logs]
+    show_comparison(gather_run_sets(logs))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].split() == ["[1]", "[2]", *references] and lines[-1].split()[0] == "n_epochs"
 
 
 def test_what_a_foreign_log_does_not_tell_is_unknown_and_has_no_recommendation():

@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 from ppo_jax.analysis.compare import to_dict
 from ppo_jax.analysis.diagnose import CAUSES, EXCLUDES, RULES, SEVERITIES, diagnose, fix
 from ppo_jax.analysis.readers import RunLog, read_run, read_sb3
+from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.run_sets import gather_run_sets
 from ppo_jax.analysis.validate import validate
-from ppo_jax.config import Config, PPOConfig, ScheduleConfig, TaskConfig, from_dict
+from ppo_jax.analysis.vocabulary import NOTHING_LEFT, advise
+from ppo_jax.config import Config, NetworkConfig, PPOConfig, ScheduleConfig, TaskConfig, from_dict
 from ppo_jax.types import PPOJaxError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IDS = [rule.id for rule in RULES]
+BY_ID = {rule.id: rule for rule in RULES}
 COLUMNS = sorted({name for rule in RULES for names in rule.columns for name in names.split("|")} - {"update"})
 
 
@@ -82,6 +85,107 @@ def test_degenerate_returns_acquit_the_critic():
     solved = ids(run(**columns, returns_degenerate=1.0))
     assert "returns-degenerate" in solved
     assert not {"critic-worse-than-mean", "critic-uninformative", "value-loss-high"} & set(solved)
+
+
+SOLVED = np.minimum(np.linspace(20.0, 1000.0, 50), 500.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns", "judged"),
+    [
+        ({}, {}, ["returns-degenerate"]),
+        ({}, {"episode_return_mean": np.minimum(SOLVED, 490.0 + np.arange(50.0) % 7)}, ["critic-uninformative"]),
+        ({"vf_coef": 0.0}, {}, ["critic-uninformative"]),  # such a critic is no accident
+        ({}, {"explained_variance": 0.9}, []),
+    ],
+)
+def test_explained_variance_says_nothing_of_a_solved_task(settings, columns, judged):
+    config = Config(TaskConfig("CartPole-v1"), PPOConfig(n_envs=8, n_steps=128, batch_size=256, **settings))
+    log = run(config, **{"explained_variance": 0.05, "returns_std": 3.0, "episode_return_mean": SOLVED, **columns})
+    found = {finding.id: finding for finding in diagnose(log).findings}
+    assert [id for id in found if id.startswith(("critic", "returns"))] == judged
+    if judged == ["returns-degenerate"]:
+        assert found["returns-degenerate"].severity == "info"
+        assert "stays at 500, the highest of the run" in found["returns-degenerate"].evidence
+
+
+def test_advice_names_what_the_run_has_not_set_yet():
+    def advice(id, network=(), **settings):
+        sizes = {"n_envs": 8, "n_steps": 128, "batch_size": 256, **settings}
+        config = Config(TaskConfig("CartPole-v1"), PPOConfig(**sizes), NetworkConfig(**dict(network)))
+        log = run(config, explained_variance=0.2, grad_clip_fraction=1.0, grad_norm=9.0, approx_kl=0.01)
+        return next(finding for finding in diagnose(log).findings if finding.id == id).advice
+
+    few = advice("critic-uninformative", {"separate_critic": False}, n_epochs=2)
+    assert all(part in few for part in ("separate_critic = true", "raise vf_coef", "16 gradient steps", 'core = "gru"'))
+    some = advice("critic-uninformative", {"core": "gru"}, n_epochs=2)
+    assert not any(part in some for part in ("separate_critic", "core", "Mend", "because of"))
+    none = advice("critic-uninformative", {"core": "gru"}, vf_coef=1.0, n_epochs=4)
+    assert none.startswith("Of the settings that help a critic none is left to change")
+    many = advice("critic-uninformative", n_epochs=20)
+    assert many.startswith("Mend too-many-epochs first")
+    assert advice("gradient-always-clipped").startswith("Scale the rewards: normalize_rewards = true. Or raise")
+    assert advice("gradient-always-clipped", normalize_rewards=True) == "Raise max_grad_norm."
+
+
+def test_advice_that_was_followed_already_says_so():
+    text = "Give it a memory: {recurrent}. It helped if it remembers."
+    assert advise(text, "sb3", {}).startswith("Give it a memory: RecurrentPPO")
+    assert advise(text, "ppo_jax", {"core": "gru"}) == NOTHING_LEFT
+
+
+def test_what_is_not_judged_could_have_applied_to_the_task():
+    of_graphs = {"data-leak", "critic-memorises", "successors-overflow", "action-space-forced"}
+    for task, apply in (
+        (TaskConfig("CartPole-v1"), set()),
+        (TaskConfig("Proof-countries_s3"), of_graphs),
+        (TaskConfig(dataset="graph", mode="answer"), of_graphs - {"critic-memorises"}),
+    ):
+        unjudged = {one.id for one in diagnose(run(Config(task), n=5)).unjudged}
+        assert unjudged & of_graphs == apply
+        assert ("memory-needed" in unjudged) == (not apply)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "summary", "said"),
+    [
+        ("CartPole-v1", {}, None),
+        ("MemoryChain-bsuite", {}, "finding"),
+        ("PointRobot-misc", {}, "finding"),
+        ("mine:Walk", {}, "not judged"),  # of an older version
+        ("CartPole-v1", {"needs_memory": None}, "not judged"),  # an environment given from Python
+        ("mine:Walk", {"needs_memory": True}, "finding"),
+        ("mine:Walk", {"needs_memory": False}, None),
+    ],
+)
+def test_whether_an_environment_of_ones_own_needs_a_memory_is_for_it_to_say(env_id, summary, said):
+    flat_returns = 10.0 + np.arange(50.0) % 3
+    log = run(Config(TaskConfig(env_id)), episode_return_mean=flat_returns, explained_variance=0.0)
+    log = dataclasses.replace(log, summary=summary)
+    diagnosis = diagnose(log)
+    why = {one.id: one.why for one in diagnosis.unjudged}.get("memory-needed", "")
+    assert ("memory-needed" in ids(log)) == (said == "finding")
+    assert bool(why) == (said == "not judged")
+    assert not why or ("needs_memory = True" in why and 'core = "gru"' in why)
+    recurrent = dataclasses.replace(log, settings={**log.settings, "core": "gru"})
+    assert "memory-needed" not in {*ids(recurrent), *(one.id for one in diagnose(recurrent).unjudged)}
+
+
+@pytest.mark.parametrize(
+    ("updates", "settings", "said"),
+    [
+        (50, {}, "no evaluations on record, five are needed: eval_interval = 10 gives them"),
+        (30, {}, "no evaluations on record, five are needed: eval_interval = 10 gives them"),  # it was interrupted
+        (50, {"eval_interval": 10}, "no evaluations on record, five are needed"),
+        (50, {"total_timesteps": 3 * 1024}, "eval_interval = 10"),
+        (3, {"total_timesteps": 3 * 1024}, "the run has 3 updates, so raise total_timesteps and set eval_interval"),
+    ],
+)
+def test_too_few_evaluations_come_with_the_interval_that_gives_enough(updates, settings, said):
+    log = run(n=updates, episode_return_mean=1.0)
+    log = dataclasses.replace(log, settings={**log.settings, "total_timesteps": 50 * 1024, **settings})
+    why = BY_ID["overfitting"].lacks(Evidence(log))
+    assert said in why
 
 
 def test_the_most_important_finding_decides_on_a_setting_that_two_want_changed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.text import Text
 
+from ppo_jax.analysis.conclusions import explain_p
 from ppo_jax.cli.console import make_console, make_pairs, make_table, say, warn
 from ppo_jax.cli.tables.sweep import show_sweep
 from tests.cli.console import fail
@@ -32,22 +33,33 @@ def test_an_error_with_a_strange_path_is_one_legible_line(tmp_path, monkeypatch)
     assert fail("diagnose", "\udcff").startswith("error: \\udcff: no run there")
 
 
-@pytest.mark.parametrize("n_settings", [2, 3])
-def test_a_sweep_of_many_settings_calls_its_comparisons_exploratory(n_settings, tmp_path, capsys):
-    score = {"iqm": 0.5, "low": 0.4, "high": 0.6, "n": 3, "improvement": {"value": 0.9, "low": 0.6, "high": 1.0}}
-    groups = [{"setting": {"gamma": 0.1 * i}, "members": 3, "scores": {"valid MRR": score}} for i in range(n_settings)]
+COMPARED = {"improvement": {"value": 0.9, "low": 0.6, "high": 1.0}, "p_value": 0.2, "verdict": "exploratory: better"}
+
+
+@pytest.mark.parametrize("n_settings", [1, 2, 3])
+def test_a_sweep_says_how_sure_its_comparisons_are_as_compare_does(n_settings, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    score = {"iqm": 0.5, "low": 0.4, "high": 0.6, "n": 3}
+    groups = [
+        {"setting": {"gamma": 0.1 * i}, "members": 3, "scores": {"valid MRR": score | (COMPARED if i else {})}}
+        for i in range(n_settings)
+    ]
     record = {"groups": groups, "members": [{"name": "s0", "status": "completed"}], "seeds": [0, 1, 2]}
-    show_sweep(record | {"programs": [], "compiles": 1, "seconds": 1.0}, tmp_path)
-    assert ("exploratory" in capsys.readouterr().out) == (n_settings > 2)
+    record |= {"baseline": {"gamma": 0.0}, "programs": [], "compiles": 1, "seconds": 1.0}
+    show_sweep(record, tmp_path)
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("0.2 exploratory: better") == n_settings - 1
+    assert (explain_p(n_settings - 1) in out) == (n_settings > 1)
+    assert "first, gamma=0." in out or n_settings == 1
 
 
 def test_settings_of_a_sweep_can_be_told_apart_on_a_narrow_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    score = {"iqm": -150.123456, "low": -160.0, "high": -140.0, "n": 3, "improvement": {"value": 0.5}}
+    score = {"iqm": -150.123456, "low": -160.0, "high": -140.0, "n": 3}
     settings = [{"learning_rate.init": 3e-4, "network.state_dependent_std": std} for std in (False, True)]
-    groups = [{"setting": one, "members": 3, "scores": {"valid return": score}} for one in settings]
+    groups = [{"setting": one, "members": 3, "scores": {"valid return": score | COMPARED}} for one in settings]
     record = {"groups": groups, "members": [{"name": "s0", "status": "completed"}], "seeds": [0, 1, 2]}
-    show_sweep(record | {"programs": [], "compiles": 1, "seconds": 1.0}, tmp_path)
+    show_sweep(record | {"baseline": {}, "programs": [], "compiles": 1, "seconds": 1.0}, tmp_path)
     out = capsys.readouterr().out
     labels = "".join(line[:29].strip() for line in out.splitlines())
     assert "state_dependent_std=no" in labels and "state_dependent_std=yes" in labels and " -150.1 " in out

@@ -103,7 +103,7 @@ def write_run(folder: Path, config) -> Path:
     """What a run leaves of its policy, with parameters and statistics drawn instead of trained."""
     experiment = ppo_jax.build(config)
     with manifest.claimed(folder), manifest.staged(folder) as stage:
-        run_folder.begin(stage, experiment, runner.beginning(config))
+        run_folder.begin(stage, experiment, runner.beginning(experiment))
     for seed, name in enumerate(("best", "last")):
         params = experiment.untrained(seed)
         moments = jax.tree.map(lambda x: x + 0.5, params.observation_moments)

@@ -373,6 +373,16 @@ def test_an_environment_and_a_network_of_ones_own():
     assert build(by_path).env == env
 
 
+@pytest.mark.parametrize("says", [None, True, False])
+def test_a_run_keeps_whether_its_own_environment_says_that_it_hides_its_state(says):
+    class Own(toys.MatchedReward):
+        needs_memory = says
+
+    wrapped = CARTPOLE.override({"frame_stack": 2})
+    assert runner.beginning(build(wrapped, env=Own()))["needs_memory"] is says
+    assert "needs_memory" not in runner.beginning(build(CARTPOLE))
+
+
 def test_names_of_the_package_are_those_it_lists():
     assert all(getattr(ppo_jax, name) is not None for name in ppo_jax.__all__)
     assert dir(ppo_jax) == sorted(ppo_jax.__all__)

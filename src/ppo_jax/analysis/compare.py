@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ppo_jax.analysis import conclusions
 from ppo_jax.analysis.formatting import without_folders, write_setting
 from ppo_jax.analysis.healthy_ranges import HEALTHY_RANGES, unit_of_mean
 from ppo_jax.analysis.queries import different_queries
@@ -18,7 +19,7 @@ from ppo_jax.analysis.reference_settings import DEFAULTS, RECOMMENDED, SB3_DEFAU
 from ppo_jax.analysis.rules.critic import returns_degenerate
 from ppo_jax.analysis.rules.evidence import Evidence, number_at, overflow_allowed
 from ppo_jax.analysis.run_sets import OWN_SETTINGS, RunSet
-from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value, iqm_interval
+from ppo_jax.analysis.statistics import Estimate, difference_interval, iqm_interval
 from ppo_jax.runs.files import to_json
 
 __all__ = [
@@ -61,25 +62,18 @@ class Score:
     """A final number of every run set, with what the seeds allow to conclude."""
 
     name: str  # of the number
-    higher_is_better: bool  # else lower is
+    higher_is_better: bool | None  # False: lower is; None: neither, as of a metric of the user's own
     values: tuple[tuple[float, ...], ...]  # of the seeds of each run set
     iqm: tuple[Estimate | None, ...]  # of each run set its interquartile mean; None where it has no such number
     improvement: tuple[Estimate | None, ...]  # probability of improvement on the first set; None: first, or one seed
     p_values: tuple[float | None, ...]  # of the improvement, corrected for the number of all comparisons
+    difference: tuple[Estimate | None, ...]  # from the first set, of a number that has no better and worse; else None
 
     def verdict(self, i: int) -> str:
-        """What the seeds of a run set say against those of the first; empty where they are too few to say anything.
-
-        A difference that its own interval shows and the correction does not is exploratory: of many such some are
-        chance.
-        """
+        """What the seeds of a run set say against those of the first; empty where they are too few to say anything."""
         chance, p_value = self.improvement[i], self.p_values[i]
-        if chance is None or p_value is None or min(len(self.values[0]), len(self.values[i])) < ENOUGH:
-            return ""
-        word = "better" if chance.value > 0.5 else "worse"
-        if p_value <= SURE:
-            return word
-        return f"exploratory: {word}" if chance.low > 0.5 or chance.high < 0.5 else "not told apart"
+        comparison = None if chance is None or p_value is None else (chance, p_value)
+        return conclusions.verdict(comparison, min(len(self.values[0]), len(self.values[i])))
 
 
 @dataclass(frozen=True)
@@ -93,8 +87,6 @@ class Setting:
     differs: bool  # between the run sets
 
 
-ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
-SURE = 0.05  # a corrected p-value up to this is a difference
 WHOLE_RUN = ("early_stopped", "epochs_completed")  # metrics whose last value is the mean over the whole run
 COMPARED = (
     *("explained_variance", "value_loss", "policy_loss", "entropy", "entropy_normalized", "approx_kl"),
@@ -103,8 +95,8 @@ COMPARED = (
 )
 
 
-# name -> (where in summary.json, or the metric at the end; higher is better)
-SCORES: Mapping[str, tuple[tuple[str, ...], bool]] = {
+# name -> (where in summary.json, or the metric at the end; higher is better, None: neither)
+SCORES: Mapping[str, tuple[tuple[str, ...], bool | None]] = {
     "test MRR (greedy)": (("test", "greedy", "mrr"), True),
     "test MRR (marginal)": (("test", "marginal", "mrr"), True),
     "test AUC-PR (marginal)": (("test", "marginal", "auc_pr"), True),
@@ -115,7 +107,7 @@ SCORES: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "test return": (("test", "return_mean"), True),
     "training return at the end": (("episode_return_mean",), True),
     "explained variance at the end": (("explained_variance",), True),
-    "value loss at the end": (("value_loss",), False),
+    "value loss at the end": (("value_loss",), None),  # it grows with the square of the rewards' scale
 }
 
 
@@ -156,7 +148,8 @@ def movements(run_set: RunSet) -> tuple[Movement, ...]:
         lasts = [run.mean(name) if whole else run.tail(name) for run in runs]
         first = None if whole else float(np.mean([run.finite(name)[0] for run in runs]))
         spread = float(np.std(lasts, ddof=1)) if len(lasts) > 1 else float("nan")
-        words = Counter(status(name, x, run.log) for x, run in zip(lasts, runs, strict=True))
+        judged = lasts if whole else [run.late(name) for run in runs]  # as the rules of diagnosis do
+        words = Counter(status(name, x, run.log) for x, run in zip(judged, runs, strict=True))
         rows.append(
             Movement(name, unit_of_mean(name), first, float(np.mean(lasts)), spread, *words.most_common(1)[0][0])
         )
@@ -165,27 +158,37 @@ def movements(run_set: RunSet) -> tuple[Movement, ...]:
 
 @overflow_allowed
 def scores(run_sets: Sequence[RunSet]) -> tuple[Score, ...]:
-    """Final numbers of the run sets: test scores from the summaries, training metrics at the end."""
+    """Final numbers of the run sets: test scores from the summaries, then metrics at the end, the user's own last."""
     rows = []
-    for name, (path, higher) in SCORES.items():
+    own_metrics = dict.fromkeys(name for one in run_sets for log in one.logs for name in Evidence(log).own_metrics)
+    for name, (path, higher) in {**SCORES, **{f"{own} at the end": ((own,), None) for own in own_metrics}}.items():
         values = tuple(
             tuple(x for x in (_final(log, path) for log in run_set.logs) if x is not None) for run_set in run_sets
         )
         if not any(values) or (path == ("episode_return_mean",) and any(run_set.proves for run_set in run_sets)):
             continue
-        improvement = [
-            _improvement(own, values[0], higher) if i and min(len(own), len(values[0])) > 1 else None
+        rows.append((name, higher, values))
+    compared = iter(conclusions.against_first([(values, higher) for _, higher, values in rows if higher is not None]))
+    return tuple(_score(*row, [None] * len(run_sets) if row[1] is None else next(compared)) for row in rows)
+
+
+def _score(
+    name: str,
+    higher: bool | None,
+    values: tuple[tuple[float, ...], ...],
+    compared: Sequence[tuple[Estimate, float] | None],
+) -> Score:
+    return Score(
+        name,
+        higher,
+        values,
+        iqm=tuple(iqm_interval([own]) if own else None for own in values),
+        improvement=tuple(one and one[0] for one in compared),
+        p_values=tuple(one and one[1] for one in compared),
+        difference=tuple(
+            difference_interval(own, values[0]) if i and own and values[0] and higher is None else None
             for i, own in enumerate(values)
-        ]
-        p_values = [
-            improvement_p_value(own, values[0]) if one else None for own, one in zip(values, improvement, strict=True)
-        ]
-        iqm = tuple(iqm_interval([own]) if own else None for own in values)
-        rows.append(Score(name, higher, values, iqm, tuple(improvement), tuple(p_values)))
-    corrected = iter(holm([p for row in rows for p in row.p_values if p is not None]))
-    return tuple(
-        dataclasses.replace(row, p_values=tuple(None if p is None else next(corrected) for p in row.p_values))
-        for row in rows
+        ),
     )
 
 
@@ -255,7 +258,8 @@ def _is_told(run_set: RunSet, key: str) -> bool:
 
 
 def _score_to_dict(row: Score) -> dict[str, Any]:
-    estimates = {name: [one and one._asdict() for one in getattr(row, name)] for name in ("iqm", "improvement")}
+    names = ("iqm", "improvement", "difference")
+    estimates = {name: [one and one._asdict() for one in getattr(row, name)] for name in names}
     return {
         "name": row.name,
         "higher_is_better": row.higher_is_better,
@@ -267,10 +271,6 @@ def _score_to_dict(row: Score) -> dict[str, Any]:
 
 def _final(log: RunLog, path: tuple[str, ...]) -> float | None:
     if len(path) == 1:
-        return Evidence(log).tail_or_none(path[0])
+        silent = path == ("explained_variance",) and degenerate(log)
+        return None if silent else Evidence(log).tail_or_none(path[0])
     return number_at(log.summary, *path)
-
-
-def _improvement(own: Sequence[float], baseline: Sequence[float], higher: bool) -> Estimate:
-    sign = 1.0 if higher else -1.0
-    return improvement_interval([sign * np.array(own)], [sign * np.array(baseline)])

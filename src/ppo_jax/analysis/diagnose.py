@@ -193,7 +193,7 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
     """
     run = Evidence(log, others)
     findings: dict[str, Finding] = {}
-    unjudged = []
+    unjudged, known = [], log.settings
     for rule in RULES:
         if not _applies(rule, run):
             continue
@@ -206,25 +206,30 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
                 severity=hit.severity or rule.severity,
                 evidence=hit.evidence,
                 cause=rule.cause,
-                advice=vocabulary.say(hit.advice or rule.advice, log.trainer),
+                advice=hit.advice or rule.advice,
                 confidence=hit.confidence or rule.confidence,
                 because_of=(),
                 source=rule.source,
-                changes=hit.changes,
+                changes={key: x for key, x in hit.changes.items() if key not in known or known[key] != x},
             )
     for winner, losers in EXCLUDES.items():
         if winner in findings:
             for loser in losers:
                 findings.pop(loser, None)
     own = {name: (float(run.finite(name)[0]), run.tail(name)) for name in run.own_metrics}
-    return Diagnosis(_in_order(findings), tuple(unjudged), own, log.trainer)
+    return Diagnosis(_in_order(findings, log), tuple(unjudged), own, log.trainer)
 
 
 def _applies(rule: Rule, run: Evidence) -> bool:
-    """Whether a rule can say anything of runs of this trainer, were the log complete."""
+    """Whether a rule can say anything of runs of this trainer and kind of task, were the log complete."""
+    if rule.tasks and run.task not in rule.tasks:
+        return False
     if run.ours:
-        # What no run of a kind has is not missing from it: evaluations of other trainers, a std without actions of it.
-        return rule.id != "evaluation-below-training" and (rule.id != "std-grows" or run.has("action_std"))
+        # What no run of a kind has is not missing from it: evaluations of other trainers, a std of discrete actions, a
+        # normalised entropy of continuous ones.
+        continuous = run.has("entropy") and not run.has("entropy_normalized")
+        unmeasured = {"eval/episode_return_mean"} | ({"entropy_normalized"} if continuous else set())
+        return not unmeasured & set(rule.columns) and (rule.id != "std-grows" or run.has("action_std"))
     if rule.ours_only or (rule.id == "seed-outlier" and not run.others):
         return False
     if run.log.kind == "monitor":  # it has returns and nothing else
@@ -235,8 +240,8 @@ def _applies(rule: Rule, run: Evidence) -> bool:
     return not lacking & optional and not unset
 
 
-def _in_order(findings: dict[str, Finding]) -> tuple[Finding, ...]:
-    """Link findings to their causes, which are as severe as what they explain, and sort them."""
+def _in_order(findings: dict[str, Finding], log: RunLog) -> tuple[Finding, ...]:
+    """Link findings to their causes, which are as severe as what they explain, sort them, and word their advice."""
     causes = {id: tuple(c for c in CAUSES.get(id, ()) if c in findings) for id in findings}
     rank = {id: SEVERITIES.index(finding.severity) for id, finding in findings.items()}
     depth = dict.fromkeys(findings, 0)
@@ -252,8 +257,10 @@ def _in_order(findings: dict[str, Finding]) -> tuple[Finding, ...]:
         # Two findings may want one setting changed: the more important one decides.
         changes = {key: value for key, value in findings[id].changes.items() if key not in taken}
         taken |= changes.keys()
+        advice = vocabulary.advise(findings[id].advice, log.trainer, log.settings, causes[id])
+        severity = SEVERITIES[rank[id]]
         ordered.append(
-            dataclasses.replace(findings[id], severity=SEVERITIES[rank[id]], because_of=causes[id], changes=changes)
+            dataclasses.replace(findings[id], severity=severity, because_of=causes[id], changes=changes, advice=advice)
         )
     return tuple(ordered)
 

@@ -66,7 +66,7 @@ FORCED_OFTEN = 0.8  # share of the states with one valid action
 
 @dataclass(frozen=True)
 class HealthyRange:
-    """How to read a metric at the end of a run."""
+    """How to read a metric at the end of a run; status words are those of the rules, as of `value-loss-high`."""
 
     healthy: str  # in words
     otherwise: str  # what it means where it is not healthy
@@ -81,8 +81,8 @@ HEALTHY_RANGES: Mapping[str, HealthyRange] = {
         "0: the critic knows no more than the mean return. Below 0: less than that, and the advantages are noise. Null "
         "or meaningless where all returns are the same.",
         (
-            (0.0, "worse than the mean", "bad"),
-            (EXPLAINED_VARIANCE_POOR, "poor", "bad"),
+            (-EXPLAINED_VARIANCE_NIL, "worse than the mean", "bad"),
+            (EXPLAINED_VARIANCE_POOR, "uninformative", "bad"),
             (EXPLAINED_VARIANCE_GOOD, "fair", "fair"),
             (np.inf, "OK", "good"),
         ),
@@ -91,7 +91,7 @@ HEALTHY_RANGES: Mapping[str, HealthyRange] = {
         f"falling, and below {VALUE_LOSS_GOOD:g} of the variance of the returns; under {PROOF_VALUE_LOSS_GOOD:g} on "
         "proof tasks",
         "Large and flat: the critic does not learn; look at the scale of the rewards and at vf_coef.",
-        ((VALUE_LOSS_GOOD, "OK", "good"), (VALUE_LOSS_HIGH, "high", "fair"), (np.inf, "too high", "bad")),
+        ((VALUE_LOSS_GOOD, "OK", "good"), (VALUE_LOSS_HIGH, "fair", "fair"), (np.inf, "high", "bad")),
     ),
     "policy_loss": HealthyRange(
         "within ±0.02, noisy",

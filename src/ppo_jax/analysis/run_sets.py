@@ -37,8 +37,7 @@ class RunSet:
     @property
     def proves(self) -> bool:
         """Whether the task is to prove queries."""
-        told = (results.of_settings(self.settings), *(results.of(log.summary) for log in self.logs))
-        return results.PROOFS in told or any(Evidence(log).has("proved_positive") for log in self.logs)
+        return any(Evidence(log).task is results.PROOFS for log in self.logs)
 
 
 def gather_run_sets(logs: Sequence[RunLog]) -> tuple[RunSet, ...]:

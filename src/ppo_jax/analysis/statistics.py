@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 __all__ = [
     "Estimate",
+    "difference_interval",
     "holm",
     "improvement_interval",
     "improvement_p_value",
@@ -100,6 +101,27 @@ def improvement_interval(
         return np.mean(each, axis=0)
 
     return _bootstrap(samples, improvement, confidence, resamples, seed)
+
+
+def difference_interval(
+    scores: ArrayLike, baseline: ArrayLike, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Estimate:
+    """Difference of the interquartile means of `scores` [n] and `baseline` [m], with a percentile bootstrap interval.
+
+    Args:
+        scores: of the seeds.
+        baseline: those to hold them against.
+        confidence: of the interval.
+        resamples: of the bootstrap.
+        seed: of its random numbers.
+    """
+    from scipy import stats
+
+    def difference(own: np.ndarray, theirs: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray(stats.trim_mean(own, 0.25, axis=axis) - stats.trim_mean(theirs, 0.25, axis=axis))
+
+    samples = [np.asarray(scores, float), np.asarray(baseline, float)]
+    return _bootstrap(samples, difference, confidence, resamples, seed)
 
 
 def improvement_p_value(scores: ArrayLike, baseline: ArrayLike, resamples: int = 9999, seed: int = 0) -> float:

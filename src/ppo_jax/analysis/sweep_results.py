@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ppo_jax.analysis.conclusions import against_first, verdict
 from ppo_jax.analysis.formatting import write_setting
 from ppo_jax.analysis.readers import read_run, read_sweep
 from ppo_jax.analysis.report import svg
 from ppo_jax.analysis.report.figures import draw_curves
 from ppo_jax.analysis.run_sets import RunSet
-from ppo_jax.analysis.statistics import Estimate, improvement_interval, iqm_interval
+from ppo_jax.analysis.statistics import Estimate, iqm_interval
 from ppo_jax.config.toml import shortest
 from ppo_jax.results import look_up
 from ppo_jax.runs.files import to_json, write_atomically
@@ -29,8 +30,8 @@ def conclude(folder: Path) -> Json:
     """Add ``groups``, a result for each setting, to the ``sweep.json`` of `folder` and draw its figures; returns it.
 
     A result holds the scores on valid (best of training) and on test: ``iqm``, ``low`` and ``high`` of a 95% bootstrap
-    interval, ``n``, and ``improvement``, the probability that a seed of it beats one of the first setting. Settings are
-    in the order of their first score on valid, the best first.
+    interval, ``n``, and ``improvement``, the probability that a seed of it beats one of the first setting, with its
+    corrected ``p_value`` and a ``verdict``. Settings are in the order of their first score on valid, the best first.
 
     Raises:
         PPOJaxError: no sweep there that can be read, or no member of it was completed.
@@ -51,12 +52,17 @@ def conclude(folder: Path) -> Json:
         for split in ("valid", "test")
         for name, path in results.of(first["test"]).scores.items()
     }
+    compared = dict(zip(scores, against_first([(values, True) for values in scores.values()]), strict=True))
     by_setting = [
         {
             "setting": setting,
             "members": len(together),
             "failed": sum(m.get("status") == "failed" for m in together),
-            "scores": {name: _statistics(values[i], values[0]) for name, values in scores.items() if values[i]},
+            "scores": {
+                name: _statistics(values[i], len(values[0]), compared[name][i])
+                for name, values in scores.items()
+                if values[i]
+            },
         }
         for i, (setting, together) in enumerate(zip(settings, members, strict=True))
     ]
@@ -79,12 +85,13 @@ def _completed(member: Json) -> bool:
     return member.get("status") == "completed" and "valid" in member and "test" in member
 
 
-def _statistics(own: Sequence[float], baseline: Sequence[float]) -> Json:
+def _statistics(own: Sequence[float], n_first: int, compared: tuple[Estimate, float] | None) -> Json:
     iqm = iqm_interval([own])
     statistics: Json = {"iqm": iqm.value, "low": iqm.low, "high": iqm.high, "n": iqm.n}
-    if baseline and own is not baseline:
-        better: Estimate = improvement_interval([own], [baseline])
+    if compared:
+        better, p_value = compared
         statistics["improvement"] = {"value": better.value, "low": better.low, "high": better.high}
+        statistics |= {"p_value": p_value, "verdict": verdict(compared, min(len(own), n_first))}
     return statistics
 
 

@@ -6,12 +6,12 @@ A rule writes ``{learning_rate}`` or ``{normalize_rewards}``; `say` puts in what
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ppo_jax.analysis.formatting import write_setting
 
-__all__ = ["say", "write_change"]
+__all__ = ["advise", "say", "write_change"]
 
 # Of the trainers whose names are not ours. What is not listed is called as it is here.
 _SB3 = {
@@ -99,20 +99,23 @@ _RLLIB = {
 }
 _OURS = {
     "decay_learning_rate": "learning_rate = { init = …, final = … / 30 }",
-    "decay_ent_coef": "ent_coef = { init = 0.05, final = 0.001 }",
+    "decay_ent_coef": "ent_coef = { init = …, final = … / 50 }",
     "normalize_rewards": "normalize_rewards = true",
     "normalize_observations": "normalize_observations = true",
     "no_value_clip": "clip_range_vf = none",
     "separate_critic": "separate_critic = true",
     "recurrent": 'core = "gru"',
-    "frame_stack": "a wrapper that stacks observations",
+    "frame_stack": "frame_stack = 4",
     "monitor": "episodes must end within the run",
-    "bounded_actions": "bounded actions in the environment",
-    "log_std": "the network's first log of the standard deviation",
+    "bounded_actions": "squash_actions = true",
+    "log_std": "log_std_init",
     "target_kl": "target_kl = 0.03",
     "keep_best": "the best parameters, which are kept",
     "clip_actions": "a wrapper that scales actions",
     "evaluate": "the same normalisation as in training, and sampled actions",
+    "fact_dropout": "fact_dropout = 0.15",
+    "fact_layers": "fact_layers = 2",
+    "causes": "what explains it",  # where no run is at hand
 }
 WORDS: Mapping[str, Mapping[str, str]] = {
     "ppo_jax": _OURS,
@@ -132,10 +135,46 @@ _PHRASES = {
 }
 
 
+# What is done already, by the settings one of which does it. What is not listed can be done again, as a lower rate.
+_DONE_BY = {
+    "normalize_rewards": ("normalize_rewards", "normalize_values"),
+    "normalize_observations": ("normalize_observations",),
+    "separate_critic": ("separate_critic",),
+    "recurrent": ("core",),
+    "frame_stack": ("frame_stack",),
+    "bounded_actions": ("squash_actions",),
+    "target_kl": ("target_kl",),
+    "fact_dropout": ("fact_dropout",),
+    "fact_layers": ("fact_layers",),
+}
+_NAME = re.compile(r"\{([a-z_]+)\}")
+_BETWEEN_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z{])")
+NOTHING_LEFT = "What it would change is set so already: look at the task and the data, or at other findings."
+
+
+def advise(text: str, trainer: str, settings: Mapping[str, Any], causes: Sequence[str] = ()) -> str:
+    """Advice without the sentences that a run has followed already, in the words of its trainer.
+
+    Args:
+        text: sentences, one for each thing to do; ``{causes}`` stands for the findings that explain this one.
+        trainer: that wrote the log.
+        settings: of the run, as far as known.
+        causes: ids of those findings; a sentence about them is left out where there are none.
+    """
+    done = {name for name, keys in _DONE_BY.items() if any(settings.get(key) for key in keys)}
+    done |= set() if causes else {"causes"}
+    sentences = _BETWEEN_SENTENCES.split(text)
+    left = [one for one in sentences if not (names := set(_NAME.findall(one))) or names - done]
+    if len(left) < len(sentences) and all(one.startswith("It helped if") for one in left):
+        return NOTHING_LEFT
+    first = re.sub(r"^(?:Or|Else),? (\w)", lambda found: found[1].upper(), " ".join(left))
+    return say(first.replace("{causes}", " and ".join(causes)), trainer)
+
+
 def say(text: str, trainer: str) -> str:
     """Put the words of a trainer in place of the names in braces."""
     words = WORDS.get(trainer, _SB3)
-    return re.sub(r"\{([a-z_]+)\}", lambda name: words.get(name[1], name[1]), text)
+    return _NAME.sub(lambda name: words.get(name[1], name[1]), text)
 
 
 def write_change(key: str, value: Any, trainer: str) -> str:

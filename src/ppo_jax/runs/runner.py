@@ -106,7 +106,7 @@ def train(
             if experiment.config.task.rules != config.task.rules:  # mined
                 rules = str(folder.absolute() / Path(experiment.config.task.rules).name)
                 experiment = experiment.variant(experiment.config.override({"rules": rules}))
-            summary = beginning(experiment.config)
+            summary = beginning(experiment)
             run_folder.begin(stage, experiment, summary, _given(experiment, hook))
         return _run(experiment, folder, None, summary, progress, hook, hook_interval)
 
@@ -196,7 +196,7 @@ def _resume(
             standing.state = standing.state._replace(hyperparams=hyperparams)
             warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")
     run_folder.cut_back(folder, standing.update if standing else 0)
-    summary = beginning(config) | _results_so_far(summary) | record.get("summary", {})
+    summary = beginning(experiment) | _results_so_far(summary) | record.get("summary", {})
     run_folder.write_summary(folder, summary)  # first: a longer run must not count as the complete one that it was
     if config != recorded:
         files.write_atomically(folder / "config.toml", config.to_toml())
@@ -216,15 +216,20 @@ def _given(experiment: Experiment, hook: loop.Hook | None) -> tuple[str, ...]:
     return experiment.given if hook is None else (*experiment.given, "hook")
 
 
-def beginning(config: Config) -> dict[str, Any]:
-    """The summary of a run that begins."""
-    return {
+def beginning(experiment: Experiment) -> dict[str, Any]:
+    """The summary of a run that begins; of an environment of the user's own also whether it says to need a memory."""
+    task, seed = experiment.config.task, experiment.config.run.seed
+    summary = {
         "status": "running",
-        "env_id": config.task.env_id or config.task.dataset,
-        "seed": config.run.seed,
+        "env_id": task.env_id or task.dataset,
+        "seed": seed,
         "env_steps": 0,
         "updates": 0,
     }
+    if "env" in experiment.given or ":" in (task.env_id or ""):
+        declared = getattr(experiment.env, "needs_memory", None)
+        summary["needs_memory"] = None if declared is None else bool(declared)
+    return summary
 
 
 def _run(

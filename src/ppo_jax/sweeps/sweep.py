@@ -314,7 +314,7 @@ class _SharedProgram:
             )
         recorders = []
         for experiment, folder, (standing, record, _) in zip(experiments, folders, found, strict=True):
-            summary = runner.beginning(experiment.config)
+            summary = runner.beginning(experiment)
             if fresh or standing is None:
                 with manifest.staged(folder) as stage:
                     run_folder.begin(stage, experiment, summary)

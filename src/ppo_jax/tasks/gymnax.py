@@ -77,6 +77,11 @@ class GymnaxEnvironment:
         limit = getattr(self.default_params, "max_steps_in_episode", None)
         return None if limit is None else int(limit)
 
+    @property
+    def needs_memory(self) -> bool | None:
+        """Whether the observation hides what the best action depends on; None where the class does not say."""
+        return getattr(self.environment, "needs_memory", None)
+
     def reset(self, key: jax.Array, params: PyTree) -> tuple[PyTree, PyTree]:
         """Return ``(observation, state)`` of a fresh episode; observations are float32 and keep their shape."""
         with jax.numpy_rank_promotion("allow"):

@@ -58,6 +58,11 @@ class Wrapper:
         """Steps after which an episode is cut; None where nothing is known."""
         return getattr(self.env, "max_episode_length", None)
 
+    @property
+    def needs_memory(self) -> bool | None:
+        """Whether the observation hides what the best action depends on; None where the environment does not say."""
+        return getattr(self.env, "needs_memory", None)
+
     def inner_state(self, state: PyTree) -> PyTree:
         """The wrapped environment's state, of the wrapper's."""
         return state

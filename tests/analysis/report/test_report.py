@@ -50,6 +50,7 @@ def run(name: str, seed: int = 0, constant: str = "a", **settings: Any) -> RunLo
     rng = np.random.default_rng(seed)
     columns = {metric.name: rng.uniform(0.1, 0.9, U) for metric in METRICS}
     columns |= {"update": np.arange(1.0, U + 1), "env_steps": 64.0 * np.arange(1.0, U + 1)}
+    columns["my <angle>"] = rng.uniform(10.0, 90.0, U)
     scores = [{"env_steps": 64.0 * i, "greedy": {"mrr": 0.5 + 0.1 * i}} for i in range(1, 5)]
     summary = {
         "status": "completed",
@@ -109,6 +110,8 @@ def test_markdown_links_every_figure_and_each_is_a_drawing_of_its_own(written):
     linked = set(re.findall(r"\(figures/(.*?)\.svg\)", markdown))
     assert linked == {file.stem for file in (written / "figures").iterdir()}
     assert linked >= {"learning", "explained-variance", "value-loss", "entropy", "kl", "clipping", "proofs", "ranks"}
+    assert "**my &lt;angle>.** A metric of your own." in markdown and "own-1-my-angle-" in linked
+    assert re.search(r"\| my &lt;angle> at the end \|.*\| Δ −?[\d.]+ \(−?[\d.]+ to −?[\d.]+\) \|", markdown)
     for file in (written / "figures").iterdir():
         assert ElementTree.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 

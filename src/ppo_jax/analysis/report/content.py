@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppo_jax.analysis import compare, validate
+from ppo_jax.analysis import compare, conclusions, validate
 from ppo_jax.analysis.compare import Movement
 from ppo_jax.analysis.diagnose import Finding, diagnose
 from ppo_jax.analysis.formatting import without_folders, write_changes, write_number
@@ -111,7 +111,8 @@ def _merged_findings(run_set: RunSet) -> list[_MergedFinding]:
 
 def _summary(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -> list[Block]:
     rows = {row.name: row for row in compare.scores(run_sets)}
-    shown = [name for name in rows if not name.startswith(("test MRR (m", "true", "false"))]
+    judged = [name for name, row in rows.items() if row.higher_is_better is not None]
+    shown = [name for name in judged if not name.startswith(("test MRR (m", "true", "false"))]
     head = ("", "seeds", *shown, "findings")
     lines = []
     for i, (run_set, findings) in enumerate(zip(run_sets, each, strict=True)):
@@ -147,8 +148,7 @@ def _verdicts(run_sets: Sequence[RunSet], rows: Sequence[compare.Score]) -> list
         words: dict[str, list[str]] = {}
         for row in rows:
             words.setdefault(row.verdict(i), []).append(row.name)
-        order = ("better", "worse", "exploratory: better", "exploratory: worse", "not told apart")
-        said = [f"{word} in {', '.join(words[word])}" for word in order if word in words]
+        said = [f"{word} in {', '.join(words[word])}" for word in conclusions.VERDICTS if word in words]
         sentences.append(
             f"{run_set.name} against {run_sets[0].name}: {'; '.join(said) or 'too few seeds to conclude'}."
         )
@@ -173,8 +173,12 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
             ),
         ]
     rows = compare.scores(run_sets)
-    if len(run_sets) > 1 and any(chance for row in rows for chance in row.improvement):
-        head = ("", run_sets[0].name, *(head for run_set in run_sets[1:] for head in (run_set.name, "better?")))
+    if len(run_sets) > 1 and any(one for row in rows for one in (*row.improvement, *row.difference)):
+        head = (
+            "",
+            run_sets[0].name,
+            *(head for run_set in run_sets[1:] for head in (run_set.name, "against the first")),
+        )
         lines = tuple(
             (
                 Cell(row.name),
@@ -187,11 +191,10 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
             Title("What the seeds allow to conclude"),
             Table(head, lines),
             Text(
-                f"Interquartile mean, and below it the 95% interval of a bootstrap over seeds. “better?” is the "
-                f"probability that a random seed is better than one of {run_sets[0].name} (lower is better for false "
-                "queries and losses); an interval that holds 0.5 tells nothing. p is that of a permutation test of the "
-                f"seeds, corrected for the {compare.n_comparisons(rows)} comparisons of this table (Holm): above "
-                f"{compare.SURE:g} a difference is exploratory, something to confirm on fresh seeds.",
+                "Interquartile mean, and below it the 95% interval of a bootstrap over seeds. P is the probability "
+                f"that a random seed is better than one of {run_sets[0].name} (lower is better for false queries); an "
+                "interval that holds 0.5 tells nothing. Δ is the difference, of numbers without better and worse. "
+                f"{conclusions.explain_p(compare.n_comparisons(rows))}",
                 True,
             ),
         ]
@@ -244,26 +247,26 @@ def _configuration(run_sets: Sequence[RunSet]) -> list[Block]:
     rows = compare.configuration(run_sets)
     if not rows:
         return [Text("The logs do not tell their configuration.")]
-    recommended = any(row.recommended is not None for row in rows)
+    sb3, recommended = (any(getattr(row, name) is not None for row in rows) for name in ("sb3", "recommended"))
     head = (
         "",
         *(run_set.name for run_set in run_sets),
-        "Stable-Baselines3",
+        *(("Stable-Baselines3",) if sb3 else ()),
         *(("recommended",) if recommended else ()),
     )
     lines = tuple(
         (
             Cell(row.key, strong=row.differs),
             *(Cell("?" if value is None else value, strong=row.differs) for value in row.values),
-            Cell("–" if row.sb3 is None else row.sb3),
+            *((Cell("–" if row.sb3 is None else row.sb3),) if sb3 else ()),
             *((Cell("–" if row.recommended is None else row.recommended),) if recommended else ()),
         )
         for row in rows
     )
-    note = "Stable-Baselines3: the defaults of its PPO." + (" Bold: the runs differ." if len(run_sets) > 1 else "")
-    if recommended:
-        note += " Recommended: for proof tasks, measured on Countries S3."
-    return [Table(head, lines), Text(note, True)]
+    notes = ["Stable-Baselines3: the defaults of its PPO."] if sb3 else []
+    notes += ["Bold: the runs differ."] if len(run_sets) > 1 else []
+    notes += ["Recommended: for proof tasks, measured on Countries S3."] if recommended else []
+    return [Table(head, lines), *([Text(" ".join(notes), True)] if notes else [])]
 
 
 def _recommendations(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -> list[Block]:
@@ -336,11 +339,14 @@ def _estimate(one: Estimate | None) -> str:
 
 
 def _pair(row: compare.Score, i: int) -> tuple[Cell, Cell]:
-    """The score of a run set, and whether it is better than the first."""
+    """The score of a run set, and what it is against the first."""
+    if row.higher_is_better is None:
+        difference, interval = _split(row.difference[i])
+        return Cell(*_split(row.iqm[i])), Cell(f"Δ {difference}" if row.difference[i] else "–", interval)
     chance, interval = _split(row.improvement[i])
     p_value = row.p_values[i]
-    note = interval if p_value is None else f"{interval}, p = {write_number(p_value)}"
-    return Cell(*_split(row.iqm[i])), Cell(chance, note)
+    parts = [interval, "" if p_value is None else f"p = {write_number(p_value)}", row.verdict(i)]
+    return Cell(*_split(row.iqm[i])), Cell(f"P {chance}" if row.improvement[i] else "–", ", ".join(filter(None, parts)))
 
 
 def _split(one: Estimate | None) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,12 @@ def draw(run_sets: Sequence[RunSet]) -> tuple[Drawing, ...]:
     Args:
         run_sets: of one configuration each.
     """
-    drawings = (make(run_sets) for make in FIGURES)
+    own = dict.fromkeys(name for run_set in run_sets for log in run_set.logs for name in Evidence(log).own_metrics)
+    of_own = [
+        _curve(f"own-{i}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}", name, name, "A metric of your own.")
+        for i, name in enumerate(own, start=1)
+    ]
+    drawings = (make(run_sets) for make in (*FIGURES, *of_own))
     return tuple(drawing for drawing in drawings if drawing is not None)
 
 

@@ -19,6 +19,7 @@ from ppo_jax.analysis.rules.curve import high, median
 from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.rules.policy import hardly_moves
 from ppo_jax.analysis.rules.rule import Hit, number, peak, rule
+from ppo_jax.tasks import results
 
 __all__ = [
     "advantages_degenerate",
@@ -35,12 +36,17 @@ __all__ = [
     "value_loss_high",
 ]
 
-CRITIC_ADVICE = (
-    "Find what keeps the critic from fitting first (the findings this one is because of). Else give it a trunk of its "
-    "own ({separate_critic}), more weight ({vf_coef}), and minibatches small enough for at least 16 gradient steps an "
-    "update. It helped if the explained variance rises above 0.3."
+FIT_FIRST = "Mend {causes} first, which may keep the critic from fitting."
+MEMORY = "If the observation hides part of the state, give the policy a memory first: {recurrent}."
+TRUNK = "Give the critic a trunk of its own: {separate_critic}."
+WEIGHT = "Give it more weight: raise {vf_coef}."
+MINIBATCHES = "Take minibatches small enough for at least 16 gradient steps an update."
+NOTHING_LEFT = (
+    "Of the settings that help a critic none is left to change, so try a larger network, and look at whether the "
+    "observation shows what the returns depend on."
 )
-MEMORY = CRITIC_ADVICE + " If the observation hides part of the state, give the policy a memory first: {recurrent}."
+HELPED = "It helped if the explained variance rises above 0.3."
+CRITIC_ADVICE = f"{TRUNK} {WEIGHT} {MINIBATCHES} {HELPED}"
 SCALE_FIRST = (
     "Scale the rewards first: {normalize_rewards}. Leave {vf_coef} as it is: more of a value loss of this size only "
     "crowds out the policy. It helped if the explained variance rises above 0.3."
@@ -100,10 +106,11 @@ def critic_uninformative(run: Evidence) -> Hit | None:
     "returns-degenerate",
     severity="info",
     threshold="std of the returns < 1% of the reward range in half of the last fifth, or < 10% of what it was at its "
-    "largest (the 90th percentile); of other trainers' logs √(value loss / (1 − explained variance)) stands for it",
-    cause="Nearly every state leads to the same return: the task is solved or the policy is stuck. Explained variance "
-    "divides by the returns' variance and means nothing here.",
-    advice="Judge the run by its returns or proofs. If they are good, stop earlier. If not, look for a reward that "
+    "largest (the 90th percentile); of other trainers' logs √(value loss / (1 − explained variance)) stands for it; "
+    "or the mean return stays at the highest of the run with a low explained variance and a critic that trains",
+    cause="Nearly every episode ends alike: the task is solved or the policy is stuck. Explained variance divides by "
+    "the returns' variance and means nothing here.",
+    advice="Judge the run by its results. If they are good, stop earlier. If not, look for a reward that "
     "tells outcomes apart, and for what keeps the policy from exploring.",
     source="Var(R) in the denominator of the explained variance",
     confidence=0.8,
@@ -117,7 +124,7 @@ def returns_degenerate(run: Evidence) -> Hit | None:
         return None
     last, most = run.late("returns_std"), high(run.finite("returns_std"))
     if last >= 0.1 * most and most != 0.0:
-        return None
+        return _solved(run)
     curve, idle = run.returns, ""
     if curve is not None and abs(curve.end) < 0.01 * max(curve.range, 1e-9):
         idle = "; the mean return is about 0 there: the policy has settled on doing nothing, or on what costs nothing"
@@ -130,7 +137,7 @@ def returns_degenerate(run: Evidence) -> Hit | None:
     threshold="value loss > the variance of the returns, over the last fifth",
     cause="The value loss alone says nothing; beside the variance of the returns it says that a constant would do "
     "better.",
-    advice="Take care of the critic's other findings first. Then raise {vf_coef}, or take smaller minibatches.",
+    advice=CRITIC_ADVICE.replace(HELPED, "It helped if the value loss falls below that variance."),
     source="value loss is E[(V − R)²], which the best constant brings to Var(R)",
     confidence=0.7,
     columns=("value_loss", "returns_std"),
@@ -141,7 +148,8 @@ def value_loss_high(run: Evidence) -> Hit | None:
     if loss <= VALUE_LOSS_HIGH * variance or loss <= 1e-8:
         return None
     evidence = f"value loss {number(loss)} over {run.last_fifth()}, the variance of the returns {number(variance)}"
-    return Hit(evidence, _better_critic(run))
+    advice = _critic_advice(run).replace(HELPED, "It helped if the value loss falls below that variance.")
+    return Hit(evidence, _better_critic(run), advice=advice)
 
 
 @rule(
@@ -267,7 +275,7 @@ def horizon_too_short(run: Evidence) -> Hit | None:
     "max_grad_norm",
     cause="Each step has the same length whatever the loss: the clip, not the learning rate, sets the pace, and the "
     "larger of the policy's and the critic's gradients crowds out the other.",
-    advice="Scale rewards or values ({normalize_rewards}), or raise {max_grad_norm}.",
+    advice="Scale the rewards: {normalize_rewards}. Or raise {max_grad_norm}.",
     source="Andrychowicz et al. 2021, on gradient clipping",
     confidence=0.6,
     columns=("grad_clip_fraction", "grad_norm"),
@@ -289,7 +297,7 @@ def gradient_always_clipped(run: Evidence) -> Hit | None:
     threshold="a loss, the KL divergence or the entropy is NaN or infinite at any update; of other trainers' logs, "
     "these or the std of the actions at the last two",
     cause="A number overflowed or was undefined. From there on the parameters are lost.",
-    advice="Lower {learning_rate} and scale the rewards: {normalize_rewards}. If it happens at once, look for NaN in "
+    advice="Lower {learning_rate}. Scale the rewards: {normalize_rewards}. If it happens at once, look for NaN in "
     "the environment's observations and rewards. It helped if every number stays finite.",
     source="IEEE 754: NaN in, NaN out",
     confidence=1.0,
@@ -345,12 +353,13 @@ def truncation_dominates(run: Evidence) -> Hit | None:
     threshold="value error on valid > 2 × that on training queries, and 0.15 above it, in the last three evaluations",
     cause="The critic knows the training queries by heart and cannot judge new ones; its explained variance, measured "
     "in training, does not show it.",
-    advice="More varied queries (fact_dropout = 0.15, more training facts), actions described by what is known of "
-    "their constants (fact_layers = 2), a smaller critic, fewer epochs; never trust explained variance alone.",
+    advice="Vary the queries: {fact_dropout}. Or describe actions by what is known of their constants: {fact_layers}. "
+    "Or take more training facts, a smaller critic, fewer epochs. Never trust explained variance alone.",
     source="generalisation gap of the value function, docs/concepts/evaluation.md",
     confidence=0.8,
     records=("value errors",),
     ours_only=True,
+    tasks=(results.PROOFS,),
 )
 def critic_memorises(run: Evidence) -> Hit | None:
     errors = run.value_errors()[-3:]
@@ -364,6 +373,19 @@ def critic_memorises(run: Evidence) -> Hit | None:
             for name, value in (("fact_dropout", 0.15), ("fact_layers", 2))
             if run.setting(name) == 0 and (name != "fact_layers" or run.setting("network") != "proof_successors")
         },
+    )
+
+
+def _solved(run: Evidence) -> Hit | None:
+    """Where nothing is left to gain, a critic that knows little costs nothing, unless nothing trains it."""
+    if not run.at_its_best() or not _knows_little(run) or _stopped(run):
+        return None
+    level, explained = number(run.late("episode_return_mean")), run.late("explained_variance")
+    said = "0" if abs(explained) < EXPLAINED_VARIANCE_NIL else number(explained)
+    return Hit(
+        f"the mean return stays at {level}, the highest of the run, over {run.last_fifth()}: with nothing left to gain "
+        f"an explained variance of {said} says nothing",
+        advice="Judge the run by its returns. If they are good, it could stop earlier.",
     )
 
 
@@ -395,9 +417,23 @@ def _critic(run: Evidence, evidence: str, severity: str | None, confidence: floa
     evidence += _stopped(run)
     if not run.ours and _scale_by_error(run):
         return Hit(evidence, {}, severity, confidence, SCALE_FIRST)
-    # Nothing in a log says what an observation hides; the state of a proof is whole.
-    may_hide = run.ours and not run.setting("core") and not run.has("forced_fraction")
-    return Hit(evidence, _better_critic(run), severity, confidence, MEMORY if may_hide else None)
+    return Hit(evidence, _better_critic(run), severity, confidence, _critic_advice(run))
+
+
+def _critic_advice(run: Evidence) -> str:
+    """What is left to do for the critic: first what explains its state, then the settings that help one."""
+    vf_coef, sizes = run.setting("vf_coef"), [run.setting(key) for key in ("n_epochs", "batch_size")]
+    if _stopped(run):
+        return f"Let the critic train: {{vf_coef}} and its learning rate must be above 0. {HELPED}"
+    parts = [FIT_FIRST]
+    # Nothing in a log says what an observation hides, unless the class of the environment does; a proof's is whole.
+    whole = run.task is not results.EPISODES or run.log.summary.get("needs_memory") is False
+    if run.ours and not run.setting("core") and not whole:
+        parts.append(MEMORY)
+    left = [TRUNK] if not run.setting("separate_critic") else []
+    left += [WEIGHT] if vf_coef is None or vf_coef < 1.0 else []
+    left += [MINIBATCHES] if None in sizes or sizes[0] * run.rollout() < 16.0 * sizes[1] else []
+    return " ".join([*parts, *(left or [NOTHING_LEFT]), HELPED])
 
 
 def _stopped(run: Evidence) -> str:

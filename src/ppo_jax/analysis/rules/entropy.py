@@ -24,7 +24,7 @@ __all__ = [
     threshold=f"normalised entropy < {ENTROPY_COLLAPSED:g}, or std of the actions < {STD_GONE:.0%} of its first, for "
     "good within the first 40% of training, and returns hardly rose",
     cause="The policy made up its mind before it had seen what is good. It no longer explores.",
-    advice="Raise ent_coef and let it decay: {decay_ent_coef}. Lower {learning_rate} or {n_epochs}. It helped if the "
+    advice="Raise {ent_coef} and let it decay: {decay_ent_coef}. Lower {learning_rate} or {n_epochs}. It helped if the "
     "entropy falls slowly while the return rises.",
     source="Andrychowicz et al. 2021; entropy bonus of Mnih et al. 2016, Asynchronous Methods for Deep RL",
     confidence=0.8,
@@ -76,15 +76,23 @@ def entropy_stuck(run: Evidence) -> Hit | None:
         return Hit(evidence, severity="info" if run.learns() else None, advice=FROZEN_ADVICE)
     if not run.improvement() < 2.0 or run.went_on():
         return None
+    advice = NO_SIGNAL_ADVICE if peak(run.setting("ent_coef")) == 0.0 else None
     if run.has("entropy_normalized"):
         late = run.late("entropy_normalized")
-        return Hit(f"normalised entropy {late:.2f} over {run.last_fifth()}") if late > ENTROPY_UNIFORM else None
+        seen = f"normalised entropy {late:.2f} over {run.last_fifth()}"
+        return Hit(seen, advice=advice) if late > ENTROPY_UNIFORM else None
     first, late = median(std[:3]), run.late("action_std")
     if not 0.9 * first <= late < STD_GROWN * first:
         return None
-    return Hit(f"the actions' std is {number(first)} at first and {number(late)} over {run.last_fifth()}")
+    return Hit(
+        f"the actions' std is {number(first)} at first and {number(late)} over {run.last_fifth()}", advice=advice
+    )
 
 
+NO_SIGNAL_ADVICE = (
+    "Look for a missing learning signal: a reward that is never found, or an observation that does not show what "
+    "matters. It helped if the entropy falls."
+)
 FROZEN_ADVICE = (
     "Give the optimizer the parameter of the std ({log_std}), or, where it is fixed on purpose, lower it as training "
     "goes on. It helped if the std falls while the return rises."
@@ -97,8 +105,8 @@ FROZEN_ADVICE = (
     threshold=f"std of the actions over {STD_GROWN:g} times its first in the last fifth, and no fall since the middle",
     cause="The policy becomes more random as it trains. A bonus for entropy outweighs what the actions earn, the "
     "advantages are noise, or actions beyond the environment's bounds are clipped and cost nothing.",
-    advice="Set {ent_coef} to 0. Scale the actions to the bounds: {clip_actions}, or {bounded_actions}. Look at the "
-    "reward's scale: {normalize_rewards}. It helped if the std falls below its first value.",
+    advice="Set {ent_coef} to 0. Keep actions within their bounds: {bounded_actions}. Or scale them: "
+    "{clip_actions}. Look at the reward's scale: {normalize_rewards}. It helped if the std falls below its first.",
     source="Andrychowicz et al. 2021, on the std of Gaussian policies",
     confidence=0.8,
     columns=("action_std",),
@@ -110,7 +118,8 @@ def std_grows(run: Evidence) -> Hit | None:
         return None
     evidence = f"the actions' std grew from {number(first)} to {number(late)} over {run.last_fifth()}"
     coefficient = peak(run.setting("ent_coef"))
-    return Hit(evidence, {"ent_coef": 0.0} if coefficient > 0.0 else {})
+    without_bonus = std_grows.advice.removeprefix("Set {ent_coef} to 0. ") if coefficient == 0.0 else None
+    return Hit(evidence, {"ent_coef": 0.0} if coefficient > 0.0 else {}, advice=without_bonus)
 
 
 @rule(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ import numpy as np
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.readers.updates import NORMAL_ENTROPY, largest_entropy
 from ppo_jax.analysis.rules.curve import Curve, make_curve, median, running_median
-from ppo_jax.results import look_up
+from ppo_jax.config.experiments import NEEDS_MEMORY
+from ppo_jax.results import Results, look_up
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.tasks import results
 
@@ -20,6 +23,8 @@ __all__ = ["STANDARD", "Evidence", "look_up", "number_at", "overflow_allowed"]
 
 overflow_allowed = np.errstate(all="ignore")  # decorator: a run that blew up holds numbers whose sums overflow
 
+# Tasks whose observation does not show the state, by parts of their names.
+HIDDEN_STATE = re.compile(r"memory|repeat|pomdp|popgym|masked|novel|-p-v\d|minigrid|deepmindlab|tmaze|t-maze", re.I)
 STANDARD = {"update", "env_steps", *(metric.name for metric in METRICS)}  # columns that every run may have
 
 
@@ -45,6 +50,25 @@ class Evidence:
     def ours(self) -> bool:
         """Whether the run is one of ppo_jax, with all its metrics."""
         return self.log.kind == "ppo_jax"
+
+    @property
+    def task(self) -> Results:
+        """How the results of the task are read, which tells the kinds of task apart."""
+        told = [results.of_settings(self.log.settings), results.of(self.log.summary)]
+        told += [results.ANSWERED] * self.has("answered_right") + [results.PROOFS] * self.has("forced_fraction")
+        told += [results.PROOFS] * self.has("proved_positive")
+        return next((one for one in told if one is not results.EPISODES), results.EPISODES)
+
+    @property
+    def hides_state(self) -> bool | None:
+        """Whether the observation hides part of the state, by its name or its class; None where one's own is silent."""
+        task, summary = str(self.setting("env_id")), self.log.summary
+        if isinstance(declared := summary.get("needs_memory"), bool):
+            return declared
+        if HIDDEN_STATE.search(task) or task in NEEDS_MEMORY:
+            return True
+        own = "needs_memory" in summary or ":" in task
+        return None if self.ours and own else False
 
     def has(self, name: str) -> bool:
         """Whether a metric was ever measured."""
@@ -151,6 +175,13 @@ class Evidence:
         curve = self.returns
         return curve is not None and self.improvement() > 3.0 and curve.end >= curve.level.max() - 0.2 * curve.range
 
+    def at_its_best(self) -> bool:
+        """Whether the mean return rose and then stays where it was never higher, as that of a solved task does."""
+        curve = self.returns
+        if curve is None or not self.learns():
+            return False
+        return float(self.finite("episode_return_mean").max()) - self.late("episode_return_mean") <= 1e-3 * curve.range
+
     def dead(self) -> bool:
         """Whether the mean return never changes: there is nothing to learn from."""
         returns = self.finite("episode_return_mean")
@@ -173,6 +204,12 @@ class Evidence:
         """Whether another trainer's log begins in the middle of a run, so that its first policy is not a fresh one."""
         steps = self.finite("env_steps")
         return not self.ours and steps.size > 0 and bool(steps[0] > 5.0 * self.rollout())
+
+    def planned_updates(self) -> int:
+        """Updates of the whole run by its settings; at least those on record."""
+        steps, rollout = self.setting("total_timesteps"), self.rollout()
+        planned = math.ceil(steps / rollout) if steps and rollout > 0 else 0
+        return max(planned, self.n_updates)
 
     def stretch(self, shown: np.ndarray) -> tuple[int, int]:
         """The longest run of consecutive updates that show something [U]: the first, and one beyond the last."""

@@ -185,7 +185,7 @@ def rollout_shorter_than_episode(run: Evidence) -> Hit | None:
     threshold="the learning rate does not change",
     cause="With steps of the same size to the end the last policy is noisier than it needs to be, and the first steps "
     "are as timid as the last.",
-    advice="Let it decay to 0 by the end: {decay_learning_rate}.",
+    advice="Let it decay to nearly 0 by the end: {decay_learning_rate}.",
     source="Andrychowicz et al. 2021; Huang et al. 2022, detail 4, learning rate annealing",
     confidence=0.5,
     settings=("learning_rate",),
@@ -306,7 +306,8 @@ def _smaller_steps(run: Evidence, rate: float) -> str:
     if follows_kl(run.setting("learning_rate")):
         parts.append("Lower desired_kl of {learning_rate} to a third: the rate follows it.")
     elif not np.isnan(rate):
-        parts.append(f"Lower {{learning_rate}} from {rate:g} to {smaller_rate(rate):g} and let it decay.")
+        decay = "" if changes_over_time(run.setting("learning_rate")) else " and let it decay"
+        parts.append(f"Lower {{learning_rate}} from {rate:g} to {smaller_rate(rate):g}{decay}.")
     else:
         parts.append("Lower {learning_rate} to a third.")
     if n_epochs and n_epochs > 4:

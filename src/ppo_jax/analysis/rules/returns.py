@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from ppo_jax.analysis.healthy_ranges import EXPLAINED_VARIANCE_POOR
 from ppo_jax.analysis.rules.curve import Curve, median, running_median, spread
 from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.rules.rule import Hit, number, rule
+from ppo_jax.tasks import results
 
 __all__ = ["evaluation_below_training", "memory_needed", "plateau", "return_collapse", "still_improving"]
-
-# Tasks whose observation does not show the state, by parts of their names.
-HIDDEN_STATE = re.compile(r"memory|repeat|pomdp|popgym|masked|novel|-p-v\d|minigrid|deepmindlab|tmaze|t-maze", re.I)
 
 
 @rule(
@@ -24,7 +20,8 @@ HIDDEN_STATE = re.compile(r"memory|repeat|pomdp|popgym|masked|novel|-p-v\d|minig
     "noise, and stays there to the end",
     cause="The policy unlearnt what it could do.",
     advice="Keep the parameters of the best evaluation: {keep_best}. Take smaller steps: half the {learning_rate}, "
-    "fewer {n_epochs}, or {target_kl}. It helped if the return keeps its level past the update where it fell.",
+    "or fewer {n_epochs}. Or stop an update where it has gone too far: {target_kl}. It helped if the return "
+    "keeps its level past the update where it fell.",
     source="Schulman et al. 2017: the surrogate holds near the old policy; Henderson et al. 2018",
     confidence=0.85,
     columns=("episode_return_mean",),
@@ -61,7 +58,8 @@ QUIET = "; nothing else moved there, neither KL, clip fraction, entropy, explain
 QUIET_ADVICE = (
     "Look at the environment at that update first: what changed, a harder stage, another reward, other statistics of "
     "normalised observations. Keep the parameters of the best evaluation: {keep_best}. Then try half the "
-    "{learning_rate} or {target_kl}. It helped if the return keeps its level past that update."
+    "{learning_rate}. Or stop an update where it has gone too far: {target_kl}. It helped if the return "
+    "keeps its level past that update."
 )
 
 
@@ -101,19 +99,23 @@ def evaluation_below_training(run: Evidence) -> Hit | None:
 @rule(
     "memory-needed",
     severity="info",
-    threshold=f"a task known to hide part of its state, whose returns rose by less than two standard deviations with "
-    f"an explained variance under {EXPLAINED_VARIANCE_POOR:g} at the end, and no recurrent core",
+    threshold=f"a task known to hide part of its state, by its name or because its class says so, whose returns rose "
+    "by less than two standard deviations with an explained "
+    f"variance under {EXPLAINED_VARIANCE_POOR:g} at the end, and no recurrent core",
     cause="A hypothesis: the observation does not show what the best action and the value depend on.",
-    advice="Give the policy a memory: {recurrent}, or {frame_stack}. It helped if the explained variance rises first.",
+    advice="Give the policy a memory: {recurrent}. Or show it the last observations: {frame_stack}. It "
+    "helped if the explained variance rises first.",
     source="Hausknecht and Stone 2015, Deep Recurrent Q-Learning for Partially Observable MDPs",
     confidence=0.5,
     columns=("episode_return_mean", "explained_variance"),
     settings=("env_id",),
+    records=("hidden state",),
+    tasks=(results.EPISODES,),
 )
 def memory_needed(run: Evidence) -> Hit | None:
     task = str(run.setting("env_id"))
     explained = run.late("explained_variance")
-    if not HIDDEN_STATE.search(task) or run.setting("core") or not run.improvement() < 2.0:
+    if not run.hides_state or run.setting("core") or not run.improvement() < 2.0:
         return None
     if explained >= EXPLAINED_VARIANCE_POOR:
         return None

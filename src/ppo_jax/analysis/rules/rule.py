@@ -8,6 +8,7 @@ from typing import Any
 
 from ppo_jax.analysis import vocabulary
 from ppo_jax.analysis.rules.evidence import Evidence
+from ppo_jax.results import Results
 
 __all__ = ["NO_UPDATE", "Hit", "Rule", "changes_over_time", "follows_kl", "number", "peak", "rule"]
 
@@ -37,7 +38,7 @@ class Rule:
     severity: str  # "error": do not trust the run; "warning": it could be better; "info": worth knowing
     threshold: str  # what it looks for, in words
     cause: str  # what it means
-    advice: str  # what to do
+    advice: str  # what to do, a sentence for each thing: those that a run has done are left out
     source: str  # in the literature, or where it was measured
     confidence: float  # 0 to 1
     columns: tuple[str, ...] = ()  # metrics it needs; "a|b" where either will do
@@ -45,6 +46,7 @@ class Rule:
     records: tuple[str, ...] = ()  # what else it needs, names of `RECORDS`
     least: int = 10  # updates at which each metric must have been measured
     ours_only: bool = False  # it judges what only runs of ppo_jax have
+    tasks: tuple[Results, ...] = ()  # kinds of task that it is about, by how their results are read; empty: all
 
     def lacks(self, run: Evidence) -> str | None:
         """Why the rule cannot be judged on a run; None: it can."""
@@ -60,7 +62,7 @@ class Rule:
             parts += [
                 f"{name.split('|')[0]} is on record at {n} updates, {self.least} are needed" for name, n in few.items()
             ]
-        parts += [RECORDS[name][1] for name in self.records if not RECORDS[name][0](run)]
+        parts += [RECORDS[name][1](run) for name in self.records if not RECORDS[name][0](run)]
         if unknown:
             parts.append(f"not known: {', '.join(unknown)} (give it with --set)")
         return "; ".join(parts) or None
@@ -77,13 +79,37 @@ def rule(id: str, severity: str, **fields: Any) -> Callable[[Callable[[Evidence]
     return lambda check: Rule(id=id, check=check, severity=severity, **fields)
 
 
+def _few_evaluations(run: Evidence) -> str:
+    n, updates = run.scores().size, run.planned_updates()
+    said = f"{n or 'no'} evaluation{'' if n == 1 else 's'} on record, five are needed"
+    if updates < 5:
+        return f"{said}: the run has {updates} updates, so raise total_timesteps and set eval_interval"
+    interval = run.setting("eval_interval")
+    return said if interval and interval <= updates // 5 else f"{said}: eval_interval = {updates // 5} gives them"
+
+
+def _unknown_state(run: Evidence) -> str:
+    remedy = vocabulary.say("a memory ({recurrent}) or the last observations ({frame_stack})", run.log.trainer)
+    return (
+        "an environment of your own may hide part of its state: needs_memory = True or False in its class says so; "
+        f"where it does, {remedy} help"
+    )
+
+
 # What a rule may need besides metrics and settings: whether it is there, and what to say where it is not.
-RECORDS: dict[str, tuple[Callable[[Evidence], bool], str]] = {
-    "evaluations": (lambda run: run.scores().size >= 5, "fewer than five evaluations on record"),
-    "value errors": (lambda run: run.value_errors().size > 0, "no value error on valid and training queries on record"),
-    "overlaps": (lambda run: bool(run.overlaps()), "overlaps between the splits were not counted"),
-    "baselines": (lambda run: bool(run.baselines()), "no test result beside baselines on record"),
-    "other seeds": (lambda run: run.other_scores().size >= 3, "fewer than three other runs to compare with"),
+RECORDS: dict[str, tuple[Callable[[Evidence], bool], Callable[[Evidence], str]]] = {
+    "evaluations": (lambda run: run.scores().size >= 5, _few_evaluations),
+    "value errors": (
+        lambda run: run.value_errors().size > 0,
+        lambda _: "no value error on valid and training queries on record",
+    ),
+    "overlaps": (lambda run: bool(run.overlaps()), lambda _: "overlaps between the splits were not counted"),
+    "baselines": (lambda run: bool(run.baselines()), lambda _: "no test result beside baselines on record"),
+    "other seeds": (
+        lambda run: run.other_scores().size >= 3,
+        lambda _: "fewer than three other runs to compare with (give them with --others)",
+    ),
+    "hidden state": (lambda run: run.hides_state is not None or bool(run.setting("core")), _unknown_state),
 }
 
 

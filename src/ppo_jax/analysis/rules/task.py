@@ -26,8 +26,7 @@ __all__ = [
     threshold="the running median of three evaluations on valid is best in the first 60% of them and 0.08 (or 8%) "
     "above its end, while training does not fall",
     cause="The agent goes on learning the training queries by heart and unlearns what carries over.",
-    advice="Use the best parameters (they are kept), train for fewer steps, or vary training more (fact_dropout, "
-    "negative_ratio).",
+    advice="Use the best parameters, which are kept. Or train for fewer steps, or on more varied tasks.",
     source="early stopping on held-out data",
     confidence=0.7,
     columns=("episode_return_mean",),
@@ -41,8 +40,15 @@ def overfitting(run: Evidence) -> Hit | None:
     if best + 1 > 0.6 * scores.size or fall <= 0.08 * max(1.0, abs(scores[best])) or _falls(run):
         return None
     return Hit(
-        f"valid was best at evaluation {best + 1} of {scores.size} ({number(scores[best])}) and ends at {number(last)}"
+        f"valid was best at evaluation {best + 1} of {scores.size} ({number(scores[best])}) and ends at {number(last)}",
+        advice=PROOFS_ADVICE if run.task is results.PROOFS else None,
     )
+
+
+PROOFS_ADVICE = (
+    "Use the best parameters, which are kept. Or train for fewer steps, or vary training more: a larger "
+    "negative_ratio. Or leave out facts: {fact_dropout}."
+)
 
 
 @rule(
@@ -56,6 +62,7 @@ def overfitting(run: Evidence) -> Hit | None:
     confidence=0.8,
     columns=("forced_fraction",),
     ours_only=True,
+    tasks=(results.PROOFS, results.ANSWERED),
     least=5,
 )
 def action_space_forced(run: Evidence) -> Hit | None:
@@ -73,6 +80,7 @@ def action_space_forced(run: Evidence) -> Hit | None:
     confidence=0.8,
     columns=("overflow_fraction",),
     ours_only=True,
+    tasks=(results.PROOFS, results.ANSWERED),
     least=5,
 )
 def successors_overflow(run: Evidence) -> Hit | None:
@@ -111,8 +119,7 @@ def seed_outlier(run: Evidence) -> Hit | None:
     threshold="a test score is no higher than that of a baseline that learnt nothing; an error for the greedy MRR of "
     "untrained networks",
     cause="What the agent learnt does not help on test, by this score.",
-    advice="Do not report the score without that baseline. Look at overfitting, at critic-memorises, and at whether "
-    "the data leaves anything to learn (`ppo-jax data describe`).",
+    advice="Do not report the score without that baseline. Mend {causes} first.",
     source="docs/concepts/evaluation.md, baselines",
     confidence=0.9,
     records=("baselines",),
@@ -120,14 +127,21 @@ def seed_outlier(run: Evidence) -> Hit | None:
 )
 def beaten_by_baseline(run: Evidence) -> Hit | None:
     summary, lost, by_untrained = run.log.summary, [], False
-    scores = results.of(summary).scores
-    for name in run.baselines():
-        for i, (label, path) in enumerate(scores.items()):
-            mine, theirs = number_at(summary, "test", *path), number_at(summary, "baselines", name, *path)
-            if mine is not None and theirs is not None and mine <= theirs:
-                lost.append(f"{label} {number(mine)} ({name.replace('_', ' ')} {number(theirs)})")
-                by_untrained |= name == "untrained" and i == 0
-    return Hit("; ".join(lost), severity="error" if by_untrained else None) if lost else None
+    for i, (label, path) in enumerate(results.of(summary).scores.items()):
+        mine = number_at(summary, "test", *path)
+        others = {name: number_at(summary, "baselines", name, *path) for name in run.baselines()}
+        better = {name: x for name, x in others.items() if mine is not None and x is not None and mine <= x}
+        if mine is not None and better:
+            told = ", ".join(f"{name.replace('_', ' ')} {number(theirs)}" for name, theirs in better.items())
+            lost.append(f"{label} {number(mine)} ({told})")
+            by_untrained |= "untrained" in better and i == 0
+    if not lost:
+        return None
+    advice = None if run.task is results.EPISODES else f"{beaten_by_baseline.advice} {DATA_ADVICE}"
+    return Hit("; ".join(lost), severity="error" if by_untrained else None, advice=advice)
+
+
+DATA_ADVICE = "Look at whether the data leaves anything to learn (`ppo-jax data describe`)."
 
 
 @rule(
@@ -141,6 +155,7 @@ def beaten_by_baseline(run: Evidence) -> Hit | None:
     confidence=1.0,
     records=("overlaps",),
     ours_only=True,
+    tasks=(results.PROOFS, results.ANSWERED),
 )
 def data_leak(run: Evidence) -> Hit | None:
     shared = {pair: n for pair, n in run.overlaps().items() if n}

@@ -11,6 +11,7 @@ from rich.text import Text
 from ppo_jax.cli.console import as_argument, make_console, make_pairs, make_table
 
 if TYPE_CHECKING:
+    from ppo_jax.analysis.compare import Score
     from ppo_jax.analysis.diagnose import Diagnosis
     from ppo_jax.analysis.run_sets import RunSet
     from ppo_jax.analysis.validate import Check
@@ -104,14 +105,17 @@ def show_comparison(run_sets: Sequence[RunSet]) -> None:
         console.print(
             "\n" + ("Where the configurations differ" if len(run_sets) > 1 else "Configuration"), style="bold"
         )
-        table = make_table("", *(f"[{i}]" for i in range(1, len(run_sets) + 1)), "SB3", "ours")
-        for row in rows:
-            table.add_row(row.key, *(value or "–" for value in (*row.values, row.sb3, row.recommended)))
+        references = {"SB3": [row.sb3 for row in rows], "ours": [row.recommended for row in rows]}
+        told = {name: values for name, values in references.items() if any(values)}
+        table = make_table("", *(f"[{i}]" for i in range(1, len(run_sets) + 1)), *told)
+        for i, row in enumerate(rows):
+            table.add_row(row.key, *(value or "–" for value in (*row.values, *(of[i] for of in told.values()))))
         console.print(table)
 
 
 def _show_scores(run_sets: Sequence[RunSet]) -> None:
     from ppo_jax.analysis import compare
+    from ppo_jax.analysis.conclusions import explain_p
 
     console, rows = make_console(), compare.scores(run_sets)
     if not rows:
@@ -122,6 +126,9 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         console.print(make_pairs({row.name: _estimate(row.iqm[0]) for row in rows if row.iqm[0] is not None}, ""))
         return
     for row in rows:  # a table for each score: their columns side by side would not fit a terminal
+        if row.higher_is_better is None:
+            _show_difference(row)
+            continue
         table: Table = make_table(">", f">{row.name}", ">P(better than [1])", ">p", "")
         for i, one in enumerate(row.iqm):
             better, p = row.improvement[i], row.p_values[i]
@@ -132,11 +139,24 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         console.print(table)
         console.print()
     if n := compare.n_comparisons(rows):
-        console.print(f"p: a permutation test of the seeds, corrected for the {n} comparisons (Holm)", style="dim")
+        console.print(explain_p(n), style="dim")
+
+
+def _show_difference(row: Score) -> None:
+    """Of a number that has no better and worse."""
+    table: Table = make_table(">", f">{row.name}", ">difference from [1]")
+    for i, (one, difference) in enumerate(zip(row.iqm, row.difference, strict=True), start=1):
+        cells = (
+            "–" if one is None else _estimate(one, ".4g"),
+            "" if difference is None else _estimate(difference, "+.4g"),
+        )
+        table.add_row(f"[{i}]", *cells)
+    make_console().print(table)
+    make_console().print()
 
 
 def _estimate(one: Any, form: str = ".3f") -> str:
-    return f"{one.value:{form}}" + (f" ({one.low:{form}}–{one.high:{form}})" if one.low == one.low else "")
+    return f"{one.value:{form}}" + (f" ({one.low:{form}} to {one.high:{form}})" if one.low == one.low else "")
 
 
 def _short(x: float) -> str:

@@ -14,6 +14,7 @@ __all__ = ["show_study", "show_sweep"]
 
 def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
+    from ppo_jax.analysis.conclusions import explain_p
     from ppo_jax.analysis.sweep_results import describe_setting
 
     console = make_console()
@@ -22,21 +23,28 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     said = ", ".join(f"{n} {status}" for status, n in counts.items())
     console.print(f"{len(record['groups'])} settings × {len(record['seeds'])} seeds: {said}\n", style="bold")
     names = next((list(group["scores"]) for group in record["groups"] if group["scores"]), [])
+    # The heading says how many seeds there are; of those that did not end, some are missing.
+    missing = any(one["n"] != len(record["seeds"]) for group in record["groups"] for one in group["scores"].values())
     for name in names:
-        table = make_table(name, ">IQM", ">95% interval", ">seeds", ">P(better than first)")
+        table = make_table(name, ">IQM", ">95% interval", *([">seeds"] if missing else []), ">P(better)", ">p", "")
         for group in record["groups"]:
             one = group["scores"].get(name)
             if one is None:
-                table.add_row(describe_setting(group["setting"]), "–", "", str(group["members"]), "failed")
+                seeds = [str(group["members"])] if missing else []
+                table.add_row(describe_setting(group["setting"]), "–", "", *seeds, "", "", "failed")
                 continue
             interval = "–" if one["low"] is None else f"{_short(one['low'])} to {_short(one['high'])}"
-            better = f"{one['improvement']['value']:.2f}" if "improvement" in one else "first"
-            table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, str(one["n"]), better)
+            against = _against_first(one, group["setting"] == record["baseline"])
+            seeds = [str(one["n"])] if missing else []
+            table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, *seeds, *against)
         console.print(table)
         console.print()
     console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
-    if len(record["groups"]) > 2:
-        console.print("P is exploratory, not corrected for the number of settings: confirm it on fresh seeds.")
+    if n := sum("p_value" in one for group in record["groups"] for one in group["scores"].values()):
+        console.print(
+            f"P(better): that a seed is better than one of the first, {describe_setting(record['baseline'])}. "
+            + explain_p(n)
+        )
     programs = record["programs"]
     side_by_side = {program.get("side_by_side", True) for program in programs}
     order = " or ".join("side by side" if way else "one by one" for way in sorted(side_by_side))
@@ -51,6 +59,13 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     }
     console.print()
     console.print(make_pairs(facts))
+
+
+def _against_first(one: Mapping[str, Any], first: bool) -> tuple[str, str, str]:
+    """Probability of improvement, p-value and verdict of a score."""
+    if "improvement" not in one:
+        return "", "", "first" if first else "few seeds"
+    return f"{one['improvement']['value']:.2f}", f"{one['p_value']:.2g}", one["verdict"] or "few seeds"
 
 
 def _short(score: float) -> str:

@@ -1,0 +1,67 @@
+"""What seeds allow to conclude about scores side by side: better, worse, exploratory or not told apart.
+
+`compare`, reports and sweeps say it with the same words and the same correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value
+
+__all__ = ["ENOUGH", "SURE", "VERDICTS", "against_first", "explain_p", "verdict"]
+
+ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
+SURE = 0.05  # a corrected p-value up to this is a difference
+VERDICTS = ("better", "worse", "exploratory: better", "exploratory: worse", "not told apart")
+
+Values = Sequence[Sequence[float]]  # of each setting the scores of its seeds
+Comparison = tuple[Estimate, float]  # probability of improvement on the first setting, and its corrected p-value
+
+
+def against_first(rows: Sequence[tuple[Values, bool]]) -> list[list[Comparison | None]]:
+    """Hold every setting against the first, in every score of a table; p-values are corrected for all of them.
+
+    Args:
+        rows: for each score its values, and whether higher is better.
+
+    Returns:
+        For each score and setting a comparison; None of the first setting, and where a side has no two finite scores.
+    """
+    found: list[list[Comparison | None]] = []
+    for values, higher in rows:
+        first, sign = values[0], 1.0 if higher else -1.0
+        found.append([None])
+        for own in values[1:]:
+            if min(len(own), len(first)) < 2 or not np.isfinite([*own, *first]).all():
+                found[-1].append(None)
+                continue
+            chance = improvement_interval([sign * np.array(own)], [sign * np.array(first)])
+            found[-1].append((chance, improvement_p_value(own, first)))
+    corrected = iter(holm([one[1] for row in found for one in row if one]))
+    return [[one and (one[0], next(corrected)) for one in row] for row in found]
+
+
+def verdict(comparison: Comparison | None, n_seeds: int) -> str:
+    """One of `VERDICTS`; empty where the seeds of one side, `n_seeds` at the least, are too few to say anything.
+
+    A difference that its own interval shows and the correction does not is exploratory: of many such some are chance.
+    """
+    if comparison is None or n_seeds < ENOUGH:
+        return ""
+    chance, p_value = comparison
+    word = "better" if chance.value > 0.5 else "worse"
+    if p_value <= SURE:
+        return word
+    return f"exploratory: {word}" if chance.low > 0.5 or chance.high < 0.5 else "not told apart"
+
+
+def explain_p(n_comparisons: int) -> str:
+    """What the p-values of a table mean, in a sentence."""
+    many = f"corrected for the {n_comparisons} comparisons here (Holm)" if n_comparisons > 1 else "of one comparison"
+    return (
+        f"p is that of a permutation test of the seeds, {many}: above {SURE:g} a difference is exploratory, something "
+        "to confirm on fresh seeds."
+    )
