@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -127,6 +128,7 @@ def test_ask_ranks_answers_and_shows_their_proofs(run):
     assert first["steps"][-1]["resolvent"] == []
     table = " ".join(succeed("ask", run, "in(z, X)", "in(X, s)").split())
     assert "near(z,y), in(y,s) by r1" in table
+    assert table.count("r1: in(X,Y) :- near(X,Z), in(Z,Y)") == 2  # once for each query
     assert "in(X,s)" in table
     known = {
         answer["answer"]
@@ -142,6 +144,11 @@ def test_ask_takes_a_file_and_writes_csv(run, tmp_path):
     rows = list(csv.DictReader(io.StringIO(succeed("ask", run, "--file", file, "--csv", "--top", "1"))))
     assert [row["query"] for row in rows] == ["in(z,X)", "in(X,n)"]
     assert {row["rank"] for row in rows} == {"1"}
+    parts = {"rules", "proofs_contribution", "rules_contribution"}
+    assert rows[0].keys() == {"query", "rank", "answer", "known", "score", "probability"} | parts
+    for row in rows:
+        added = sum(float(row[f"{name}_contribution"]) for name in ("proofs", "rules"))
+        assert added == pytest.approx(float(row["score"]), abs=1e-5)
 
 
 def test_the_prover_of_a_run_in_python(run):
@@ -174,6 +181,12 @@ def test_prove_finds_the_proof_of_a_ground_query(run):
     proof = json.loads(call("prove", run, "in(z,s)", "--json").out)
     assert proof["proved"]
     assert [step["action"] for step in proof["steps"]][1:] == ["fact near(z,y)", "fact in(y,s)"]
+    (answer,) = [a for a in json.loads(succeed("ask", run, "in(z,X)", "--json"))[0]["answers"] if a["answer"] == "s"]
+    assert proof["probability"] == pytest.approx(answer["probability"])
+    alone = math.prod(step["probability"] for step in proof["steps"])
+    assert alone <= proof["probability"] + 1e-6
+    text = " ".join(succeed("prove", run, "in(z,s)").split())
+    assert f"this derivation has probability {alone:.3g} all derivations" in text
     code, out, _ = call("prove", run, "in(z,n)")
     assert code == 1
     assert "no proof of at most 4 steps" in " ".join(out.split())

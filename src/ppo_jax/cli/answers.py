@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from ppo_jax.cli.arguments import RunFolder, Switch, Trust
 from ppo_jax.cli.console import output, say
 from ppo_jax.cli.experiments import use_caches
-from ppo_jax.cli.tables.answers import show_answers, write_csv
+from ppo_jax.cli.tables.answers import flat_answers, show_answers, write_csv
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Ask", "Scores"]
@@ -33,7 +33,7 @@ class Ask:
     proofs: Switch = False
     """Rank by the probability of the proofs alone; otherwise as the run combined proofs, rules and prior."""
     csv: Switch = False
-    """Print CSV: query, rank, answer, probability of the proofs, known."""
+    """Print CSV: query, rank, answer, known, probability of the proofs, and of a combined score what --json has."""
     trust: Trust = False
     json: Switch = False
     """Print JSON, with the steps of every proof."""
@@ -50,14 +50,7 @@ class Ask:
         prover = load_prover(self.folder, trust=self.trust)
         answered = [prover.ask(query, self.top, proofs_alone=self.proofs) for query in queries]
         if self.csv:
-            write_csv(
-                ("query", "rank", "answer", "probability", "known"),
-                (
-                    (one["query"], rank, answer["answer"], answer["probability"], answer["known"])
-                    for one in answered
-                    for rank, answer in enumerate(one["answers"], start=1)
-                ),
-            )
+            write_csv(flat_answers(answered))
         else:
             output(answered, self.json, show_answers)
         return 0

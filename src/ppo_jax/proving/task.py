@@ -276,7 +276,7 @@ def with_mined_rules(
     if jax.process_count() > 1:
         raise PPOJaxError(
             f"data set {data.name!r} has no rules; before several processes train together, mine some: "
-            "`ppo-jax rules mine FOLDER --output FOLDER/rules.txt`"
+            "`ppo-jax rules mine FOLDER --out FOLDER/rules.txt`"
         )
     file, limits, kept = folder / "rules.txt", Limits(max_rules_per_head=MINED_PER_HEAD), []
     for number in range(1, MINING_ROUNDS + 1):

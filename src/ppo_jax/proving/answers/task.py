@@ -210,19 +210,33 @@ class AnswerTask(GraphTask):
             answers.append(said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]})
         return {"query": format_query(kb, atom), "answers": answers, "unexplored": float(found.unexplored[0])}
 
-    def prove(self, policy: Policy, params: PyTree, query: str) -> dict[str, Any]:
+    def prove(self, policy: Policy, params: PyTree, query: str, *, sharpness: float = 1.0) -> dict[str, Any]:
         """The most probable proof of a ground atom, as JSON data.
 
+        Args:
+            policy: asked at each step.
+            params: its parameters.
+            query: a ground atom.
+            sharpness: multiplies the policy's logits.
+
         Returns:
-            ``query``, ``proved``, ``stopped_by`` (why there is no proof, else None) and ``steps``.
+            ``query``, ``proved``, ``stopped_by`` (why there is no proof, else None), ``probability`` of all proofs
+            within the beam, as `ask` gives it, and ``steps`` of the most probable one.
 
         Raises:
             PPOJaxError: the knowledge base cannot read the query.
         """
         self.dataset.kb.parse_atom(query)
-        steps = self.ask(policy, params, query)["answers"][0]["steps"]
+        answer = self.ask(policy, params, query, sharpness=sharpness)["answers"][0]
+        steps = answer["steps"]
         stopped_by = None if steps else f"no proof of at most {self.env.max_depth} steps within the beam"
-        return {"query": query, "proved": bool(steps), "stopped_by": stopped_by, "steps": steps}
+        return {
+            "query": query,
+            "proved": bool(steps),
+            "stopped_by": stopped_by,
+            "probability": answer["probability"],
+            "steps": steps,
+        }
 
     def play(self, policy: Policy, params: PyTree, *, seed: int, n: int, max_steps: int) -> Played:
         """The most probable proofs of `n` of the test queries, drawn by `seed`; of all where they are fewer.
