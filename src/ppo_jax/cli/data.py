@@ -74,7 +74,10 @@ class Build:
 
 @dataclass(frozen=True)
 class Check:
-    """Read a data set and say what is wrong or odd about it. Exits with 2 where it cannot be used."""
+    """Read a data set and say what is wrong or odd about it, and how much of test has its like in train.
+
+    Exits with 2 where it cannot be used.
+    """
 
     name: DataName
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
@@ -89,23 +92,24 @@ class Check:
 
     def run(self) -> int:
         from ppo_jax.proving import datasets
+        from ppo_jax.proving.leakage import leaked
 
         dataset = datasets.load(self.name, self.rules, columns=self.columns, require_rules=False)
-        found = datasets.describe(dataset)
+        found = datasets.describe(dataset) | {"leakage": leaked(dataset)}
         output(found, self.json, show_data_check)
         return 0
 
 
 @dataclass(frozen=True)
 class Describe:
-    """Count what a data set holds, and how much of it can be proved."""
+    """Count what a data set holds, and with rules how much of it can be proved."""
 
     name: DataName
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another."""
     json: Switch = False
-    """Print JSON."""
+    """Print JSON, with all rules."""
 
     def run(self) -> int:
         use_caches()

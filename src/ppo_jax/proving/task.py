@@ -300,13 +300,16 @@ def with_mined_rules(
 
 
 def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:
-    """Counts of a data set, and how much of it can be proved within the default depth.
+    """Counts of a data set, and with rules how much of it can be proved within the default depth.
 
     Raises:
         PPOJaxError: the data cannot be read.
     """
-    task = ProofTask(proof.make(name_or_folder, rules=rules), EvaluationConfig())
-    return task.data_summary() | datasets.describe(task.dataset)
+    dataset = datasets.load(name_or_folder, rules, require_rules=False)
+    if not dataset.kb.rules:
+        return datasets.describe(dataset)
+    task = ProofTask(proof.make(dataset), EvaluationConfig())
+    return task.data_summary() | datasets.describe(dataset)
 
 
 def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
