@@ -43,6 +43,9 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
     assert "all 2 queries, each with head and tail open" in " ".join(out.split())
     searched = "shortest proof: answers, filtered, fewest steps, 1,000 resolvents a query, expected rank of ties; "
     assert searched + "all 2 queries; 0 of 4 searches given up" in " ".join(out.split())
+    assert "weights were chosen on valid, so on test a part may rank higher than the sum" in " ".join(out.split())
+    assert re.search(r"^ +resolvents\n +MRR .* a query$", out, flags=re.MULTILINE)
+    assert "resolvents: states, the atoms left to prove" in out
     assert "The policy alone:" in out
     assert "Combined:" in out
     assert max(map(len, out.splitlines())) <= 80
@@ -82,6 +85,8 @@ def test_a_line_for_every_query_of_both_sides(run):
         assert line["ranked"] == len(kb.constants) - known.get(line["query"], 0)
         assert line["rank"] == line["better"] + 1 + line["tied"] / 2
         assert 1 <= line["combined_rank"] <= line["ranked"]
+        assert line["baseline_ranks"].keys() == {"uniform_policy", "untrained", "shortest_proof", "rules"}
+        assert all(1 <= rank <= line["ranked"] for rank in line["baseline_ranks"].values())
         assert (line["probability"] > 0.0) == line["candidates"][0]["proved"]
     for key, part in (("reciprocal_rank", "answers"), ("combined_reciprocal_rank", "combined")):
         mrr = sum(line[key] for line in lines) / len(lines)
@@ -221,7 +226,9 @@ def test_who_cannot_be_asked(places, cartpole, run, tmp_path):
 def test_scores_for_a_paper(run, cartpole, tmp_path):
     rows = list(csv.DictReader(io.StringIO(succeed("scores", run))))
     assert [row["answer"] for row in rows] == ["n", "c", "s", "z"]
-    assert not {"answers", "candidates", "rank_without"} & rows[0].keys()
+    assert not {"answers", "candidates", "rank_without", "baseline_ranks"} & rows[0].keys()
+    names = {"uniform_policy_rank", "untrained_rank", "shortest_proof_rank", "rules_rank", "rank_without_proofs"}
+    assert names <= rows[0].keys()
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$2)" in latex

@@ -33,7 +33,7 @@ def write_scores(folder: Path, form: str, out: Path | None) -> int:
         if not (run.summary or {}).get("test"):
             raise PPOJaxError(f"{folder}: has no results on test yet; `ppo-jax resume` ends the run")
         return _write(_latex(run.summary), out)
-    rows = [{name: value for name, value in row.items() if not isinstance(value, list | dict)} for row in run.queries]
+    rows = [_flat(row) for row in run.queries]
     if not rows:
         raise PPOJaxError(f"{folder}: no ranks in queries.jsonl, which runs over a knowledge graph write at their end")
     if form == "parquet":
@@ -45,6 +45,13 @@ def write_scores(folder: Path, form: str, out: Path | None) -> int:
     writer.writeheader()
     writer.writerows(rows)
     return _write(text.getvalue(), out)
+
+
+def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain fields of a query, and its ranks by baselines and without each source in columns of their own."""
+    ranks = {f"{name}_rank": rank for name, rank in (line.get("baseline_ranks") or {}).items()}
+    ranks |= {f"rank_without_{name}": rank for name, rank in (line.get("rank_without") or {}).items()}
+    return {name: value for name, value in line.items() if not isinstance(value, list | dict)} | ranks
 
 
 def _write_parquet(rows: Sequence[Mapping[str, Any]], out: Path) -> int:

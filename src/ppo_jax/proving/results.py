@@ -49,7 +49,9 @@ _ANSWERS = (
     *_MRR,
     Metric("answered", "1", "share of queries whose answer was derived at all"),
     _UNEXPLORED,
-    Metric("looked_at", "resolvents", "resolvents that policy and critic looked at, mean of a query"),
+    Metric(
+        "looked_at", "resolvents", "resolvents (what is left to prove) whose next steps were tried, mean of a query"
+    ),
     Metric("candidates", "constants", "constants among which an answer is ranked, mean of a query"),
     Metric("open", "", "which arguments were asked for: head, tail"),
     *_ASKED,
@@ -178,6 +180,7 @@ class AnswerResults(Results):
             "combined_rank": "rank by proofs, rules and prior together",
             "combined_reciprocal_rank": "expected reciprocal rank of these",
             "rank_without": "the combined rank without each source, by its name",
+            "baseline_ranks": "rank by each baseline, by its name, of several networks the mean; null: not asked",
             "answers.of": "constants of which anything is said; this and what follows stands in 200 lines at most",
             "answers.listed[].answer": "a constant: the best, the right one, and the best wrong one",
             "answers.listed[].probability": "of its proofs",
@@ -224,7 +227,7 @@ class AnswerResults(Results):
             summary = result.get(ANSWERS, {})
             numbers = [number(summary.get(key)) for key in ("hits@1", "hits@3", "hits@10", "answered")]
             cells.append((name, _mrr(summary), *numbers, number(summary.get("looked_at"), ".0f")))
-        return Table(("", "MRR", "Hits@1", "Hits@3", "Hits@10", "found", "steps\na query"), tuple(cells))
+        return Table(("", "MRR", "Hits@1", "Hits@3", "Hits@10", "found", "resolvents\na query"), tuple(cells))
 
     def notes(self, rows: Mapping[str, Json]) -> list[str]:
         """The protocol, and of how many queries; what a search without learning looked at."""
@@ -232,9 +235,17 @@ class AnswerResults(Results):
         unexplored = summary.get("unexplored_mass")
         left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
         sides = summary.get("open", "head and tail")
+        weights = [f"{name}: {how}" for name, one in rows.items() if (how := _weights(one.get(ANSWERS, {})))]
+        tried = any(one.get(ANSWERS, {}).get("looked_at") is not None for one in rows.values())
         return [
             f"{summary['protocol']}; {_of_queries(summary)}, each with {sides} open, among "
             f"{summary['candidates']:,.0f} candidates{left}",
+            *(["resolvents: states, the atoms left to prove, whose next steps were tried"] if tried else []),
+            *(
+                [f"{'; '.join(weights)}; weights were chosen on valid, so on test a part may rank higher than the sum"]
+                if weights
+                else []
+            ),
             *(_searched(name, one[ANSWERS]) for name, one in rows.items() if "given_up" in one.get(ANSWERS, {})),
         ]
 
@@ -243,6 +254,11 @@ class AnswerResults(Results):
         if not data:
             return None
         return f"{data['facts']:,} facts, {data['rules']:,} rules, at most {data['max_depth']} steps."
+
+
+def _weights(summary: Json) -> str:
+    """The sum by which a combined score ranks; empty where there is none."""
+    return " + ".join(f"{weight:g} {source}" for source, weight in (summary.get("weights") or {}).items())
 
 
 def answer_numbers(answer: Json) -> dict[str, str]:
