@@ -232,10 +232,67 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$2)" in latex
-    succeed("scores", run, "--out", tmp_path / "scores.csv")
+    for said in (
+        r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
+        "other answers that train, valid or test know: ",
+        "96 environment steps, seed 0; the parameters best on valid, of update ",
+        r"1 rule, of rules.txt, put together by ",
+        r"No prior. Combined: ",
+        r"95\% interval of a percentile bootstrap over triples, 10,000 resamples.}",
+    ):
+        assert said in latex
+    told = succeed("scores", run, "--out", tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
+    assert f"{tmp_path / 'scores.protocol.json'} says how they were measured" in told
+    protocol = json.loads((tmp_path / "scores.protocol.json").read_text())
+    assert (protocol["test_triples"], protocol["beam_width"], protocol["rules"], protocol["prior"]) == (2, 4, 1, None)
+    assert protocol["runs"][0]["weights"] == {"combined": read_summary(run)["test"]["combined"]["weights"]}
+    assert "is a file of a run" in fail("scores", run, "--out", run / "queries.jsonl")
     assert "which runs over a knowledge graph write at their end" in fail("scores", cartpole)
     assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
+
+
+@pytest.fixture
+def seeds(run, tmp_path) -> list[Path]:
+    """Two runs that differ in their seed, and in the MRR of the policy by 0.2."""
+    for seed in (0, 1):
+        folder = tmp_path / f"s{seed}"
+        folder.mkdir()
+        summary = read_summary(run)
+        summary["seed"], summary["test"]["answers"]["mrr"] = seed, 0.5 + 0.2 * seed
+        (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "queries.jsonl").write_text((run / "queries.jsonl").read_text())
+        config = (run / "config.toml").read_text()
+        (folder / "config.toml").write_text(config.replace("\nseed = 0\n", f"\nseed = {seed}\n"))
+    return [tmp_path / "s0", tmp_path / "s1"]
+
+
+def test_scores_of_several_seeds_are_mean_and_deviation(run, seeds, tmp_path):
+    lines = succeed("scores", *seeds).splitlines()
+    (row,) = [i for i, line in enumerate(lines) if line.startswith("trained (best)")]
+    assert lines[row].split()[2] == "0.600" and lines[row + 1].split()[0] == "±0.141"
+    (rules,) = [i for i, line in enumerate(lines) if line.startswith("rules")]
+    assert f"{read_summary(run)['baselines']['rules']['answers']['mrr']:.3f}" in lines[rules]
+    assert "±0.000" in lines[rules + 1]
+    text = " ".join(" ".join(lines).split())
+    assert "seeds 0, 1;" in text and text.endswith("Mean ± standard deviation over 2 runs.")
+    assert max(map(len, lines)) <= 80
+    latex = succeed("scores", *seeds, "--format", "latex")
+    assert r"trained (best) & 0.600 $\pm$ 0.141 &" in latex and "bootstrap" not in latex
+    rows = list(csv.DictReader(io.StringIO(succeed("scores", *seeds, "--format", "csv"))))
+    assert [(row["run"], row["seed"]) for row in rows] == [("s0", "0")] * 4 + [("s1", "1")] * 4
+
+
+def test_scores_of_runs_that_do_not_belong_together(run, seeds, places, tmp_path):
+    assert "seed 0 is there twice" in fail("scores", seeds[0], seeds[0])
+    config = seeds[1] / "config.toml"
+    config.write_text(config.read_text().replace("beam_width = 4", "beam_width = 8"))
+    assert "s1: differs from" in (message := fail("scores", *seeds)) and "in beam_width;" in message
+    assert "differ in their seed alone" in fail("scores", seeds[0], places, "--format", "latex")
+    (seeds[1] / "summary.json").write_text('{"status": "running"}')
+    assert "s1: has no results on test yet" in fail("scores", *seeds)
+    assert "a table is printed" in fail("scores", seeds[0], "--format", "table", "--out", tmp_path / "x.txt")
+    assert "give one run folder or more" in fail("scores")
 
 
 def test_scores_as_parquet_are_those_of_the_csv(run, tmp_path):

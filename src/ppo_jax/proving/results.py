@@ -6,23 +6,27 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ppo_jax.results import Metric, Path, Results, Table, number
+from ppo_jax.results import Metric, Path, Results, Table, look_up, number
 
 __all__ = [
     "ANSWERS",
     "COMBINED",
+    "INTERVAL_LEVEL",
+    "INTERVAL_RESAMPLES",
     "PROTOCOLS",
     "AnswerResults",
     "ProofResults",
     "answer_numbers",
     "given_up",
     "provable",
+    "sum_of",
 ]
 
 Json = Mapping[str, Any]
 PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/concepts/evaluation.md)
 ANSWERS = "answers"  # the protocol of open queries
 COMBINED = "combined"  # the same, by the policy's proofs together with rules and a prior
+INTERVAL_LEVEL, INTERVAL_RESAMPLES = 0.95, 10_000  # of the bootstrap interval of an MRR
 GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")
 GREEDY_KEYS = ("hits@1", "hits@3", "proved_positive", "proved_negative")
 MARGINAL_COLUMNS = ("marginal\nMRR", "\nAUC-PR")
@@ -235,7 +239,9 @@ class AnswerResults(Results):
         unexplored = summary.get("unexplored_mass")
         left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
         sides = summary.get("open", "head and tail")
-        weights = [f"{name}: {how}" for name, one in rows.items() if (how := _weights(one.get(ANSWERS, {})))]
+        weights = [
+            f"{name}: {how}" for name, one in rows.items() if (how := sum_of(look_up(one, ANSWERS, "weights") or {}))
+        ]
         tried = any(one.get(ANSWERS, {}).get("looked_at") is not None for one in rows.values())
         return [
             f"{summary['protocol']}; {_of_queries(summary)}, each with {sides} open, among "
@@ -256,9 +262,9 @@ class AnswerResults(Results):
         return f"{data['facts']:,} facts, {data['rules']:,} rules, at most {data['max_depth']} steps."
 
 
-def _weights(summary: Json) -> str:
-    """The sum by which a combined score ranks; empty where there is none."""
-    return " + ".join(f"{weight:g} {source}" for source, weight in (summary.get("weights") or {}).items())
+def sum_of(weights: Json) -> str:
+    """The weights of a combined score as the sum that it is."""
+    return " + ".join(f"{weight:g} {source}" for source, weight in weights.items())
 
 
 def answer_numbers(answer: Json) -> dict[str, str]:

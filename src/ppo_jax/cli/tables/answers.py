@@ -9,11 +9,13 @@ from typing import Any
 
 from rich.text import Text
 
+from ppo_jax.analysis import protocol
 from ppo_jax.cli.console import make_console, make_table
 from ppo_jax.config.legible import legible
 from ppo_jax.proving.results import answer_numbers
+from ppo_jax.results import Table
 
-__all__ = ["flat_answers", "show_answers", "write_csv"]
+__all__ = ["flat_answers", "show_answers", "show_scores", "write_csv"]
 
 Json = dict[str, Any]
 
@@ -38,6 +40,17 @@ def show_answers(answered: list[Json]) -> None:
         for rule in dict.fromkeys(rule for answer in one["answers"] for rule in _rules(answer["steps"])):
             console.print(Text(rule, "dim"))
         console.print(Text(f"{one['unexplored']:.1%} of the probability was not followed", "dim"))
+
+
+def show_scores(table: Table, common: Json, runs: Sequence[Json]) -> None:
+    """The results of runs, and below them how they were measured."""
+    console = make_console()
+    shown = make_table(table.headers[0], *(f">{header}" for header in table.headers[1:]))
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    console.print()
+    console.print(protocol.caption(common, runs, any("(" in row[1] for row in table.rows)))
 
 
 def flat_answers(answered: list[Json]) -> list[Json]:

@@ -19,7 +19,7 @@ from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
 from ppo_jax.proving.priors.prior import Prior
-from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults
+from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults, sum_of
 from ppo_jax.proving.rules.scores import Combine, RuleScores
 from ppo_jax.proving.rules.weights import with_learned_confidence
 from ppo_jax.results import Judged, Played
@@ -140,7 +140,7 @@ class AnswerTask(GraphTask):
             "max_depth": self.env.max_depth,
             "widest_row_cut": self.env.widest_cut,
             "sha256": dataset.sha256,
-        }
+        } | ({} if self.prior is None else {"prior": self.prior.describe()})
 
     def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
         """What no policy that learns reaches on test.
@@ -329,7 +329,7 @@ class AnswerTask(GraphTask):
         return Combined(sources, weights)
 
     def _summarize_combined(self, combined: Combined, ranked: Ranked, queries: OpenQueries) -> dict[str, Any]:
-        how = " + ".join(f"{weight:g} {source}" for source, weight in combined.weights.items())
+        how = sum_of(combined.weights)
         return summarize(ranked, queries, len(self.dataset.queries["test"])) | {
             **dict.fromkeys(("unexplored_mass", "looked_at", "answered")),
             "weights": combined.weights,
