@@ -60,7 +60,7 @@ def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
     show_data(found | {"rules": rules, "confidences": {name: i / 100 for i, name in enumerate(rules)}})
     out = " ".join(capsys.readouterr().out.split())
     assert "rules 0.24 r25 (rules.txt:25): p(X,Y) :- q25(X,Y) 0.23 r24" in out
-    assert "q6(X,Y) and 5 more" in out and "r5 (" not in out
+    assert "q16(X,Y) and 15 more" in out and "r15 (" not in out
     show_data(found | {"searches_given_up": 3, "train_positives_provable": 2})
     out = " ".join(capsys.readouterr().out.split())
     assert "2 of 5 training positives" in out

@@ -65,14 +65,9 @@ def own(run: RunLog) -> dict[str, Any]:
     return facts
 
 
-def caption(common: Json, runs: Sequence[Json], interval: bool) -> str:
-    """The facts in sentences.
-
-    Args:
-        common: of `shared`.
-        runs: of `own`, each.
-        interval: whether the table shows intervals over triples.
-    """
+def caption(logs: Sequence[RunLog]) -> str:
+    """How the numbers of completed runs, which have `shared` in common, were measured, in sentences."""
+    common, runs = shared(logs[0]), [own(log) for log in logs]
     said = [_trained(runs)]
     if "data" not in common:
         said.insert(0, f"{common['env_id']}: returns of {common['episodes']} test episodes.")
@@ -89,7 +84,7 @@ def caption(common: Json, runs: Sequence[Json], interval: bool) -> str:
             said += [f"{name[0].upper()}{name[1:]}: {' or '.join(sums)}, weights chosen on valid."] if sums else []
     if len(runs) > 1:
         said.append(f"Mean ± standard deviation over {len(runs)} runs.")
-    elif interval:
+    else:
         shown = common["interval"]
         said.append(
             f"In brackets the {shown['level']:.0%} interval of a {shown['method']}, {shown['resamples']:,} resamples."

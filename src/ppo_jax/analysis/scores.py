@@ -167,9 +167,7 @@ def _latex(runs: Sequence[RunLog]) -> str:
     kind, several = results.of(runs[0].summary), len(runs) > 1
     table = mean_table(runs, " ± ")
     headers = [" ".join(header.split()) for header in table.headers]
-    told = protocol.caption(
-        protocol.shared(runs[0]), [protocol.own(run) for run in runs], any("(" in row[1] for row in table.rows)
-    )
+    told = protocol.caption(runs)
     notes = [] if several else [f"% {note}" for note in kind.notes(kind.rows(runs[0].summary))]
     lines = ["\\begin{table}", "\\centering", f"\\caption{{{_escaped(told)}}}"]
     lines += [f"\\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}", "\\toprule", _row(headers), "\\midrule"]

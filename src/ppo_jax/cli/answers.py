@@ -88,7 +88,7 @@ class Scores:
             if self.out is not None:
                 raise PPOJaxError("scores: a table is printed; with --out choose --format csv, parquet or latex")
             runs = read_seeds(folders)
-            show_scores(mean_table(runs, "\n±"), protocol.shared(runs[0]), [protocol.own(run) for run in runs])
+            show_scores(mean_table(runs, "\n±"), protocol.caption(runs))
             return 0
         n = write_scores(folders, form, self.out)
         if self.out is not None:

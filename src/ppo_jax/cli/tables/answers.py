@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.text import Text
 
-from ppo_jax.analysis import protocol
 from ppo_jax.cli.console import make_console, make_table
 from ppo_jax.config.legible import legible
 from ppo_jax.proving.results import answer_numbers
@@ -42,7 +41,7 @@ def show_answers(answered: list[Json]) -> None:
         console.print(Text(f"{one['unexplored']:.1%} of the probability was not followed", "dim"))
 
 
-def show_scores(table: Table, common: Json, runs: Sequence[Json]) -> None:
+def show_scores(table: Table, caption: str) -> None:
     """The results of runs, and below them how they were measured."""
     console = make_console()
     shown = make_table(table.headers[0], *(f">{header}" for header in table.headers[1:]))
@@ -50,7 +49,7 @@ def show_scores(table: Table, common: Json, runs: Sequence[Json]) -> None:
         shown.add_row(*row)
     console.print(shown)
     console.print()
-    console.print(protocol.caption(common, runs, any("(" in row[1] for row in table.rows)))
+    console.print(caption)
 
 
 def flat_answers(answered: list[Json]) -> list[Json]:

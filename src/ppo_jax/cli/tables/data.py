@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-RULES_SHOWN = 20
+RULES_SHOWN = 10
 PAIRS_SHOWN = 5
 
 
