@@ -191,7 +191,7 @@ def test_prove_finds_the_proof_of_a_ground_query(run):
     alone = math.prod(step["probability"] for step in proof["steps"])
     assert alone <= proof["probability"] + 1e-6
     text = " ".join(succeed("prove", run, "in(z,s)").split())
-    assert f"this derivation has probability {alone:.3g} all derivations" in text
+    assert f"this derivation has probability {alone:.3g} all its derivations" in text
     code, out, _ = call("prove", run, "in(z,n)")
     assert code == 1
     assert "no proof of at most 4 steps" in " ".join(out.split())

@@ -58,7 +58,7 @@ def own(run: RunLog) -> dict[str, Any]:
     if combined := look_up(summary, "test", COMBINED):
         both = look_up(summary, "baselines", "rules and prior", ANSWERS) or {}
         weights = {"combined": combined.get("weights"), "rules and prior": both.get("weights")}
-        facts["rules_combined_by"] = combined.get("rules")
+        facts["rules_combined_by"] = str(combined.get("rules")).replace("_", "-")
         facts["weights"] = {name: one for name, one in weights.items() if one}
     if results.of(summary) is not results.EPISODES and run.settings.get("prior"):
         facts["prior_file"] = run.settings["prior"]

@@ -33,7 +33,7 @@ def show_proof(proof: Json) -> None:
     if proof["proved"]:
         console.print(f"proved in {steps}; this derivation has probability {probability:.3g}")
         if "probability" in proof:
-            together = "all derivations of it within the beam together, as `ask` adds them up"
+            together = "all its derivations in the beam together, as `ask` adds them up"
             console.print(f"{together}: {proof['probability']:.3g}")
     else:
         console.print(f"not proved after {steps}: {proof['stopped_by']}")
