@@ -88,6 +88,12 @@ def test_a_line_for_every_query_of_both_sides(run):
         assert line["baseline_ranks"].keys() == {"uniform_policy", "untrained", "shortest_proof", "rules"}
         assert all(1 <= rank <= line["ranked"] for rank in line["baseline_ranks"].values())
         assert (line["probability"] > 0.0) == line["candidates"][0]["proved"]
+    # One rule gives c its n and z its s; what it does not derive is tied below.
+    assert [line["baseline_ranks"]["rules"] for line in lines if line["side"] == "tail"] == [1.0, 1.0]
+    for name in ("uniform_policy", "shortest_proof", "rules"):
+        inverse = sum(1 / line["baseline_ranks"][name] for line in lines) / len(lines)
+        mrr = read_summary(run)["baselines"][name]["answers"]["mrr"]
+        assert inverse <= mrr + 1e-9  # of ties it is the expected one: Jensen's inequality
     for key, part in (("reciprocal_rank", "answers"), ("combined_reciprocal_rank", "combined")):
         mrr = sum(line[key] for line in lines) / len(lines)
         assert mrr == pytest.approx(read_summary(run)["test"][part]["mrr"])
