@@ -73,6 +73,7 @@ def test_data_of_other_programs_is_checked(tmp_path):
     found = json.loads(succeed("data", "check", tmp_path, "--columns", "rht", "--json"))
     assert (found["facts"], found["rules"], found["queries"]) == (4, {}, {"train": 4, "valid": 1, "test": 0})
     assert "no rules: they will be mined from the training facts" in found["warnings"]
+    assert "facts 4:" in " ".join(succeed("data", "describe", tmp_path, "--columns", "rht").split())
     (tmp_path / "train.txt").write_text("p(a,b).\np(b,c).\np(c,d).\n")
     described = json.loads(succeed("data", "describe", tmp_path, "--json"))
     assert (described["facts"], described["rules"]) == (2, {})

@@ -22,6 +22,16 @@ from ppo_jax.types import PPOJaxError
 __all__ = ["Data", "Envs", "Keys"]
 
 
+Columns = Annotated[
+    Literal["hrt", "rht", "htr"] | None,
+    arg(
+        metavar="ORDER",
+        help="Order of the columns of triples: head, relation, tail (hrt), rht or htr.",
+        help_behavior_hint="(default: as they look)",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Envs:
     """List the ids that env_id takes by suite: what each observes and does, and what it needs."""
@@ -83,10 +93,7 @@ class Check:
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another."""
-    columns: Annotated[
-        Literal["hrt", "rht", "htr"] | None, arg(metavar="ORDER", help_behavior_hint="(default: as they look)")
-    ] = None
-    """Order of the columns of triples: head, relation, tail (hrt), rht or htr."""
+    columns: Columns = None
     json: Switch = False
     """Print JSON."""
 
@@ -108,6 +115,7 @@ class Describe:
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another."""
+    columns: Columns = None
     json: Switch = False
     """Print JSON, with all rules."""
 
@@ -115,7 +123,7 @@ class Describe:
         use_caches()
         from ppo_jax.proving.task import describe_data
 
-        found = describe_data(self.name, self.rules)
+        found = describe_data(self.name, self.rules, self.columns)
         output(found, self.json, show_data)
         return 0
 

@@ -299,13 +299,13 @@ def with_mined_rules(
     raise PPOJaxError(f"data set {data.name!r} has neither valid queries nor rules; put some queries in valid.txt")
 
 
-def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:
+def describe_data(name_or_folder: str, rules: str = "rules.txt", columns: str | None = None) -> dict[str, Any]:
     """Counts of a data set, and with rules how much of it can be proved within the default depth.
 
     Raises:
         PPOJaxError: the data cannot be read.
     """
-    dataset = datasets.load(name_or_folder, rules, require_rules=False)
+    dataset = datasets.load(name_or_folder, rules, columns, require_rules=False)
     if not dataset.kb.rules:
         return datasets.describe(dataset)
     task = ProofTask(proof.make(dataset), EvaluationConfig())
