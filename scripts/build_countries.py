@@ -39,7 +39,7 @@ def main() -> None:
     """Read the tarball, check it, write the facts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tarball", type=Path, nargs="?", help=f"{PACKAGE}-{VERSION}.tgz (default: fetched by npm)")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file to write (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=OUTPUT, help="file to write (default: %(default)s)")
     arguments = parser.parse_args()
 
     tarball = arguments.tarball.read_bytes() if arguments.tarball else fetch()
@@ -52,8 +52,8 @@ def main() -> None:
         f"% (tarball SHA-256 {sha256}).",
         "% Open Database License 1.0, see LICENSE-ODbL.txt; contents under the Database Contents License 1.0.",
     ]
-    arguments.output.write_text("\n".join([*header, *facts]) + "\n", encoding="ascii")
-    print(f"{arguments.output}: {len(facts)} facts")
+    arguments.out.write_text("\n".join([*header, *facts]) + "\n", encoding="ascii")
+    print(f"{arguments.out}: {len(facts)} facts")
 
 
 def fetch() -> bytes:

@@ -5,7 +5,7 @@ copy or the composition of two, each with exceptions, so that there is something
 
     python scripts/random_graph.py big
     ppo-jax rules mine big
-    ppo-jax embed big --output big.npz
+    ppo-jax embed big --out big.npz
     ppo-jax train family --set dataset=big prior=big.npz
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -42,6 +43,9 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
     assert "all 2 queries, each with head and tail open" in " ".join(out.split())
     searched = "shortest proof: answers, filtered, fewest steps, 1,000 resolvents a query, expected rank of ties; "
     assert searched + "all 2 queries; 0 of 4 searches given up" in " ".join(out.split())
+    assert "weights were chosen on valid, so on test a part may rank higher than the sum" in " ".join(out.split())
+    assert re.search(r"^ +resolvents\n +MRR .* a query$", out, flags=re.MULTILINE)
+    assert "resolvents: states, the atoms left to prove" in out
     assert "The policy alone:" in out
     assert "Combined:" in out
     assert max(map(len, out.splitlines())) <= 80
@@ -81,7 +85,15 @@ def test_a_line_for_every_query_of_both_sides(run):
         assert line["ranked"] == len(kb.constants) - known.get(line["query"], 0)
         assert line["rank"] == line["better"] + 1 + line["tied"] / 2
         assert 1 <= line["combined_rank"] <= line["ranked"]
+        assert line["baseline_ranks"].keys() == {"uniform_policy", "untrained", "shortest_proof", "rules"}
+        assert all(1 <= rank <= line["ranked"] for rank in line["baseline_ranks"].values())
         assert (line["probability"] > 0.0) == line["candidates"][0]["proved"]
+    # One rule gives c its n and z its s; what it does not derive is tied below.
+    assert [line["baseline_ranks"]["rules"] for line in lines if line["side"] == "tail"] == [1.0, 1.0]
+    for name in ("uniform_policy", "shortest_proof", "rules"):
+        inverse = sum(1 / line["baseline_ranks"][name] for line in lines) / len(lines)
+        mrr = read_summary(run)["baselines"][name]["answers"]["mrr"]
+        assert inverse <= mrr + 1e-9  # of ties it is the expected one: Jensen's inequality
     for key, part in (("reciprocal_rank", "answers"), ("combined_reciprocal_rank", "combined")):
         mrr = sum(line[key] for line in lines) / len(lines)
         assert mrr == pytest.approx(read_summary(run)["test"][part]["mrr"])
@@ -127,6 +139,7 @@ def test_ask_ranks_answers_and_shows_their_proofs(run):
     assert first["steps"][-1]["resolvent"] == []
     table = " ".join(succeed("ask", run, "in(z, X)", "in(X, s)").split())
     assert "near(z,y), in(y,s) by r1" in table
+    assert table.count("r1: in(X,Y) :- near(X,Z), in(Z,Y)") == 2  # once for each query
     assert "in(X,s)" in table
     known = {
         answer["answer"]
@@ -142,6 +155,11 @@ def test_ask_takes_a_file_and_writes_csv(run, tmp_path):
     rows = list(csv.DictReader(io.StringIO(succeed("ask", run, "--file", file, "--csv", "--top", "1"))))
     assert [row["query"] for row in rows] == ["in(z,X)", "in(X,n)"]
     assert {row["rank"] for row in rows} == {"1"}
+    parts = {"rules", "proofs_contribution", "rules_contribution"}
+    assert rows[0].keys() == {"query", "rank", "answer", "known", "score", "probability"} | parts
+    for row in rows:
+        added = sum(float(row[f"{name}_contribution"]) for name in ("proofs", "rules"))
+        assert added == pytest.approx(float(row["score"]), abs=1e-5)
 
 
 def test_the_prover_of_a_run_in_python(run):
@@ -174,6 +192,12 @@ def test_prove_finds_the_proof_of_a_ground_query(run):
     proof = json.loads(call("prove", run, "in(z,s)", "--json").out)
     assert proof["proved"]
     assert [step["action"] for step in proof["steps"]][1:] == ["fact near(z,y)", "fact in(y,s)"]
+    (answer,) = [a for a in json.loads(succeed("ask", run, "in(z,X)", "--json"))[0]["answers"] if a["answer"] == "s"]
+    assert proof["probability"] == pytest.approx(answer["probability"])
+    alone = math.prod(step["probability"] for step in proof["steps"])
+    assert alone <= proof["probability"] + 1e-6
+    text = " ".join(succeed("prove", run, "in(z,s)").split())
+    assert f"this derivation has probability {alone:.3g} all its derivations" in text
     code, out, _ = call("prove", run, "in(z,n)")
     assert code == 1
     assert "no proof of at most 4 steps" in " ".join(out.split())
@@ -208,14 +232,73 @@ def test_who_cannot_be_asked(places, cartpole, run, tmp_path):
 def test_scores_for_a_paper(run, cartpole, tmp_path):
     rows = list(csv.DictReader(io.StringIO(succeed("scores", run))))
     assert [row["answer"] for row in rows] == ["n", "c", "s", "z"]
-    assert not {"answers", "candidates", "rank_without"} & rows[0].keys()
+    assert not {"answers", "candidates", "rank_without", "baseline_ranks"} & rows[0].keys()
+    names = {"uniform_policy_rank", "untrained_rank", "shortest_proof_rank", "rules_rank", "rank_without_proofs"}
+    assert names <= rows[0].keys()
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$2)" in latex
-    succeed("scores", run, "--out", tmp_path / "scores.csv")
+    for said in (
+        r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
+        "other answers that train, valid or test know: ",
+        "96 environment steps, seed 0; the parameters best on valid, of update ",
+        r"1 rule, of rules.txt, put together by ",
+        r"No prior. Combined: ",
+        r"95\% interval of a percentile bootstrap over triples, 10,000 resamples.}",
+    ):
+        assert said in latex
+    told = succeed("scores", run, "--out", tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
+    assert f"{tmp_path / 'scores.protocol.json'} says how they were measured" in told
+    protocol = json.loads((tmp_path / "scores.protocol.json").read_text())
+    assert (protocol["test_triples"], protocol["beam_width"], protocol["rules"], protocol["prior"]) == (2, 4, 1, None)
+    assert protocol["runs"][0]["weights"] == {"combined": read_summary(run)["test"]["combined"]["weights"]}
+    assert "is a file of a run" in fail("scores", run, "--out", run / "queries.jsonl")
     assert "which runs over a knowledge graph write at their end" in fail("scores", cartpole)
     assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
+
+
+@pytest.fixture
+def seeds(run, tmp_path) -> list[Path]:
+    """Two runs that differ in their seed, and in the MRR of the policy by 0.2."""
+    for seed in (0, 1):
+        folder = tmp_path / f"s{seed}"
+        folder.mkdir()
+        summary = read_summary(run)
+        summary["seed"], summary["test"]["answers"]["mrr"] = seed, 0.5 + 0.2 * seed
+        (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "queries.jsonl").write_text((run / "queries.jsonl").read_text())
+        config = (run / "config.toml").read_text()
+        (folder / "config.toml").write_text(config.replace("\nseed = 0\n", f"\nseed = {seed}\n"))
+    return [tmp_path / "s0", tmp_path / "s1"]
+
+
+def test_scores_of_several_seeds_are_mean_and_deviation(run, seeds, tmp_path):
+    lines = succeed("scores", *seeds).splitlines()
+    (row,) = [i for i, line in enumerate(lines) if line.startswith("trained (best)")]
+    assert lines[row].split()[2] == "0.600" and lines[row + 1].split()[0] == "±0.141"
+    (rules,) = [i for i, line in enumerate(lines) if line.startswith("rules")]
+    assert f"{read_summary(run)['baselines']['rules']['answers']['mrr']:.3f}" in lines[rules]
+    assert "±0.000" in lines[rules + 1]
+    text = " ".join(" ".join(lines).split())
+    assert "seeds 0, 1;" in text and text.endswith("Mean ± standard deviation over 2 runs.")
+    assert max(map(len, lines)) <= 80
+    latex = succeed("scores", *seeds, "--format", "latex")
+    assert r"trained (best) & 0.600 $\pm$ 0.141 &" in latex and "bootstrap" not in latex
+    rows = list(csv.DictReader(io.StringIO(succeed("scores", *seeds, "--format", "csv"))))
+    assert [(row["run"], row["seed"]) for row in rows] == [("s0", "0")] * 4 + [("s1", "1")] * 4
+
+
+def test_scores_of_runs_that_do_not_belong_together(run, seeds, places, tmp_path):
+    assert "seed 0 is there twice" in fail("scores", seeds[0], seeds[0])
+    config = seeds[1] / "config.toml"
+    config.write_text(config.read_text().replace("beam_width = 4", "beam_width = 8"))
+    assert "s1: differs from" in (message := fail("scores", *seeds)) and "in beam_width;" in message
+    assert "differ in their seed alone" in fail("scores", seeds[0], places, "--format", "latex")
+    (seeds[1] / "summary.json").write_text('{"status": "running"}')
+    assert "s1: has no results on test yet" in fail("scores", *seeds)
+    assert "a table is printed" in fail("scores", seeds[0], "--format", "table", "--out", tmp_path / "x.txt")
+    assert "give one run folder or more" in fail("scores")
 
 
 def test_scores_as_parquet_are_those_of_the_csv(run, tmp_path):

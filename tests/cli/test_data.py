@@ -55,7 +55,12 @@ def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
     table = succeed("data", "describe", workplace / "data")
     assert "5 of 5 training positives" in table
     assert "r1 (rules.txt:1): in(X,Y) :- near(X,Z), in(Z,Y)" in table
-    assert "given up" not in table
+    assert "given up" not in table and "less sure" not in table
+    rules = {f"r{i} (rules.txt:{i})": f"p(X,Y) :- q{i}(X,Y)" for i in range(1, 26)}
+    show_data(found | {"rules": rules, "confidences": {name: i / 100 for i, name in enumerate(rules)}})
+    out = " ".join(capsys.readouterr().out.split())
+    assert "rules 0.24 r25 (rules.txt:25): p(X,Y) :- q25(X,Y) 0.23 r24" in out
+    assert "q16(X,Y) and 15 more" in out and "r15 (" not in out
     show_data(found | {"searches_given_up": 3, "train_positives_provable": 2})
     out = " ".join(capsys.readouterr().out.split())
     assert "2 of 5 training positives" in out
@@ -68,3 +73,29 @@ def test_data_of_other_programs_is_checked(tmp_path):
     found = json.loads(succeed("data", "check", tmp_path, "--columns", "rht", "--json"))
     assert (found["facts"], found["rules"], found["queries"]) == (4, {}, {"train": 4, "valid": 1, "test": 0})
     assert "no rules: they will be mined from the training facts" in found["warnings"]
+    assert "facts 4:" in " ".join(succeed("data", "describe", tmp_path, "--columns", "rht").split())
+    (tmp_path / "train.txt").write_text("p(a,b).\np(b,c).\np(c,d).\n")
+    described = json.loads(succeed("data", "describe", tmp_path, "--json"))
+    assert (described["facts"], described["rules"]) == (2, {})
+    table = " ".join(succeed("data", "describe", tmp_path).split())
+    assert "facts 2: 2 p" in table and "rules none: `ppo-jax train` mines some by itself" in table
+
+
+def test_what_of_test_has_its_like_in_train(tmp_path):
+    train = ["p(a,b)", "p(c,d)", "p(e,f)", "back(b,a)", "back(d,c)", "back(f,e)", "back(h,g)", "like(a,b)"]
+    train += ["like(c,d)", "like(e,f)", "like(g,h)", "s(a,b)", "s(b,a)", "s(c,d)", "other(g,h)", "other(a,d)"]
+    (tmp_path / "train.txt").write_text("".join(f"{fact}.\n" for fact in train))
+    (tmp_path / "valid.txt").write_text("other(a,h).\n")
+    (tmp_path / "test.txt").write_text("p(g,h).\ns(d,c).\nother(b,a).\n")
+    found = json.loads(succeed("data", "check", tmp_path, "--json"))["leakage"]
+    assert (found["test_triples"], found["of"]) == (2, 3)
+    # s(b,a) and p(a,b) share a pair, other(g,h) and like(g,h) too, but few of their relations' pairs.
+    assert {(pair["relation"], pair["other"], pair["how"]) for pair in found["pairs"]} == {
+        ("p", "back", "reverse"),
+        ("p", "like", "duplicate"),
+        ("s", "s", "symmetric"),
+    }
+    assert all((pair["overlap"], pair["test_triples"]) == (1.0, 1) for pair in found["pairs"])
+    told = succeed("data", "check", tmp_path)
+    assert "note: 2 of 3 test triples (66.7%) have their like in train" in told
+    assert "s is symmetric (100% of pairs; 1)" in told and "nothing odd" not in told

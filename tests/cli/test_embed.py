@@ -19,12 +19,12 @@ SHORT = ("--dim", "4", "--epochs", "4")
 
 def test_embeddings_are_trained_shown_and_written(workplace, tmp_path):
     file = tmp_path / "prior.npz"
-    result = call("embed", workplace / "data", *SHORT, "--seed", "3", "--output", file, "--test")
+    result = call("embed", workplace / "data", *SHORT, "--seed", "3", "--out", file, "--test")
     assert result.code == 0, result
     assert "epoch 2: loss" in result.err and "valid MRR" in result.err
     for word in ("complex of dimension 4 on data", "MRR", "Hits@10", "valid", "test", f"written to {file}"):
         assert word in " ".join(result.out.split())
-    found = json.loads(succeed("embed", workplace / "data", *SHORT, "--seed", "3", "--output", file, "--json"))
+    found = json.loads(succeed("embed", workplace / "data", *SHORT, "--seed", "3", "--out", file, "--json"))
     assert (found["model"], found["dim"], found["seed"], found["epochs"]) == ("complex", 4, 3, 4)
     assert set(found["splits"]) == {"valid"}
     dataset = datasets.load(workplace / "data")
@@ -47,7 +47,7 @@ def interrupted_once(monkeypatch):
 
 def test_an_interruption_keeps_the_best_so_far(workplace, tmp_path, interrupted_once):
     file = tmp_path / "prior.npz"
-    result = call("embed", workplace / "data", *SHORT, "--model", "rotate", "--output", file, "--json")
+    result = call("embed", workplace / "data", *SHORT, "--model", "rotate", "--out", file, "--json")
     assert (result.code, json.loads(result.out)["stopped"]) == (130, "interrupted")
     assert result.err == f"interrupted; the same command goes on from {file}.unfinished\n"
     load_prior(file, datasets.load(workplace / "data"))
@@ -62,10 +62,10 @@ def test_the_same_command_goes_on_and_ends_the_same(workplace, tmp_path, model, 
     command = ("embed", workplace / "data", "--dim", "4", "--epochs", "6", "--model", model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embeddings, "default_settings", lambda dataset, model: settings)
-        first = call(*command, "--output", tmp_path / "prior.npz")
+        first = call(*command, "--out", tmp_path / "prior.npz")
         assert first.code == 130, first
-        again = call(*command, "--output", tmp_path / "prior.npz")
-        other = call(*command, "--output", tmp_path / "whole.npz")
+        again = call(*command, "--out", tmp_path / "prior.npz")
+        other = call(*command, "--out", tmp_path / "whole.npz")
     assert again.code == 0, again
     assert f"going on from {tmp_path / 'prior.npz.unfinished'}\n" in again.err
     epochs = [line.split(":")[0] for line in (first.err + again.err).splitlines() if line.startswith("epoch")]
@@ -77,7 +77,7 @@ def test_the_same_command_goes_on_and_ends_the_same(workplace, tmp_path, model, 
 
 
 def test_a_state_of_other_settings_is_set_aside(workplace, tmp_path, interrupted_once):
-    command = ("embed", workplace / "data", *SHORT, "--output", tmp_path / "prior.npz")
+    command = ("embed", workplace / "data", *SHORT, "--out", tmp_path / "prior.npz")
     assert call(*command).code == 130
     result = call(*command, "--seed", "1")
     assert result.code == 0
@@ -88,5 +88,5 @@ def test_a_state_of_other_settings_is_set_aside(workplace, tmp_path, interrupted
 def test_mistakes_are_said_before_anything_is_trained(workplace, tmp_path):
     assert "--dim must be at least 1, not 0" in fail("embed", workplace / "data", "--dim", "0")
     missing = tmp_path / "no" / "prior.npz"
-    assert f"cannot write {missing}: there is no folder" in fail("embed", workplace / "data", "--output", missing)
-    assert "no data set 'nowhere'" in fail("embed", "nowhere", "--output", tmp_path / "x.npz")
+    assert f"cannot write {missing}: there is no folder" in fail("embed", workplace / "data", "--out", missing)
+    assert "no data set 'nowhere'" in fail("embed", "nowhere", "--out", tmp_path / "x.npz")

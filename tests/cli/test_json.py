@@ -98,5 +98,5 @@ def test_commands_on_data(workplace, tmp_path):
     assert parse("config", "gamma")
     assert parse("data", "describe", data)
     assert parse("data", "check", data)
-    assert parse("rules", "mine", data, "--output", tmp_path / "rules.txt")
-    assert parse("embed", data, "--dim", "4", "--epochs", "1", "--output", tmp_path / "prior.npz")
+    assert parse("rules", "mine", data, "--out", tmp_path / "rules.txt")
+    assert parse("embed", data, "--dim", "4", "--epochs", "1", "--out", tmp_path / "prior.npz")

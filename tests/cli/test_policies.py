@@ -38,7 +38,7 @@ def test_prove_shows_each_step(places):
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "2 fact near(z,y) p 1.000 known: in(y,s)" in text
     assert "to prove: near(z,X), in(X,s)" in text
-    assert f"proved in 2 steps, with probability {proof['steps'][0]['probability']:.3g}" in text
+    assert f"proved in 2 steps; this derivation has probability {proof['steps'][0]['probability']:.3g}" in text
 
 
 def test_prove_says_what_stopped_it(places):

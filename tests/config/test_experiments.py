@@ -45,6 +45,7 @@ def test_a_file_comes_before_a_name_and_a_name_before_a_folder(tmp_path, monkeyp
         ("Cartpol", "did you mean cartpole"),
         ("breakuot.toml", "no such file; did you mean breakout"),
         ("run", "run: is a folder; use run/config.toml"),
+        ("graph", "graph: is a folder; to train on the graph in it: `ppo-jax train family --set dataset=graph`"),
         ("x" * 300, "cannot be read: File name too long"),
     ],
 )
@@ -52,6 +53,8 @@ def test_what_is_no_experiment(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").touch()
+    (tmp_path / "graph").mkdir()
+    (tmp_path / "graph" / "train.tsv").touch()
     with pytest.raises(PPOJaxError, match=message):
         load_config(name)
 

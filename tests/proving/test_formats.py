@@ -149,6 +149,7 @@ def test_a_line_of_anyburl_may_hold_names_with_commas_and_parentheses():
 def test_inequalities_are_kept(sign):
     dataset = read(f"g(X,Y) :- p(Z,X), p(Z,Y), {sign}.")
     assert dataset.kb.rules[0].different == ((-1, -2),)
+    assert dataset.kb.format_rule(dataset.kb.rules[0]) == "g(X,Y) :- p(Z,X), p(Z,Y), X != Y"
     with_constant = read(f"g(X,Y) :- p(Z,X), p(Z,Y), {sign.replace('Y', 'b')}.")
     assert with_constant.kb.rules[0].different == ((-1, 2),)
 

@@ -210,7 +210,7 @@ def test_odd_names_are_quoted() -> None:
 
 def test_the_same_command_goes_on_after_a_signal(tmp_path: Path, monkeypatch, capsys) -> None:
     def command(name: str) -> int:
-        return main(["rules", "mine", "countries_s3", "--max-length", "2", "--output", str(tmp_path / name)])
+        return main(["rules", "mine", "countries_s3", "--max-length", "2", "--out", str(tmp_path / name)])
 
     assert command("whole.txt") == 0
     rules, calls = mining._Features.rules, itertools.count(1)
@@ -237,10 +237,10 @@ def test_the_same_command_goes_on_after_a_signal(tmp_path: Path, monkeypatch, ca
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mined.txt"
-    assert main(["rules", "mine", "countries_s3", "--output", str(file), "--max-length", "2"]) == 0
+    assert main(["rules", "mine", "countries_s3", "--out", str(file), "--max-length", "2"]) == 0
     assert "paths of 2 atoms" in capsys.readouterr().out
     assert file.read_text().startswith("m1:")
-    for arguments in (["countries_s3", "--output", str(file)], ["nowhere"], ["countries_s3", "--max-length", "0"]):
+    for arguments in (["countries_s3", "--out", str(file)], ["nowhere"], ["countries_s3", "--max-length", "0"]):
         assert main(["rules", "mine", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 

@@ -1,50 +1,142 @@
-"""The scores of a run for use elsewhere: a line for each query, or a table for a paper."""
+"""The scores of runs for use elsewhere: a line for each query, or a table for a paper."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
-from ppo_jax.analysis.readers import read_run
+from ppo_jax.analysis import protocol
+from ppo_jax.analysis.readers import RunLog, read_run
+from ppo_jax.analysis.run_sets import OWN_SETTINGS
+from ppo_jax.files import write_atomically
+from ppo_jax.results import Table
+from ppo_jax.runs import manifest
 from ppo_jax.tasks import results
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["write_scores"]
+__all__ = ["mean_table", "protocol_file", "read_seeds", "write_scores"]
+
+# Paths, of which what they hold is compared; and how many networks a baseline has, whose row is then left out.
+NOT_COMPARED = {*OWN_SETTINGS, "prior", "rules", "untrained_networks"}
+Rows = Mapping[str, Mapping[str, Any]]  # results by the name of their row
 
 
-def write_scores(folder: Path, form: str, out: Path | None) -> int:
-    """Write the scores of a run; returns how many lines they have.
+def write_scores(folders: str | Path | Sequence[str | Path], form: str, out: Path | None) -> int:
+    """Write the scores of a run, or of several that differ in their seed alone; returns how many lines they have.
 
     Args:
-        folder: the run.
-        form: ``"csv"`` or ``"parquet"``, a line for each query of ``queries.jsonl`` with its plain fields; or
-            ``"latex"``, the table of results.
-        out: the file; None: standard output.
+        folders: the run, or the runs.
+        form: ``"csv"`` or ``"parquet"``, a line for each query of ``queries.jsonl`` with its plain fields, of several
+            runs one below the other; or ``"latex"``, the table of results, of several runs mean ± standard deviation.
+        out: the file; None: standard output. How the ranks of CSV and Parquet were measured is written beside it, into
+            the file that `protocol_file` names.
 
     Raises:
-        PPOJaxError: no such run, a run that has no scores yet, or a library that is missing.
+        PPOJaxError: no such run, one that has no scores yet, runs of other data, protocols or settings, or a library
+            that is missing.
     """
-    run = read_run(folder)
+    runs = read_seeds([folders] if isinstance(folders, str | Path) else folders, results_on_test=form == "latex")
+    if out is not None and manifest.is_of_run(out):
+        raise PPOJaxError(f"{out}: is a file of a run, which is not replaced; choose another --out")
     if form == "latex":
-        if not (run.summary or {}).get("test"):
-            raise PPOJaxError(f"{folder}: has no results on test yet; `ppo-jax resume` ends the run")
-        return _write(_latex(run.summary), out)
-    rows = [{name: value for name, value in row.items() if not isinstance(value, list | dict)} for row in run.queries]
+        return _write(_latex(runs), out)
+    several = len(runs) > 1
+    rows = [
+        ({"run": run.name, "seed": run.summary.get("seed")} if several else {}) | _flat(row)
+        for run in runs
+        for row in run.queries
+    ]
     if not rows:
-        raise PPOJaxError(f"{folder}: no ranks in queries.jsonl, which runs over a knowledge graph write at their end")
+        raise PPOJaxError(f"{folders}: no ranks in queries.jsonl, which runs over a knowledge graph write at their end")
     if form == "parquet":
         if out is None:
             raise PPOJaxError("scores: parquet needs a file: --out scores.parquet")
-        return _write_parquet(rows, out)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return _write(text.getvalue(), out)
+        n = _write_parquet(rows, out)
+    else:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        n = _write(text.getvalue(), out)
+    if out is not None:
+        told = protocol.shared(runs[0]) | {"runs": [protocol.own(run) for run in runs]}
+        write_atomically(protocol_file(out), json.dumps(told, indent=2) + "\n")
+    return n
+
+
+def protocol_file(out: Path) -> Path:
+    """Where it stands how the ranks of a file were measured: ``ranks.protocol.json`` beside ``ranks.csv``."""
+    return out.with_suffix(".protocol.json")
+
+
+def read_seeds(folders: Sequence[str | Path], *, results_on_test: bool = True) -> list[RunLog]:
+    """The runs of `folders`, whose results may stand in one table.
+
+    Args:
+        folders: runs.
+        results_on_test: whether all must have them.
+
+    Raises:
+        PPOJaxError: a run lacks its results, they differ in more than their seed, or two have the same seed.
+    """
+    runs = [read_run(folder) for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        if (results_on_test or len(runs) > 1) and not run.summary.get("test"):
+            raise PPOJaxError(f"{folder}: has no results on test yet; `ppo-jax resume` ends the run")
+    first = runs[0]
+    for folder, run in zip(folders[1:], runs[1:], strict=True):
+        facts = [protocol.shared(one) for one in (first, run)]
+        differ = [key for key in facts[0].keys() | facts[1].keys() if facts[0].get(key) != facts[1].get(key)]
+        settings = {*first.settings, *run.settings} - NOT_COMPARED
+        differ += [key for key in settings if first.settings.get(key) != run.settings.get(key)]
+        if differ:
+            raise PPOJaxError(
+                f"{folder}: differs from {folders[0]} in {', '.join(sorted(set(differ)))}; a mean is of runs that "
+                "differ in their seed alone"
+            )
+    seeds = [run.summary.get("seed") for run in runs]
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise PPOJaxError(f"scores: seed {seed} is there twice; a deviation over seeds wants each once")
+    return runs
+
+
+def mean_table(runs: Sequence[RunLog], join: str) -> Table:
+    """The table of results of a run; of several the mean, `join` and the standard deviation over them (n − 1)."""
+    kind = results.of(runs[0].summary)
+    each = [kind.rows(run.summary) for run in runs]
+    if len(runs) == 1:
+        return kind.table(each[0])
+    means, deviations = (kind.table(_over(each, statistic)) for statistic in (fmean, stdev))
+    cells = [
+        (name, *(mean if mean == "–" else f"{mean}{join}{one}" for mean, one in zip(row, spread, strict=True)))
+        for (name, *row), (_, *spread) in zip(means.rows, deviations.rows, strict=True)
+    ]
+    return Table(means.headers, tuple(cells))
+
+
+def _over(each: Sequence[Any], statistic: Callable[[Iterable[float]], float]) -> Any:
+    """A statistic of every number of nested results; without intervals, and of what is no number the first."""
+    first = each[0]
+    if isinstance(first, Mapping):
+        names = [name for name in first if not name.endswith("_interval") and all(name in one for one in each)]
+        return {name: _over([one[name] for one in each], statistic) for name in names}
+    if all(isinstance(one, int | float) and not isinstance(one, bool) for one in each):
+        return statistic(map(float, each))
+    return None if any(one is None for one in each) else first
+
+
+def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain fields of a query, and its ranks by baselines and without each source in columns of their own."""
+    ranks = {f"{name}_rank": rank for name, rank in (line.get("baseline_ranks") or {}).items()}
+    ranks |= {f"rank_without_{name}": rank for name, rank in (line.get("rank_without") or {}).items()}
+    return {name: value for name, value in line.items() if not isinstance(value, list | dict)} | ranks
 
 
 def _write_parquet(rows: Sequence[Mapping[str, Any]], out: Path) -> int:
@@ -70,19 +162,26 @@ def _write(text: str, out: Path | None) -> int:
     return text.count("\n")
 
 
-def _latex(summary: Mapping[str, Any]) -> str:
-    r"""The table of results, for ``\input`` in a document with the package booktabs."""
-    kind = results.of(summary)
-    rows = kind.rows(summary)
-    table = kind.table(rows)
+def _latex(runs: Sequence[RunLog]) -> str:
+    r"""The table of results with its caption, for ``\input`` in a document with the package booktabs."""
+    kind, several = results.of(runs[0].summary), len(runs) > 1
+    table = mean_table(runs, " ± ")
     headers = [" ".join(header.split()) for header in table.headers]
-    lines = [f"\\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}", "\\toprule", _row(headers), "\\midrule"]
+    told = protocol.caption(runs)
+    notes = [] if several else [f"% {note}" for note in kind.notes(kind.rows(runs[0].summary))]
+    lines = ["\\begin{table}", "\\centering", f"\\caption{{{_escaped(told)}}}"]
+    lines += [f"\\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}", "\\toprule", _row(headers), "\\midrule"]
     lines += [_row(row) for row in table.rows]
-    lines += ["\\bottomrule", "\\end{tabular}"]
-    notes = [f"% {note}" for note in kind.notes(rows)]
+    lines += ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
     return "\n".join([*notes, *lines]) + "\n"
 
 
 def _row(cells: Sequence[str]) -> str:
-    special = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"×": "$\\times$", "–": "--"})
-    return " & ".join(cell.translate(special) for cell in cells) + r" \\"
+    return " & ".join(map(_escaped, cells)) + r" \\"
+
+
+def _escaped(text: str) -> str:
+    special = str.maketrans(
+        {c: f"\\{c}" for c in "&%$#_{}"} | {"×": "$\\times$", "–": "--", "±": "$\\pm$", "\\": "\\textbackslash{}"}
+    )
+    return text.translate(special)

@@ -208,10 +208,10 @@ def _read_all(paths: tuple[Path, ...]) -> list[Any]:
 
     if not paths:
         raise PPOJaxError("give one run folder or more")
-    return [readers.read(run) for path in paths for run in _runs_of(path)]
+    return [readers.read(run) for path in paths for run in runs_of(path)]
 
 
-def _runs_of(path: Path) -> list[Path]:
+def runs_of(path: Path) -> list[Path]:
     """The members of a sweep that began; of anything else the path itself."""
     from ppo_jax.analysis import readers
 

@@ -9,10 +9,12 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ppo_jax.cli.analyse import runs_of
 from ppo_jax.cli.arguments import RunFolder, Switch, Trust
 from ppo_jax.cli.console import output, say
 from ppo_jax.cli.experiments import use_caches
-from ppo_jax.cli.tables.answers import show_answers, write_csv
+from ppo_jax.cli.tables.answers import flat_answers, show_answers, show_scores, write_csv
+from ppo_jax.runs.files import as_written
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["Ask", "Scores"]
@@ -33,7 +35,7 @@ class Ask:
     proofs: Switch = False
     """Rank by the probability of the proofs alone; otherwise as the run combined proofs, rules and prior."""
     csv: Switch = False
-    """Print CSV: query, rank, answer, probability of the proofs, known."""
+    """Print CSV: query, rank, answer, known, probability of the proofs, and of a combined score what --json has."""
     trust: Trust = False
     json: Switch = False
     """Print JSON, with the steps of every proof."""
@@ -50,14 +52,7 @@ class Ask:
         prover = load_prover(self.folder, trust=self.trust)
         answered = [prover.ask(query, self.top, proofs_alone=self.proofs) for query in queries]
         if self.csv:
-            write_csv(
-                ("query", "rank", "answer", "probability", "known"),
-                (
-                    (one["query"], rank, answer["answer"], answer["probability"], answer["known"])
-                    for one in answered
-                    for rank, answer in enumerate(one["answers"], start=1)
-                ),
-            )
+            write_csv(flat_answers(answered))
         else:
             output(answered, self.json, show_answers)
         return 0
@@ -65,21 +60,40 @@ class Ask:
 
 @dataclass(frozen=True)
 class Scores:
-    """Write the rank of every test query of a run, or its table of results, for a paper."""
+    """Write the rank of every test query of a run, or its table of results; of seeds mean and standard deviation."""
 
-    folder: RunFolder
-    """Folder of the run."""
-    form: Annotated[Literal["csv", "parquet", "latex"], arg(name="format", help_behavior_hint="(default: csv)")] = "csv"
-    """csv and parquet: a line for each query; latex: the table of results."""
+    folders: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN …", help_behavior_hint="")]]
+    """Run folders that differ in their seed alone, or a sweep of seeds."""
+    form: Annotated[
+        Literal["csv", "parquet", "latex", "table"] | None,
+        arg(name="format", help_behavior_hint="(default: csv; of several runs: table)"),
+    ] = None
+    """csv and parquet: a line for each query; latex, and table to read: the results on test."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: standard output)")] = None
-    """Where it is written; parquet needs a file."""
+    """Where it is written, with the protocol of CSV and Parquet in FILE.protocol.json; parquet needs a file."""
 
     def run(self) -> int:
-        from ppo_jax.analysis.scores import write_scores
+        folders = [run for folder in self.folders for run in runs_of(folder)]
+        if not folders:
+            raise PPOJaxError("give one run folder or more")
+        form = self.form or ("csv" if len(folders) == 1 else "table")
+        with as_written(folders[0] / "summary.json"):
+            return self._write(folders, form)
 
-        n = write_scores(self.folder, self.form, self.out)
+    def _write(self, folders: list[Path], form: str) -> int:
+        from ppo_jax.analysis import protocol
+        from ppo_jax.analysis.scores import mean_table, protocol_file, read_seeds, write_scores
+
+        if form == "table":
+            if self.out is not None:
+                raise PPOJaxError("scores: a table is printed; with --out choose --format csv, parquet or latex")
+            runs = read_seeds(folders)
+            show_scores(mean_table(runs, "\n±"), protocol.caption(runs))
+            return 0
+        n = write_scores(folders, form, self.out)
         if self.out is not None:
-            say(f"wrote {self.out}: {n} lines", sys.stdout)
+            beside = "" if form == "latex" else f"; {protocol_file(self.out)} says how they were measured"
+            say(f"wrote {self.out}: {n} lines{beside}", sys.stdout)
         return 0
 
 

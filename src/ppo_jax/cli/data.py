@@ -22,6 +22,16 @@ from ppo_jax.types import PPOJaxError
 __all__ = ["Data", "Envs", "Keys"]
 
 
+Columns = Annotated[
+    Literal["hrt", "rht", "htr"] | None,
+    arg(
+        metavar="ORDER",
+        help="Order of the columns of triples: head, relation, tail (hrt), rht or htr.",
+        help_behavior_hint="(default: as they look)",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Envs:
     """List the ids that env_id takes by suite: what each observes and does, and what it needs."""
@@ -74,44 +84,46 @@ class Build:
 
 @dataclass(frozen=True)
 class Check:
-    """Read a data set and say what is wrong or odd about it. Exits with 2 where it cannot be used."""
+    """Read a data set and say what is wrong or odd about it, and how much of test has its like in train.
+
+    Exits with 2 where it cannot be used.
+    """
 
     name: DataName
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another."""
-    columns: Annotated[
-        Literal["hrt", "rht", "htr"] | None, arg(metavar="ORDER", help_behavior_hint="(default: as they look)")
-    ] = None
-    """Order of the columns of triples: head, relation, tail (hrt), rht or htr."""
+    columns: Columns = None
     json: Switch = False
     """Print JSON."""
 
     def run(self) -> int:
         from ppo_jax.proving import datasets
+        from ppo_jax.proving.leakage import leaked
 
         dataset = datasets.load(self.name, self.rules, columns=self.columns, require_rules=False)
-        found = datasets.describe(dataset)
+        found = datasets.describe(dataset) | {"leakage": leaked(dataset)}
         output(found, self.json, show_data_check)
         return 0
 
 
 @dataclass(frozen=True)
 class Describe:
-    """Count what a data set holds, and how much of it can be proved."""
+    """Count what a data set holds, and with rules how much of it can be proved."""
 
     name: DataName
     """A folder with train.txt, valid.txt, test.txt and rules, or the name of a built-in data set."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another."""
+    columns: Columns = None
     json: Switch = False
-    """Print JSON."""
+    """Print JSON, with all rules."""
 
     def run(self) -> int:
         use_caches()
         from ppo_jax.proving.task import describe_data
 
-        found = describe_data(self.name, self.rules)
+        found = describe_data(self.name, self.rules, self.columns)
         output(found, self.json, show_data)
         return 0
 

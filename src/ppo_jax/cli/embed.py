@@ -35,7 +35,7 @@ class Embed:
     """Passes over the facts at most; training stops before where the valid queries rank no better."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of the first parameters and the order of the facts."""
-    output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: <name>-<model>.npz)")] = None
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: <name>-<model>.npz)")] = None
     """Where the embeddings are written."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another; rules are not learnt from."""
@@ -48,7 +48,7 @@ class Embed:
         for option, value in {"--dim": self.dim, "--epochs": self.epochs}.items():
             if value is not None and value < 1:
                 raise PPOJaxError(f"{option} must be at least 1, not {value}")
-        path = self.output or Path(f"{Path(self.name).name}-{self.model}.npz")
+        path = self.out or Path(f"{Path(self.name).name}-{self.model}.npz")
         if not path.absolute().parent.is_dir():
             raise PPOJaxError(f"cannot write {path}: there is no folder {path.parent}")
         use_caches()

@@ -22,12 +22,12 @@ __all__ = ["Mine"]
 class Mine:
     """Mine rules from the training facts of a data set; valid and test are not looked at.
 
-    With --output the same command goes on where it was interrupted.
+    With --out the same command goes on where it was interrupted.
     """
 
     name: DataName
     """A folder with train.txt, or the name of a built-in data set."""
-    out: Annotated[Path | None, arg(name="output", metavar="FILE", help_behavior_hint="")] = None
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Where the rules are written; a file that is there is not replaced."""
     max_length: int = 3
     """Most atoms of a path, 1 to 3."""

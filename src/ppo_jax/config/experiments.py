@@ -54,12 +54,20 @@ def experiment_file(name: str | Path) -> Path | None:
         if read_toml(file)["task"].get("env_id") == word:
             return file
     if is_folder:
-        there = path / "config.toml"
-        raise PPOJaxError(f"{name}: is a folder; " + (f"use {there}" if there.is_file() else "a TOML file is needed"))
+        raise PPOJaxError(f"{name}: is a folder; {_instead(path)}")
     if ENV_ID.fullmatch(word):
         return None
     near = nearest(word.lower(), experiment_names(), "`ppo-jax envs` lists environments to train")
     raise PPOJaxError(f"{name}: no such file, and no experiment; {near}")
+
+
+def _instead(folder: Path) -> str:
+    """What to give in place of a folder: the configuration of a run, or an experiment on the data that it holds."""
+    if (folder / "config.toml").is_file():
+        return f"use {folder / 'config.toml'}"
+    if any(folder.glob("train*.*")):
+        return f"to train on the graph in it: `ppo-jax train family --set dataset={folder}`"
+    return "a TOML file is needed"
 
 
 def read_experiment(name: str | Path) -> dict[str, Any]:

@@ -31,13 +31,16 @@ class Prover:
 
         Returns:
             ``query``, ``proved``, ``stopped_by`` (what ended an attempt that is no proof, else None) and ``steps``,
-            each with ``action``, ``probability``, ``facts`` and ``resolvent``.
+            each with ``action``, ``probability``, ``facts`` and ``resolvent``. Of a run that answers open queries also
+            ``probability``, of all proofs within the beam, as `ask` gives it; the steps are those of the most probable.
 
         Raises:
             PPOJaxError: a query the knowledge base cannot read.
         """
         task = self.experiment.task
-        assert isinstance(task, ProofTask | AnswerTask)
+        if isinstance(task, AnswerTask):
+            return task.prove(self.experiment.policy, self.params, query, sharpness=self.sharpness)
+        assert isinstance(task, ProofTask)
         return task.prove(self.experiment.policy, self.params, query)
 
     def ask(self, query: str, top: int = 10, *, proofs_alone: bool = False) -> dict[str, Any]:

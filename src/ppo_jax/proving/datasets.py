@@ -250,6 +250,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             kb.predicates[predicate - 1]: int(count) for predicate, count in zip(predicates, counts, strict=True)
         },
         "rules": {f"{rule.name} ({rule.source})": kb.format_rule(rule) for rule in kb.rules},
+        "confidences": {f"{rule.name} ({rule.source})": rule.confidence for rule in kb.rules},
         "queries": {split: len(rows) for split, rows in dataset.queries.items()},
         "overlaps": dict(dataset.overlaps),
         "corrupt": dataset.corrupt,

@@ -91,8 +91,9 @@ class KnowledgeBase:
         return f"{self.predicates[predicate - 1]}({self._format_term(left)},{self._format_term(right)})"
 
     def format_rule(self, rule: Rule) -> str:
-        """Write a rule as the Prolog clause ``head :- b1, b2``."""
-        return f"{self.format_atom(rule.head)} :- {', '.join(self.format_atom(atom) for atom in rule.body)}"
+        """Write a rule as the Prolog clause ``head :- b1, b2``, with its inequalities as ``X != Y`` at the end."""
+        unequal = (f"{self._format_term(left)} != {self._format_term(right)}" for left, right in rule.different)
+        return f"{self.format_atom(rule.head)} :- {', '.join([*map(self.format_atom, rule.body), *unequal])}"
 
     def parse_atom(self, text: str, place: str = "query", written: str | None = None) -> Atom:
         """Read a ground atom such as ``locatedInCR(bulgaria, europe).`` into ids.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ppo_jax.proving.results import INTERVAL_LEVEL, INTERVAL_RESAMPLES
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -117,7 +118,10 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> float | None:
 
 
 def bootstrap_interval(
-    per_query_values: ArrayLike, seed: int, confidence: float = 0.95, samples: int = 10_000
+    per_query_values: ArrayLike,
+    seed: int,
+    confidence: float = INTERVAL_LEVEL,
+    samples: int = INTERVAL_RESAMPLES,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over queries (Efron & Tibshirani 1993, section 13.3).
 

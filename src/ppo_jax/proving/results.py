@@ -6,23 +6,27 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ppo_jax.results import Metric, Path, Results, Table, number
+from ppo_jax.results import Metric, Path, Results, Table, look_up, number
 
 __all__ = [
     "ANSWERS",
     "COMBINED",
+    "INTERVAL_LEVEL",
+    "INTERVAL_RESAMPLES",
     "PROTOCOLS",
     "AnswerResults",
     "ProofResults",
     "answer_numbers",
     "given_up",
     "provable",
+    "sum_of",
 ]
 
 Json = Mapping[str, Any]
 PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/concepts/evaluation.md)
 ANSWERS = "answers"  # the protocol of open queries
 COMBINED = "combined"  # the same, by the policy's proofs together with rules and a prior
+INTERVAL_LEVEL, INTERVAL_RESAMPLES = 0.95, 10_000  # of the bootstrap interval of an MRR
 GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")
 GREEDY_KEYS = ("hits@1", "hits@3", "proved_positive", "proved_negative")
 MARGINAL_COLUMNS = ("marginal\nMRR", "\nAUC-PR")
@@ -49,7 +53,9 @@ _ANSWERS = (
     *_MRR,
     Metric("answered", "1", "share of queries whose answer was derived at all"),
     _UNEXPLORED,
-    Metric("looked_at", "resolvents", "resolvents that policy and critic looked at, mean of a query"),
+    Metric(
+        "looked_at", "resolvents", "resolvents (what is left to prove) whose next steps were tried, mean of a query"
+    ),
     Metric("candidates", "constants", "constants among which an answer is ranked, mean of a query"),
     Metric("open", "", "which arguments were asked for: head, tail"),
     *_ASKED,
@@ -178,6 +184,7 @@ class AnswerResults(Results):
             "combined_rank": "rank by proofs, rules and prior together",
             "combined_reciprocal_rank": "expected reciprocal rank of these",
             "rank_without": "the combined rank without each source, by its name",
+            "baseline_ranks": "rank by each baseline, by its name, of several networks the mean; null: not asked",
             "answers.of": "constants of which anything is said; this and what follows stands in 200 lines at most",
             "answers.listed[].answer": "a constant: the best, the right one, and the best wrong one",
             "answers.listed[].probability": "of its proofs",
@@ -224,7 +231,7 @@ class AnswerResults(Results):
             summary = result.get(ANSWERS, {})
             numbers = [number(summary.get(key)) for key in ("hits@1", "hits@3", "hits@10", "answered")]
             cells.append((name, _mrr(summary), *numbers, number(summary.get("looked_at"), ".0f")))
-        return Table(("", "MRR", "Hits@1", "Hits@3", "Hits@10", "found", "steps\na query"), tuple(cells))
+        return Table(("", "MRR", "Hits@1", "Hits@3", "Hits@10", "found", "resolvents\na query"), tuple(cells))
 
     def notes(self, rows: Mapping[str, Json]) -> list[str]:
         """The protocol, and of how many queries; what a search without learning looked at."""
@@ -232,9 +239,19 @@ class AnswerResults(Results):
         unexplored = summary.get("unexplored_mass")
         left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
         sides = summary.get("open", "head and tail")
+        weights = [
+            f"{name}: {how}" for name, one in rows.items() if (how := sum_of(look_up(one, ANSWERS, "weights") or {}))
+        ]
+        tried = any(one.get(ANSWERS, {}).get("looked_at") is not None for one in rows.values())
         return [
             f"{summary['protocol']}; {_of_queries(summary)}, each with {sides} open, among "
             f"{summary['candidates']:,.0f} candidates{left}",
+            *(["resolvents: states, the atoms left to prove, whose next steps were tried"] if tried else []),
+            *(
+                [f"{'; '.join(weights)}; weights were chosen on valid, so on test a part may rank higher than the sum"]
+                if weights
+                else []
+            ),
             *(_searched(name, one[ANSWERS]) for name, one in rows.items() if "given_up" in one.get(ANSWERS, {})),
         ]
 
@@ -243,6 +260,11 @@ class AnswerResults(Results):
         if not data:
             return None
         return f"{data['facts']:,} facts, {data['rules']:,} rules, at most {data['max_depth']} steps."
+
+
+def sum_of(weights: Json) -> str:
+    """The weights of a combined score as the sum that it is."""
+    return " + ".join(f"{weight:g} {source}" for source, weight in weights.items())
 
 
 def answer_numbers(answer: Json) -> dict[str, str]:

@@ -276,7 +276,7 @@ def with_mined_rules(
     if jax.process_count() > 1:
         raise PPOJaxError(
             f"data set {data.name!r} has no rules; before several processes train together, mine some: "
-            "`ppo-jax rules mine FOLDER --output FOLDER/rules.txt`"
+            "`ppo-jax rules mine FOLDER --out FOLDER/rules.txt`"
         )
     file, limits, kept = folder / "rules.txt", Limits(max_rules_per_head=MINED_PER_HEAD), []
     for number in range(1, MINING_ROUNDS + 1):
@@ -299,14 +299,17 @@ def with_mined_rules(
     raise PPOJaxError(f"data set {data.name!r} has neither valid queries nor rules; put some queries in valid.txt")
 
 
-def describe_data(name_or_folder: str, rules: str = "rules.txt") -> dict[str, Any]:
-    """Counts of a data set, and how much of it can be proved within the default depth.
+def describe_data(name_or_folder: str, rules: str = "rules.txt", columns: str | None = None) -> dict[str, Any]:
+    """Counts of a data set, and with rules how much of it can be proved within the default depth.
 
     Raises:
         PPOJaxError: the data cannot be read.
     """
-    task = ProofTask(proof.make(name_or_folder, rules=rules), EvaluationConfig())
-    return task.data_summary() | datasets.describe(task.dataset)
+    dataset = datasets.load(name_or_folder, rules, columns, require_rules=False)
+    if not dataset.kb.rules:
+        return datasets.describe(dataset)
+    task = ProofTask(proof.make(dataset), EvaluationConfig())
+    return task.data_summary() | datasets.describe(dataset)
 
 
 def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:

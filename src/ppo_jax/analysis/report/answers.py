@@ -121,7 +121,7 @@ def _worth(run_set: RunSet) -> list[Block]:
     )
     alone = next(log.summary["test"] for log in run_set.logs if _parts(log))
     told = look_up(alone, ANSWERS, "protocol") is not None
-    said = [f"Policy: {note}." for note in results.ANSWERED.notes({"": alone})] if told else []
+    said = [f"Policy: {results.ANSWERED.notes({'': alone})[0]}."] if told else []
     said += [f"Combined, with weights chosen on valid: {', or '.join(weights)}."] if weights else []
     several = len(run_set.logs) > 1
     said.append("Mean ± standard deviation over the seeds." if several else "Below the MRR its 95% interval.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
@@ -12,8 +12,9 @@ from rich.text import Text
 from ppo_jax.cli.console import make_console, make_table
 from ppo_jax.config.legible import legible
 from ppo_jax.proving.results import answer_numbers
+from ppo_jax.results import Table
 
-__all__ = ["show_answers", "write_csv"]
+__all__ = ["flat_answers", "show_answers", "show_scores", "write_csv"]
 
 Json = dict[str, Any]
 
@@ -35,19 +36,54 @@ def show_answers(answered: list[Json]) -> None:
             table.add_row(str(rank), answer["answer"], *numbers, mark, Text(_proof(answer["steps"]), "dim"))
         if one["answers"]:
             console.print(table)
+        for rule in dict.fromkeys(rule for answer in one["answers"] for rule in _rules(answer["steps"])):
+            console.print(Text(rule, "dim"))
         console.print(Text(f"{one['unexplored']:.1%} of the probability was not followed", "dim"))
 
 
-def write_csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def show_scores(table: Table, caption: str) -> None:
+    """The results of runs, and below them how they were measured."""
+    console = make_console()
+    shown = make_table(table.headers[0], *(f">{header}" for header in table.headers[1:]))
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    console.print()
+    console.print(caption)
+
+
+def flat_answers(answered: list[Json]) -> list[Json]:
+    """A row for each answer, without proofs; the parts of a combined score in columns of their own."""
+    rows = []
+    for one in answered:
+        for rank, answer in enumerate(one["answers"], start=1):
+            row = {"query": one["query"], "rank": rank} | {
+                name: answer[name] for name in ("answer", "known", "score", "probability") if name in answer
+            }
+            rows.append(
+                row
+                | answer.get("parts", {})
+                | {f"{name}_contribution": added for name, added in answer.get("contributions", {}).items()}
+            )
+    return rows
+
+
+def write_csv(rows: Sequence[Json]) -> None:
     """Print a table as CSV; what is there, byte for byte, unless a terminal would obey it."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(headers)
-    for row in rows:
-        writer.writerow([legible(x) if isinstance(x, str) and sys.stdout.isatty() else x for x in row])
+    headers = list(dict.fromkeys(name for row in rows for name in row)) or ["query", "rank", "answer"]
+    writer = csv.DictWriter(sys.stdout, headers, lineterminator="\n")
+    writer.writeheader()
+    shown = sys.stdout.isatty()
+    writer.writerows({n: legible(x) if shown and isinstance(x, str) else x for n, x in row.items()} for row in rows)
 
 
 def _proof(steps: list[Json]) -> str:
     """The facts that a proof rests on, and by which rules."""
-    rules = [step["action"].partition(":")[0] for step in steps if not step["action"].startswith("fact ")]
+    rules = [rule.partition(":")[0] for rule in _rules(steps)]
     facts = [fact for step in steps for fact in step["facts"]]
     return f"{', '.join(facts)}  by {', '.join(rules)}" if steps else "none"
+
+
+def _rules(steps: list[Json]) -> list[str]:
+    """The rules of a proof as ``number: text``, in the order in which it takes them."""
+    return [step["action"] for step in steps if not step["action"].startswith("fact ")]

@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
+RULES_SHOWN = 10
+PAIRS_SHOWN = 5
 
 
 def show_environments(rows: list[Json]) -> None:
@@ -67,7 +69,9 @@ def show_data_check(found: Json) -> None:
     say(f"{found['name']}: {counts}, queries: {queries}", sys.stdout)
     for text in found["warnings"]:
         say(f"warning: {text}", sys.stdout)
-    if not found["warnings"]:
+    if found["leakage"]["test_triples"]:
+        say(f"note: {_leakage(found['leakage'])}", sys.stdout)
+    elif not found["warnings"]:
         say("nothing odd about it", sys.stdout)
 
 
@@ -79,17 +83,58 @@ def show_data(found: Json) -> None:
         "data set": found["name"],
         "facts": f"{found['facts']}: {by_predicate}",
         "constants": str(found["constants"]),
-        "rules": "\n".join(f"{name}: {text}" for name, text in found["rules"].items()),
+        "rules": _rules(found),
         "queries": ", ".join(f"{count} {split}" for split, count in found["queries"].items()),
         "overlaps": ", ".join(f"{count} {splits}" for splits, count in found["overlaps"].items() if count) or "none",
         "corruptions": f"replace the {'tail' if found['corrupt'] == 'tail' else 'head and the tail'}",
-        "provable": f"{provable(found, 'positives')}, {provable(found, 'negatives')}{given_up(found)}",
-        "actions": f"at most {found['max_successors']} in a state, besides `end`",
-        "sha256": found["sha256"],
     }
+    if found["rules"]:
+        facts["provable"] = f"{provable(found, 'positives')}, {provable(found, 'negatives')}{given_up(found)}"
+        facts["actions"] = f"at most {found['max_successors']} in a state, besides `end`"
+    facts["sha256"] = found["sha256"]
     console.print(make_pairs(facts))
     for text in found["warnings"]:
         console.print(f"warning: {text}")
+
+
+def _rules(found: Json) -> str:
+    """The rules, of many the surest, or how to get some."""
+    rules, confidences = found["rules"], found["confidences"]
+    if not rules:
+        return (
+            "none: `ppo-jax train` mines some by itself, `ppo-jax rules mine` writes them to a file, and rules.txt in "
+            "the folder may hold your own"
+        )
+    shown = sorted(rules, key=lambda name: -(confidences[name] or 0.0)) if len(rules) > RULES_SHOWN else list(rules)
+    lines = [f"{_confidence(confidences[name])}{name}: {rules[name]}" for name in shown[:RULES_SHOWN]]
+    if len(rules) > RULES_SHOWN:
+        lines.append(f"and {len(rules) - RULES_SHOWN:,} more, less sure or later in the file; --json has all")
+    return "\n".join(lines)
+
+
+def _confidence(confidence: float | None) -> str:
+    return "" if confidence is None else f"{confidence:.2f} "
+
+
+def _leakage(found: Json) -> str:
+    """How many test triples have their like in train, and by which relations most."""
+    triples = count(found["of"], "test triple")
+    worst = [_pair(pair) for pair in found["pairs"][:PAIRS_SHOWN]]
+    more = len(found["pairs"]) - len(worst)
+    rest = f"; {more} more pairs of relations, --json has all" if more > 0 else ""
+    return (
+        f"{found['test_triples']:,} of {triples} ({found['test_triples'] / found['of']:.1%}) have their like in train, "
+        f"under a relation that says nearly the same, straight or reversed: {'; '.join(worst)}{rest}"
+    )
+
+
+def _pair(pair: Json) -> str:
+    what = {
+        "symmetric": "{relation} is symmetric",
+        "reverse": "{relation} is the reverse of {other}",
+        "duplicate": "{relation} is a duplicate of {other}",
+    }[pair["how"]].format(**pair)
+    return f"{what} ({pair['overlap']:.0%} of pairs; {pair['test_triples']:,})"
 
 
 def show_keys(rows: list[Json]) -> None:

@@ -31,7 +31,10 @@ def show_proof(proof: Json) -> None:
     console.print(table)
     steps = count(len(proof["steps"]), "step")
     if proof["proved"]:
-        console.print(f"proved in {steps}, with probability {probability:.3g}")
+        console.print(f"proved in {steps}; this derivation has probability {probability:.3g}")
+        if "probability" in proof:
+            together = "all its derivations in the beam together, as `ask` adds them up"
+            console.print(f"{together}: {proof['probability']:.3g}")
     else:
         console.print(f"not proved after {steps}: {proof['stopped_by']}")
 

@@ -28,7 +28,7 @@ def show_mined(found: dict[str, Any]) -> None:
         if n:
             thing = SAMPLED[name]
             say(f"{n} {thing}" if n == 1 else f"{n} {_plural(thing)}", sys.stdout)
-    where = f", written to {found['file']}" if found["file"] else "; --output FILE writes them"
+    where = f", written to {found['file']}" if found["file"] else "; --out FILE writes them"
     say(f"{count(found['rules'], 'rule')} of {count(found['candidates'], 'candidate')}{where}", sys.stdout)
 
 

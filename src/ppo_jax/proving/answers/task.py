@@ -19,7 +19,7 @@ from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
 from ppo_jax.proving.priors.prior import Prior
-from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults
+from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults, sum_of
 from ppo_jax.proving.rules.scores import Combine, RuleScores
 from ppo_jax.proving.rules.weights import with_learned_confidence
 from ppo_jax.results import Judged, Played
@@ -27,6 +27,7 @@ from ppo_jax.results import Judged, Played
 __all__ = ["AnswerTask"]
 
 PyTree = Any
+Asked = tuple[int, int]  # row of the triple in its split, and which side is open
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 WEIGHING = 2**29  # bytes of scores on valid by which weights are chosen; of more queries the first are taken
 UNTRAINED = 3  # networks, at most: rankings differ little between them
@@ -78,6 +79,7 @@ class AnswerTask(GraphTask):
         self._evaluation, self.prior = evaluation, prior
         self._kb = self.dataset.kb if kb is None else kb
         self._ways: dict[str, Rules] = {}  # made when asked for
+        self._baseline_ranks: dict[str, Mapping[Asked, float]] = {}  # of test, by baseline; filled as they are judged
         self._evaluator = AnswerEvaluator(env, self.env_params, evaluation.beam_width)
 
     def queries(self, split: str) -> OpenQueries:
@@ -99,7 +101,10 @@ class AnswerTask(GraphTask):
         return {}
 
     def test(self, policy: Policy, params: PyTree, *, seed: int) -> Judged:
-        """The result on test, and ``queries.jsonl`` with a line for each query."""
+        """The result on test, and ``queries.jsonl`` with a line for each query.
+
+        A line has the ranks by those baselines that were judged before.
+        """
         sharpness, _ = self._choose_sharpness(policy, params)
         summary, queries, ranked = self._judge(policy, params, "test", sharpness)
         proofs = partial(self._evaluator.probabilities, policy, params, sharpness=sharpness)
@@ -111,6 +116,8 @@ class AnswerTask(GraphTask):
             line["combined_rank"] = float(ranked_combined.rank[i])
             line["combined_reciprocal_rank"] = float(ranked_combined.reciprocal_rank[i])
             line["rank_without"] = {name: float(ranks[i]) for name, ranks in without.items()}
+            asked = int(queries.triple[i]), int(queries.side[i])
+            line["baseline_ranks"] = {name: ranks.get(asked) for name, ranks in self._baseline_ranks.items()}
         rows = listing.spread(len(lines))
         chosen = OpenQueries(*(x[rows] for x in queries))
         for row, answers in zip(rows, self._answers(policy, params, chosen, sharpness, combined.weights), strict=True):
@@ -133,7 +140,7 @@ class AnswerTask(GraphTask):
             "max_depth": self.env.max_depth,
             "widest_row_cut": self.env.widest_cut,
             "sha256": dataset.sha256,
-        }
+        } | ({} if self.prior is None else {"prior": self.prior.describe()})
 
     def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
         """What no policy that learns reaches on test.
@@ -144,9 +151,15 @@ class AnswerTask(GraphTask):
         n = min(self._evaluation.untrained_networks, UNTRAINED)
         networks = [untrained(UNTRAINED_SEED + i) for i in range(max(n, 1))]
         # With its logits multiplied by 0 any network is the uniform policy.
-        baselines = {"uniform_policy": {ANSWERS: self._judge(policy, networks[0], "test", 0.0)[0]}}
+        uniform, queries, ranked = self._judge(policy, networks[0], "test", 0.0)
+        baselines = {"uniform_policy": {ANSWERS: uniform}}
+        self._keep_ranks("uniform_policy", queries, ranked.rank)
         if n:
-            each = [self.evaluate(policy, params, "test", seed=0)[ANSWERS] for params in networks]
+            judged = [
+                self._judge(policy, params, "test", self._choose_sharpness(policy, params)[0]) for params in networks
+            ]
+            each = [summary for summary, _, _ in judged]
+            self._keep_ranks("untrained", queries, np.mean([ranked.rank for _, _, ranked in judged], axis=0))
             mean = {
                 key: float(np.mean([one[key] for one in each])) if isinstance(value, float) else value
                 for key, value in each[0].items()
@@ -154,13 +167,19 @@ class AnswerTask(GraphTask):
             }
             baselines[f"untrained (×{n})"] = {ANSWERS: mean | {"mrr_each": [one["mrr"] for one in each]}}
         baselines["shortest_proof"] = {ANSWERS: self._judge_shortest_proofs()}
-        baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "test", f"rules, {self._rules.name}")}
+        baselines["rules"] = {ANSWERS: self._judge_by(self._rules, "rules", f"rules, {self._rules.name}")}
         if self.prior is not None:
-            baselines["prior"] = {ANSWERS: self._judge_by(self.prior, "test", "prior")}
-            both, queries = self._combined(self._sources), self.queries("test")
+            baselines["prior"] = {ANSWERS: self._judge_by(self.prior, "prior", "prior")}
+            both = self._combined(self._sources)
             ranked = rank_by(both, queries, known_answers(self.dataset, "test"), self._evaluator.at_once)
             baselines["rules and prior"] = {ANSWERS: self._summarize_combined(both, ranked, queries)}
+            self._keep_ranks("rules_and_prior", queries, ranked.rank)
         return baselines
+
+    def _keep_ranks(self, name: str, queries: OpenQueries, ranks: np.ndarray) -> None:
+        """Keep where a baseline ranks the answers of test queries, which may be a sample."""
+        asked = zip(queries.triple.tolist(), queries.side.tolist(), strict=True)
+        self._baseline_ranks[name] = dict(zip(asked, ranks.tolist(), strict=True))
 
     def ask(
         self,
@@ -210,19 +229,33 @@ class AnswerTask(GraphTask):
             answers.append(said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]})
         return {"query": format_query(kb, atom), "answers": answers, "unexplored": float(found.unexplored[0])}
 
-    def prove(self, policy: Policy, params: PyTree, query: str) -> dict[str, Any]:
+    def prove(self, policy: Policy, params: PyTree, query: str, *, sharpness: float = 1.0) -> dict[str, Any]:
         """The most probable proof of a ground atom, as JSON data.
 
+        Args:
+            policy: asked at each step.
+            params: its parameters.
+            query: a ground atom.
+            sharpness: multiplies the policy's logits.
+
         Returns:
-            ``query``, ``proved``, ``stopped_by`` (why there is no proof, else None) and ``steps``.
+            ``query``, ``proved``, ``stopped_by`` (why there is no proof, else None), ``probability`` of all proofs
+            within the beam, as `ask` gives it, and ``steps`` of the most probable one.
 
         Raises:
             PPOJaxError: the knowledge base cannot read the query.
         """
         self.dataset.kb.parse_atom(query)
-        steps = self.ask(policy, params, query)["answers"][0]["steps"]
+        answer = self.ask(policy, params, query, sharpness=sharpness)["answers"][0]
+        steps = answer["steps"]
         stopped_by = None if steps else f"no proof of at most {self.env.max_depth} steps within the beam"
-        return {"query": query, "proved": bool(steps), "stopped_by": stopped_by, "steps": steps}
+        return {
+            "query": query,
+            "proved": bool(steps),
+            "stopped_by": stopped_by,
+            "probability": answer["probability"],
+            "steps": steps,
+        }
 
     def play(self, policy: Policy, params: PyTree, *, seed: int, n: int, max_steps: int) -> Played:
         """The most probable proofs of `n` of the test queries, drawn by `seed`; of all where they are fewer.
@@ -277,6 +310,7 @@ class AnswerTask(GraphTask):
         queries = open_queries(self.dataset, "test", n)
         known = known_answers(self.dataset, "test")
         ranked, given_up = shortest_proofs.rank(self.env, self.env_params, queries, known, BUDGET)
+        self._keep_ranks("shortest_proof", queries, ranked.rank)
         protocol = f"answers, filtered, fewest steps, {BUDGET:,} resolvents a query, expected rank of ties"
         return summarize(ranked, queries, len(test)) | {
             "unexplored_mass": None,
@@ -295,7 +329,7 @@ class AnswerTask(GraphTask):
         return Combined(sources, weights)
 
     def _summarize_combined(self, combined: Combined, ranked: Ranked, queries: OpenQueries) -> dict[str, Any]:
-        how = " + ".join(f"{weight:g} {source}" for source, weight in combined.weights.items())
+        how = sum_of(combined.weights)
         return summarize(ranked, queries, len(self.dataset.queries["test"])) | {
             **dict.fromkeys(("unexplored_mass", "looked_at", "answered")),
             "weights": combined.weights,
@@ -319,15 +353,17 @@ class AnswerTask(GraphTask):
                 listed.append(listing.answers(kb, opened[i], right, out[i], said, found, i))
         return listed
 
-    def _judge_by(self, scorer: Scorer, split: str, name: str) -> dict[str, Any]:
-        queries = self.queries(split)
-        ranked = rank_by(scorer, queries, known_answers(self.dataset, split))
-        summary = summarize(ranked, queries, len(self.dataset.queries[split]))
+    def _judge_by(self, scorer: Scorer, name: str, how: str) -> dict[str, Any]:
+        """A baseline without a policy, on test."""
+        queries = self.queries("test")
+        ranked = rank_by(scorer, queries, known_answers(self.dataset, "test"))
+        self._keep_ranks(name, queries, ranked.rank)
+        summary = summarize(ranked, queries, len(self.dataset.queries["test"]))
         # What a prior scores is not found in the sense of a proof.
         nothing: dict[str, Any] = {"unexplored_mass": None, "looked_at": None}
         if scorer is self.prior:
             nothing["answered"] = None
-        return summary | nothing | {"protocol": f"answers, filtered, {name}"}
+        return summary | nothing | {"protocol": f"answers, filtered, {how}"}
 
     @cached_property
     def _rules(self) -> Rules:

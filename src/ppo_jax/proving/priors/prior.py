@@ -43,6 +43,10 @@ class Prior:
 
     params: Embeddings
 
+    def describe(self) -> dict[str, Any]:
+        """``model`` and ``dim``, the complex components of a vector."""
+        return {"model": _name_of(type(self.params)), "dim": self.params.entities.shape[-1] // 2}
+
     def scores(self, queries: OpenQueries) -> np.ndarray:
         """Log-softmax of the scores over all constants, [Q, n_constants + 1] float32; column 0, padding, is -inf.
 

@@ -1,0 +1,141 @@
+"""How the numbers of a run were measured: what belongs into the caption of a table, and beside a file of ranks.
+
+What runs of one table must share stands apart from what is each run's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ppo_jax.analysis.readers import RunLog
+from ppo_jax.proving.results import ANSWERS, COMBINED, INTERVAL_LEVEL, INTERVAL_RESAMPLES, PROTOCOLS, sum_of
+from ppo_jax.results import look_up
+from ppo_jax.tasks import results
+
+__all__ = ["caption", "own", "shared"]
+
+Json = Mapping[str, Any]
+
+
+def shared(run: RunLog) -> dict[str, Any]:
+    """The data and the protocol of a completed run, which runs in one table have in common."""
+    settings, summary = run.settings, run.summary
+    data = summary.get("data") or {}
+    if results.of(summary) is results.EPISODES:
+        return {"env_id": summary.get("env_id"), "split": "test", "episodes": settings.get("eval_episodes")}
+    facts: dict[str, Any] = {
+        "data": data.get("name", summary.get("env_id")),
+        "sha256": data.get("sha256"),
+        "split": "test",
+    }
+    judged = {name: one for name in (ANSWERS, *PROTOCOLS) if (one := look_up(summary, "test", name))}
+    first: Json = next(iter(judged.values()), {})
+    facts |= {"test_triples": first.get("n_queries"), "of": first.get("of_queries")}
+    if ANSWERS in judged:
+        facts |= {"open": first.get("open", "head and tail"), "candidates": first.get("candidates")}
+        facts |= {"filtered_by": ["train", "valid", "test"], "max_depth": data.get("max_depth")}
+        facts |= {"max_rules": settings.get("max_rules"), "rules": data.get("rules"), "rules_from": _rules_from(run)}
+        facts["prior"] = _prior(run)
+    else:
+        facts |= {"n_corruptions": settings.get("n_corruptions"), "mask_end": settings.get("mask_end")}
+    facts |= {"beam_width": settings.get("beam_width"), "ties": "expected rank"}
+    interval = {"of": "MRR", "level": INTERVAL_LEVEL, "resamples": INTERVAL_RESAMPLES}
+    return facts | {"interval": interval | {"method": "percentile bootstrap over triples"}}
+
+
+def own(run: RunLog) -> dict[str, Any]:
+    """What a completed run has for itself: its seed, how long it trained, what was chosen on valid."""
+    summary = run.summary
+    facts: dict[str, Any] = {
+        "run": run.name,
+        **{key: summary.get(key) for key in ("seed", "env_steps", "updates", "best_update")},
+    }
+    for name in (ANSWERS, "marginal"):
+        if (sharpness := look_up(summary, "test", name, "sharpness")) is not None:
+            facts["sharpness"] = sharpness
+    if combined := look_up(summary, "test", COMBINED):
+        both = look_up(summary, "baselines", "rules and prior", ANSWERS) or {}
+        weights = {"combined": combined.get("weights"), "rules and prior": both.get("weights")}
+        facts["rules_combined_by"] = str(combined.get("rules")).replace("_", "-")
+        facts["weights"] = {name: one for name, one in weights.items() if one}
+    if results.of(summary) is not results.EPISODES and run.settings.get("prior"):
+        facts["prior_file"] = run.settings["prior"]
+    return facts
+
+
+def caption(logs: Sequence[RunLog]) -> str:
+    """How the numbers of completed runs, which have `shared` in common, were measured, in sentences."""
+    common, runs = shared(logs[0]), [own(log) for log in logs]
+    said = [_trained(runs)]
+    if "data" not in common:
+        said.insert(0, f"{common['env_id']}: returns of {common['episodes']} test episodes.")
+        return " ".join(said)
+    said.insert(0, f"{common['data']}, {_asked(common)}.")
+    said.append(f"Beam of {common['beam_width']}{_chosen(runs, 'sharpness', ', logits × {}')}.")
+    if "rules" in common:
+        put_together = _chosen(runs, "rules_combined_by", ", put together by {}")
+        n = common["rules"]
+        said.append(f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{put_together}.")
+        said.append(f"Prior: {_named(common['prior'])}." if common["prior"] else "No prior.")
+        for name in ("combined", "rules and prior"):
+            sums = dict.fromkeys(sum_of(one["weights"][name]) for one in runs if name in one.get("weights", {}))
+            said += [f"{name[0].upper()}{name[1:]}: {' or '.join(sums)}, weights chosen on valid."] if sums else []
+    if len(runs) > 1:
+        said.append(f"Mean ± standard deviation over {len(runs)} runs.")
+    else:
+        shown = common["interval"]
+        said.append(
+            f"In brackets the {shown['level']:.0%} interval of a {shown['method']}, {shown['resamples']:,} resamples."
+        )
+    return " ".join(said)
+
+
+def _asked(common: Json) -> str:
+    n, there_are = common["test_triples"], common["of"]
+    how_many = f"all {n:,}" if there_are in (n, None) else f"{n:,} of {there_are:,}"
+    if "open" not in common:
+        return f"{how_many} test triples, each ranked among its corruptions, ties by {common['ties']}"
+    return (
+        f"{how_many} test triples, {common['open']} open, ranked among all constants without other answers that "
+        f"{', '.join(common['filtered_by'][:-1])} or {common['filtered_by'][-1]} know: {common['candidates']:,.0f} "
+        f"candidates on average, ties by {common['ties']}; at most {common['max_depth']} proof steps"
+    )
+
+
+def _trained(runs: Sequence[Json]) -> str:
+    seeds = ", ".join(str(one["seed"]) for one in runs)
+    steps = " or ".join(dict.fromkeys(f"{one['env_steps']:,}" for one in runs))
+    updates = ", ".join(f"{one['best_update']} of {one['updates']}" for one in runs)
+    plural = "s" if len(runs) > 1 else ""
+    return f"PPO, {steps} environment steps, seed{plural} {seeds}; the parameters best on valid, of update {updates}."
+
+
+def _chosen(runs: Sequence[Json], name: str, form: str) -> str:
+    """What the runs chose on valid, in `form`; empty where none tells."""
+    values = (one[name] for one in runs if one.get(name) is not None)
+    shown = dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    return f"{form.format(' or '.join(shown))} (chosen on valid)" if shown else ""
+
+
+def _rules_from(run: RunLog) -> str:
+    """Whether the run mined its rules, into its own folder, or which file they are of."""
+    file = Path(str(run.settings.get("rules", "")))
+    # A run mines into its own folder, which may have been moved since; a sweep into its own.
+    ours = file.parent.name == run.name or any((file.parent / name).is_file() for name in ("config.toml", "sweep.json"))
+    return "mined from the training facts" if file.is_absolute() and ours else f"of {file.name}"
+
+
+def _prior(run: RunLog) -> dict[str, Any] | None:
+    """Model and dimension; of older runs the name of its file."""
+    if not run.settings.get("prior"):
+        return None
+    return look_up(run.summary, "data", "prior") or {"model": "unknown"}
+
+
+def _named(prior: Json) -> str:
+    if "dim" not in prior:
+        return "embeddings whose model and dimension the run does not tell"
+    names = {"complex": "ComplEx", "rotate": "RotatE"}
+    return f"{names.get(prior['model'], prior['model'])} of dimension {prior['dim']}"
