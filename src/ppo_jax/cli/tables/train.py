@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.cli.console import make_console, make_pairs, make_table
-from ppo_jax.config import Config
-from ppo_jax.config.task_id import names_data_set
-from ppo_jax.runs import run_folder
 from ppo_jax.runs.files import as_written
 from ppo_jax.tasks import results
 
@@ -31,7 +28,7 @@ def show_run(summary: Json, folder: Path) -> None:
 
 def _show_run(summary: Json, folder: Path) -> None:
     console, kind = make_console(), results.of(summary)
-    what = f"{summary['env_id']}, {_network(run_folder.read_config(folder))}"
+    what = f"{summary['env_id']}, {_network(folder)}"
     console.print(f"{what}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
     show_results(kind.rows(summary))
     if baselines := summary.get("baselines"):
@@ -50,8 +47,12 @@ def _show_run(summary: Json, folder: Path) -> None:
     console.print(make_pairs(facts))
 
 
-def _network(config: Config) -> str:
-    """The network that a configuration names, and its core."""
+def _network(folder: Path) -> str:
+    """The network that a run's configuration names, and its core."""
+    from ppo_jax.config.task_id import names_data_set  # only here: with these JAX comes, which --help does without
+    from ppo_jax.runs import run_folder
+
+    config = run_folder.read_config(folder)
     name, core = config.network.network, config.network.core
     if name == "auto":
         name = "proof_actions" if names_data_set(config.task.env_id, config.task.dataset) else "mlp"
