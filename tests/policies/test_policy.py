@@ -196,6 +196,9 @@ def test_what_a_policy_refuses(runs, tmp_path):
     proof = ppo_jax.load_policy(runs["places"], "last")
     with pytest.raises(ppo_jax.PPOJaxError, match="action_mask"):
         proof({"goals": jnp.zeros((3, 3))}, jax.random.key(0))
+    halves = jax.tree.map(lambda x: jnp.zeros(x.shape) + 0.5, proof.observation)
+    with pytest.raises(ppo_jax.PPOJaxError, match="the observation is float32, the environment's is"):
+        proof(halves, jax.random.key(0))
     with pytest.raises(ppo_jax.PPOJaxError, match="expected 'best' or 'last'"):
         ppo_jax.load_policy(runs["cartpole"], "newest")  # type: ignore[arg-type]
     with pytest.raises(ppo_jax.PPOJaxError, match="no run there"):
@@ -264,12 +267,14 @@ def test_the_distribution_depends_on_what_was_seen(remembering):
 def test_a_memory_that_is_missing_or_none_is_said(runs, remembering):
     policy, observation, key = ppo_jax.load_policy(remembering), jnp.zeros(4), jax.random.key(0)
     complaint = (
-        r"it has a memory: action, carry = policy\(observation, key, carry\), at first with policy\.initial_carry"
+        r"it has a memory: action, carry = policy\(observation, key, carry=carry\), at first with policy\.initial_carry"
     )
     with pytest.raises(ppo_jax.PPOJaxError, match=complaint):
         policy(observation, key)
     with pytest.raises(ppo_jax.PPOJaxError, match=complaint):
         jax.jit(policy)(observation, key, jax.tree.map(lambda x: x[None], policy.initial_carry))
+    with pytest.raises(ppo_jax.PPOJaxError, match=r"action, carry = policy\(observation, carry=carry\), at first"):
+        ppo_jax.load_policy(remembering, deterministic=True)(observation)
     without = ppo_jax.load_policy(runs["cartpole"])
     assert without.initial_carry == () and not without.has_memory
     with pytest.raises(ppo_jax.PPOJaxError, match="it has no memory, and takes no carry"):

@@ -127,7 +127,15 @@ def test_an_image_that_is_probably_not_meant_so_is_one_line(image, line):
     else:
         assert len(found) == 1
         assert found[0].startswith(f"environment: the image observation['image'] {line}")
-        assert len(odd_images(env, (), normalized=True)) == ("first" in line)
+        assert len(odd_images(env, (), normalized=True)) == ("values up to 255" not in line)
+
+
+def test_an_image_for_an_mlp_is_one_line():
+    env = Observes(what=lambda key: jnp.full((8, 8, 3), 255, jnp.uint8))
+    [line] = odd_images(env, (), normalized=False, flattened=True)
+    assert line == (
+        'environment: the image observation [8, 8, 3] is flattened for an MLP; network = "cnn" sees it as an image'
+    )
 
 
 def test_a_run_warns_of_its_images():

@@ -30,7 +30,9 @@ def imported(path: str, place: str) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
-        raise PPOJaxError(f"{where}: cannot import {module_name}: {error}") from None
+        here = "; run it from the folder where the module lies, or name that in PYTHONPATH"
+        missing = getattr(error, "name", None) == module_name.split(".")[0]
+        raise PPOJaxError(f"{where}: cannot import {module_name}: {error}{here if missing else ''}") from None
     except AttributeError as error:
         if getattr(error, "name", None) != attribute:
             raise PPOJaxError(f"{where}: {describe_raised(error) or summarize_error(error)}") from error

@@ -193,7 +193,7 @@ class PPOConfig:
     bootstrap_truncation: bool = True
     """Add the value of the final observation where a time limit cut the episode."""
     normalize_observations: bool = False
-    """Standardise observations by their running mean and variance."""
+    """Standardise observations by their running mean and variance; whole numbers, images of uint8 among them, not."""
     normalize_rewards: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
     normalize_values: bool = False

@@ -77,7 +77,8 @@ class Policy:
             action and the next carry.
 
         Raises:
-            PPOJaxError: an observation or a carry of another shape, or a key missing; under jit while it is traced.
+            PPOJaxError: an observation or a carry of another shape, fractions where the environment observes whole
+                numbers, or a key missing; under jit while it is traced.
         """
         observation = _public(observation)
         self._check(observation, key, carry)
@@ -93,14 +94,13 @@ class Policy:
         return (action, jax.tree.map(lambda x: x[0], memory)) if self.has_memory else action
 
     def _check(self, observation: PyTree, key: jax.Array | None, carry: PyTree) -> None:
+        arguments = "observation" if self.deterministic else "observation, key"
+        call = f"policy({arguments}, carry=carry)" if self.has_memory else f"policy({arguments})"
         if key is None and not self.deterministic:
-            raise PPOJaxError(
-                "policy: needs a key to draw an action, policy(observation, key); or load it deterministic"
-            )
+            raise PPOJaxError(f"policy: needs a key to draw an action, {call}; or load it deterministic")
         if shapes_of(carry) != shapes_of(self.initial_carry):
             raise PPOJaxError(
-                "policy: it has a memory: action, carry = policy(observation, key, carry), at first with "
-                "policy.initial_carry"
+                f"policy: it has a memory: action, carry = {call}, at first with policy.initial_carry"
                 if self.has_memory
                 else "policy: it has no memory, and takes no carry"
             )
@@ -110,6 +110,12 @@ class Policy:
                 f"policy: the observation has the shape {given}, the environment's has {expected}; "
                 "jax.vmap(policy) takes batches"
             )
+        for x, like in zip(jax.tree.leaves(observation), jax.tree.leaves(self.observation), strict=True):
+            if jnp.issubdtype(jnp.result_type(x), jnp.floating) and not jnp.issubdtype(like.dtype, jnp.floating):
+                raise PPOJaxError(
+                    f"policy: the observation is {jnp.result_type(x)}, the environment's is {like.dtype}; give it as "
+                    "the environment does, images of uint8 not divided by 255"
+                )
 
 
 def _public(observation: PyTree) -> PyTree:

@@ -96,7 +96,9 @@ class Experiment:
         found, network = (*self.config.warnings, *self.task.warnings), self.trainer.network
         ours = type(network).__module__.startswith("ppo_jax.")
         if "env" in self.given or ":" in (self.config.task.env_id or ""):
-            found += odd_images(self.env, self.trainer.env_params, self.config.ppo.normalize_observations)
+            flattened = self.config.network.network == "auto" and "network" not in self.given
+            normalized = self.config.ppo.normalize_observations
+            found += odd_images(self.env, self.trainer.env_params, normalized, flattened)
         if jax.default_backend() == "cpu" and not ours and convolves(network, self.env, self.trainer.env_params):
             found += (
                 "network: the gradient of XLA's convolution takes a CPU six to eight times as long within a run as it "

@@ -45,10 +45,11 @@ def check_first_observation(env: Environment, params: PyTree) -> None:
             raise PPOJaxError(f"environment: observation{place} of reset is not finite (NaN or infinite)")
 
 
-def odd_images(env: Environment, params: PyTree, normalized: bool) -> tuple[str, ...]:
+def odd_images(env: Environment, params: PyTree, normalized: bool, flattened: bool = False) -> tuple[str, ...]:
     """What is probably not meant about the images of an environment that passed `check_first_observation`, a line each.
 
-    `normalized` says whether the run standardises observations, which mends any scale.
+    `normalized` says whether the run standardises observations, which mends any scale of float32; `flattened`, whether
+    its network sees an image as a vector because none was named.
     """
     shapes = jax.tree_util.tree_leaves_with_path(jax.eval_shape(env.reset, jax.random.key(0), params)[0])
     begun, found = _first_observation(env, params), []
@@ -60,7 +61,9 @@ def odd_images(env: Environment, params: PyTree, normalized: bool) -> tuple[str,
             found.append(f"{what} seems to have its channels first; jnp.moveaxis(observation, 0, -1) puts them last")
         if jnp.issubdtype(x.dtype, jnp.floating) and largest > BRIGHT and not normalized:
             found.append(f"{what} has values up to {largest:g}; divide them by 255, or observe uint8, which is scaled")
-        if x.dtype == jnp.uint8 and 0 < largest <= BRIGHT and not normalized:
+        if x.dtype == jnp.uint8 and flattened:
+            found.append(f'{what} is flattened for an MLP; network = "cnn" sees it as an image')
+        if x.dtype == jnp.uint8 and 0 < largest <= BRIGHT:
             found.append(
                 f"{what} of uint8 is divided by 255, but has values up to {largest:g}; observe bool or float32"
             )
