@@ -38,6 +38,11 @@ def shared(run: RunLog) -> dict[str, Any]:
         facts |= {"filtered_by": ["train", "valid", "test"], "max_depth": data.get("max_depth")}
         facts |= {"max_rules": settings.get("max_rules"), "rules": data.get("rules"), "rules_from": _rules_from(run)}
         facts["prior"] = _prior(run)
+        facts["samples"] = {
+            name.replace("_", " "): n
+            for name, one in (summary.get("baselines") or {}).items()
+            if (n := look_up(one, ANSWERS, "n_queries")) not in (None, first.get("n_queries"))
+        }
     else:
         facts |= {"n_corruptions": settings.get("n_corruptions"), "mask_end": settings.get("mask_end")}
     facts |= {"beam_width": settings.get("beam_width"), "ties": "expected rank"}
@@ -79,6 +84,7 @@ def caption(logs: Sequence[RunLog]) -> str:
         n = common["rules"]
         said.append(f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{put_together}.")
         said.append(f"Prior: {_named(common['prior'])}." if common["prior"] else "No prior.")
+        said += [f"{name[0].upper()}{name[1:]}: on {n:,} of the triples." for name, n in common["samples"].items()]
         for name in ("combined", "rules and prior"):
             sums = dict.fromkeys(sum_of(one["weights"][name]) for one in runs if name in one.get("weights", {}))
             said += [f"{name[0].upper()}{name[1:]}: {' or '.join(sums)}, weights chosen on valid."] if sums else []
