@@ -37,7 +37,10 @@ PAGES = sorted(
     if not (name := path.relative_to(ROOT).as_posix()).startswith(GENERATED)
 )
 MOST_LINES = 150  # three screens
-SMALL = ("total_timesteps=256", "n_envs=4", "n_steps=32", "batch_size=64", "learning_rate=1e-3", "eval_episodes=4")
+SMALL = (
+    *("total_timesteps=256", "n_envs=4", "n_steps=32", "batch_size=64", "learning_rate=1e-3", "eval_episodes=4"),
+    "eval_interval=0",
+)
 NOT_RUN = {  # the beginning of a snippet or of a command that is not a whole one, or needs what is not here
     "info = {": "a line of a step",
     "import ppo_jax\n\nprover =": "run in tests/cli/test_answers.py, where there is a prover",
@@ -46,7 +49,7 @@ NOT_RUN = {  # the beginning of a snippet or of a command that is not a whole on
     ".venv/bin/": "the environment that make makes",
     "pip install ppo_jax-": "a wheel",
 }
-RUNS = {"cartpole": ("eval_interval=0",), "memory": ("eval_interval=0", "core=gru")}  # of CartPole
+RUNS = {"cartpole": (), "memory": ("core=gru",)}  # of CartPole
 READING = {"eval", "prove", "ask", "scores", "export", "diagnose", "compare", "data", "config", "init"}
 
 

@@ -91,6 +91,14 @@ def test_settings_are_shown_with_type_range_and_default(site):
         "true or false · default false · environments only",
     ):
         assert facts in text, facts
+    for row in (  # what an environment of one's own is trained with, the default, and that of SB3
+        ("n_envs", "16", "64", "1"),
+        ("n_steps", "128", "128", "2,048"),
+        ("learning_rate", "1e-3 → 0", "3e-4", "3e-4"),
+        ("normalize_rewards", "yes", "no", "no"),
+        ("eval_interval", "50", "0", "–"),
+    ):
+        assert "\n".join(row) in text, row
 
 
 def test_every_rule_of_the_analyst_is_in_the_reference(site):

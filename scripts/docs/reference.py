@@ -17,6 +17,8 @@ import tomlkit
 from msgspec import inspect as types
 
 from ppo_jax.analysis.diagnose import CAUSES, EXCLUDES, RULES
+from ppo_jax.analysis.formatting import write_setting
+from ppo_jax.analysis.reference_settings import DEFAULTS, SB3_DEFAULTS
 from ppo_jax.analysis.rules.rule import Rule
 from ppo_jax.analysis.vocabulary import say
 from ppo_jax.cli.commands import COMMANDS, DESCRIPTION
@@ -24,6 +26,7 @@ from ppo_jax.cli.parsing import parse
 from ppo_jax.cli.tables.data import describe_actions, describe_shape
 from ppo_jax.config import SECTIONS, ScheduleConfig
 from ppo_jax.config.checks import field_docs
+from ppo_jax.config.experiments import read_experiment
 from ppo_jax.config.schema import ENVIRONMENT_KEYS, PROOF_KEYS
 from ppo_jax.proving.results import AnswerResults, ProofResults
 from ppo_jax.results import Metric, Results
@@ -55,8 +58,25 @@ def settings() -> str:
         '```toml\nlearning_rate = { init = 3e-4, final = 3e-5, shape = "cosine", warmup = 0.02 }\n```',
         "`--set learning_rate.final=3e-5` changes one part.",
         *_keys(ScheduleConfig, prefix="schedule."),
+        "## Environments without an experiment { #environments }",
+        "`ppo-jax train my_module:Env`, or an environment that no experiment is of, is trained with settings of its "
+        "own. `ppo-jax init my_module:Env` writes them to a file. A run shorter than the `eval_interval` has about "
+        "ten evaluations.",
+        _settings_of_environments(),
     ]
     return _page(page)
+
+
+def _settings_of_environments() -> str:
+    """What an environment that no experiment is of is trained with, beside our defaults and those of SB3."""
+    rows = []
+    for section, table in read_experiment("my_module:Env").items():
+        for name, value in table.items() if section != "task" else ():
+            sb3 = f"`{write_setting(SB3_DEFAULTS[name])}`" if name in SB3_DEFAULTS else "–"
+            rows.append(
+                (f"[`{name}`](#{name})", f"`{write_setting(value)}`", f"`{write_setting(DEFAULTS[name])}`", sb3)
+            )
+    return _table(("setting", "environment", "default", "Stable-Baselines3"), rows)
 
 
 def metrics() -> str:

@@ -225,6 +225,22 @@ def test_fix_changes_what_the_findings_ask_for_and_says_so_at_each_line():
     assert "too-many-epochs" not in ids(again)
 
 
+def test_fix_doubles_what_is_to_be_raised_and_names_what_it_leaves():
+    config = Config(TaskConfig("A"), PPOConfig(n_envs=8, n_steps=128, batch_size=256, normalize_rewards=True))
+    columns = dict(grad_clip_fraction=1.0, grad_norm=9.0, approx_kl=0.01)
+    log = run(config, episode_return_mean=np.arange(50.0), **columns)
+    beaten = {"test": {"return_mean": 0.0}, "baselines": {"random": {"return_mean": 1.0}}}
+    log = dataclasses.replace(log, summary=beaten)
+    text = fix(log, diagnose(log))
+    changed = from_dict(tomllib.loads(text)).ppo
+    assert changed.total_timesteps == 2 * config.ppo.total_timesteps and "total_timesteps = 200000  # was" in text
+    assert changed.max_grad_norm == 1.0 and "# was 0.5: gradient-always-clipped" in text
+    assert "# nothing changed for beaten-by-baseline: Do not report the score without that baseline.\n" in text
+    scaled = config.override({"normalize_rewards": False})
+    clipped = diagnose(run(scaled, grad_clip_fraction=1.0, grad_norm=9.0)).findings
+    assert [one.changes for one in clipped if one.id == "gradient-always-clipped"] == [{"normalize_rewards": True}]
+
+
 def test_fix_keeps_the_batch_a_divisor_of_the_rollout_and_mentions_what_it_unsets():
     settings = PPOConfig(n_envs=6, n_steps=4, batch_size=24, clip_range_vf=0.1)
     log = run(Config(TaskConfig("A"), settings), episode_length_mean=100.0, value_clip_fraction=0.9)

@@ -30,6 +30,17 @@ def test_an_environment_without_an_experiment_has_the_settings_of_its_suite():
     assert load_config("suite/walk").task.env_id == "suite/walk"
 
 
+@pytest.mark.parametrize(
+    ("steps", "more", "interval"),
+    [(1_000_000, {}, 50), (30_000, {}, 2), (2048, {}, 1), (30_000, {"evaluation.eval_interval": 50}, 50)],
+)
+def test_a_short_run_by_default_settings_is_evaluated_about_ten_times(steps, more, interval):
+    config = load_config("my_package.module:Walk", {"total_timesteps": steps} | more)
+    assert config.evaluation.eval_interval == interval
+    told = "evaluation.eval_interval = 50 exceeds the 15 updates: one evaluation, at the end"
+    assert config.warnings == ((told,) if more else ())
+
+
 def test_a_file_comes_before_a_name_and_a_name_before_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cartpole").mkdir()

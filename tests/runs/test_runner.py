@@ -430,7 +430,7 @@ def test_a_hook_is_called_between_updates_whatever_the_chunks(tmp_path, monkeypa
 
 def test_what_python_gave_must_be_given_again(tmp_path):
     """No configuration holds it, so a run would go on with PPO's own loss without a word."""
-    config = CARTPOLE.override({"total_timesteps": 64})
+    config = CARTPOLE.override({"total_timesteps": 64, "eval_interval": 0})
 
     own = partial(build, loss=lambda *arguments: ppo.loss(*arguments))
     runner.train(config, tmp_path / "run", progress=False, build=own)

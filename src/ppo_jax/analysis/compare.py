@@ -27,6 +27,7 @@ __all__ = [
     "Movement",
     "Score",
     "Setting",
+    "baselines",
     "configuration",
     "degenerate",
     "movements",
@@ -195,6 +196,17 @@ def _score(
 def n_comparisons(rows: Sequence[Score]) -> int:
     """For how many comparisons the p-values are corrected."""
     return sum(p is not None for row in rows for p in row.p_values)
+
+
+def baselines(run_set: RunSet) -> dict[str, dict[str, Estimate]]:
+    """What the baselines of a run set reach in the test scores: name -> score -> interquartile mean over the seeds."""
+    found: dict[str, dict[str, Estimate]] = {}
+    for name in dict.fromkeys(name for log in run_set.logs for name in Evidence(log).baselines()):
+        for score, ((split, *path), _) in SCORES.items():
+            values = [number_at(log.summary, "baselines", name, *path) for log in run_set.logs]
+            if split == "test" and (known := [x for x in values if x is not None]):
+                found.setdefault(name, {})[score] = iqm_interval([known])
+    return found
 
 
 def status_of_score(run_set: RunSet) -> tuple[str, str]:

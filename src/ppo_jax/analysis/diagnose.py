@@ -268,6 +268,8 @@ def _in_order(findings: dict[str, Finding], log: RunLog) -> tuple[Finding, ...]:
 def fix(log: RunLog, diagnosis: Diagnosis) -> str:
     """The configuration of a run with the changes its findings ask for, as TOML with a comment at each.
 
+    A finding without a change of its own stands above the settings with the first sentence of its advice.
+
     Raises:
         PPOJaxError: the log is not that of a ppo_jax run, or its configuration is unusable.
     """
@@ -286,7 +288,12 @@ def fix(log: RunLog, diagnosis: Diagnosis) -> str:
     title = f"# {' '.join(log.name.split())}, " + (
         "changed as its diagnosis asks" if changes else "unchanged: no finding asks for another setting"
     )
-    return "\n".join([title, *_commented(lines, changes, log.settings)]) + "\n"
+    rest = [
+        f"# nothing changed for {finding.id}: {vocabulary.first_sentence(finding.advice)}"
+        for finding in diagnosis.findings
+        if not finding.changes
+    ]
+    return "\n".join([title, *rest, *_commented(lines, changes, log.settings)]) + "\n"
 
 
 def _commented(lines: list[str], changes: Mapping[str, tuple[Any, str]], old: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ppo_jax.analysis.formatting import write_setting
 
-__all__ = ["advise", "say", "write_change"]
+__all__ = ["advise", "first_sentence", "say", "write_change"]
 
 # Of the trainers whose names are not ours. What is not listed is called as it is here.
 _SB3 = {
@@ -169,6 +169,11 @@ def advise(text: str, trainer: str, settings: Mapping[str, Any], causes: Sequenc
         return NOTHING_LEFT
     first = re.sub(r"^(?:Or|Else),? (\w)", lambda found: found[1].upper(), " ".join(left))
     return say(first.replace("{causes}", " and ".join(causes)), trainer)
+
+
+def first_sentence(advice: str) -> str:
+    """What advice says to do first."""
+    return _BETWEEN_SENTENCES.split(advice)[0]
 
 
 def say(text: str, trainer: str) -> str:

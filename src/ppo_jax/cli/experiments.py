@@ -17,7 +17,7 @@ __all__ = ["check_same_settings", "experiment_name", "load_experiment", "setting
 def load_experiment(path: Path, assignments: list[str], trust: bool = False) -> Config:
     """The configuration of an experiment; that of a run is code only with the user's consent, as for the run itself."""
     recorded = load_config(path)
-    config = recorded.override(assignments) if assignments else recorded
+    config = load_config(path, assignments) if assignments else recorded
     if path.name == "config.toml" and any((path.parent / name).exists() for name in ("summary.json", "metrics.jsonl")):
         consent.check(path.parent, recorded, config, trust)
     return config

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.config.checks import convert
-from ppo_jax.config.experiments import read_experiment
+from ppo_jax.config.experiments import experiment_file, read_experiment
 from ppo_jax.config.hyperparams import Hyperparams, KLAdaptive, Schedule, Settings
 from ppo_jax.config.retired import rename_retired
 from ppo_jax.config.schema import (
@@ -45,6 +45,7 @@ __all__ = [
 
 SEARCH = "search"  # a table of an experiment that `ppo-jax tune` reads
 MOST_UPDATES = 2**31 - 1  # an int32 counts them
+EVALUATIONS = 10  # about as many has a run by default settings that is shorter than their interval
 LONGEST_DEFAULT_SEQUENCE = 16  # steps: gradients through a recurrent core reach no further back unless asked to
 
 
@@ -99,6 +100,12 @@ class Config:
             found.append(
                 f"ppo.batch_size = {ppo.batch_size} is larger than the rollout of {rollout}: "
                 "each epoch is one minibatch of the whole rollout"
+            )
+        updates, interval = self.settings.n_updates, self.evaluation.eval_interval
+        if interval > updates:
+            found.append(
+                f"evaluation.eval_interval = {interval} exceeds the {updates} update{'s' * (updates > 1)}: "
+                "one evaluation, at the end"
             )
         for name in RATES:
             kl = getattr(getattr(ppo, name), "desired_kl", None)
@@ -242,7 +249,8 @@ def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any]
 
     Args:
         path: a TOML file; or the name of an experiment that comes with ppo_jax, ``"cartpole"``, or an environment,
-            ``"CartPole-v1"``, which has the settings of its experiment, or such as most environments learn with.
+            ``"CartPole-v1"``, which has the settings of its experiment, or such as most environments learn
+            with; with these, a run shorter than their ``eval_interval`` has about ten evaluations.
         assignments: as for `Config.override`.
 
     Raises:
@@ -250,8 +258,13 @@ def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any]
             range.
     """
     tables = {name: table for name, table in read_experiment(path).items() if name != SEARCH}
-    config = from_dict(tables, place=str(path))
-    return config.override(assignments) if assignments else config
+    default = from_dict(tables, place=str(path))
+    given = assignments if isinstance(assignments, Mapping) else list(assignments)
+    config = default.override(given) if given else default
+    updates = config.settings.n_updates
+    if experiment_file(path) or updates >= config.evaluation.eval_interval:
+        return config
+    return default.override({"eval_interval": -(-updates // EVALUATIONS)}).override(given)  # a given one stays
 
 
 def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:

@@ -11,6 +11,7 @@ from ppo_jax.results import Metric, Path, Results, Table, number
 __all__ = ["EpisodeTaskResults"]
 
 Json = Mapping[str, Any]
+FEWEST_EPISODES = 10  # of a comparison: by fewer, chance decides
 
 
 class EpisodeTaskResults(Results):
@@ -33,11 +34,15 @@ class EpisodeTaskResults(Results):
         return {"random policy": baselines["random"]} if baselines else {}
 
     def verdict(self, test: Json, baselines: Json) -> str:
-        """Which baselines the trained policy does not beat, by chance of the episodes included, in a sentence."""
+        """Which baselines the trained policy does not beat, chance of the episodes included; none by few episodes."""
+        counts = {"test": test["episodes"]} | {name: result["episodes"] for name, result in baselines.items()}
+        if min(counts.values()) < FEWEST_EPISODES:
+            rests = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items())
+            return f"Too few episodes to compare ({rests}): {FEWEST_EPISODES} of each are needed, by eval_episodes."
         near = [
             f"{name.replace('_', ' ')} {number(result['return_mean'], self.form)}"
             for name, result in baselines.items()
-            if test["episodes"] and result["episodes"] and 0.0 < _difference(test, result) < 2.0 * _error(test, result)
+            if 0.0 < _difference(test, result) < 2.0 * _error(test, result)
         ]
         if not near:
             return super().verdict(test, baselines)

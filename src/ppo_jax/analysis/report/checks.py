@@ -17,20 +17,23 @@ LEVELS = {validate.PASS: "good", validate.FAIL: "bad", validate.NOT_JUDGED: "fai
 
 
 def expected(run_sets: Sequence[RunSet], each: Sequence[Sequence[Check]]) -> list[Block]:
-    """The checks in one number a run set and a word, which is that of the validation and of no limit of its own."""
+    """The checks in one number a run set and a word, which is that of the validation and of no limit of its own.
+
+    Nothing where no check has a limit: then nothing is expected.
+    """
     limited = [any(check.limit for check in checks) for checks in each]
     rows = [
-        (Cell(name), *([Cell(limit or "–")] if any(limited) else []), *map(_achieved, checks))
+        (Cell(name), Cell(limit or "–"), *map(_achieved, checks))
         for name, limit, detail, checks in _side_by_side(each)
         if detail
     ]
-    if not rows:
+    if not any(limited) or not rows:
         return []
     said = [over_seeds(run_sets).strip()]
     if not all(limited):
         said.append("What is expected was measured on Countries S3 and holds for no other task; `--limit` sets limits.")
     text = " ".join(filter(None, said))
-    table = Table(("", *(["expected"] if any(limited) else []), *(run_set.name for run_set in run_sets)), tuple(rows))
+    table = Table(("", "expected", *(run_set.name for run_set in run_sets)), tuple(rows))
     return [table, Text(text, True)] if text else [table]
 
 

@@ -124,6 +124,10 @@ def _summary(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -
         worst = next((one.finding.severity for one in findings), "")
         cells.append(Cell(str(len(findings)), _severities(findings), LEVELS.get(worst, "")))
         lines.append(tuple(cells))
+        for name, reached in compare.baselines(run_set).items():
+            title = f"{name.replace('_', ' ')}, a baseline" + (f" of {run_set.name}" if len(run_sets) > 1 else "")
+            scores = (Cell(_estimate(reached.get(score))) for score in shown)
+            lines.append((Cell(title), Cell("–"), *scores, Cell("–")))
     blocks: list[Block] = [Table(head, tuple(lines))]
     if shown:
         blocks.append(

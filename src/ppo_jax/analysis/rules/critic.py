@@ -288,7 +288,11 @@ def gradient_always_clipped(run: Evidence) -> Hit | None:
     norm = median(run.finite("grad_norm"))
     if share <= GRADIENTS_CLIPPED_ALWAYS or norm <= 5.0 * limit:
         return None
-    return Hit(f"{share:.0%} of the gradients were clipped; their norm is {number(norm)}, the limit {limit:g}")
+    scaled = run.setting("normalize_rewards") or run.setting("normalize_values")
+    return Hit(
+        f"{share:.0%} of the gradients were clipped; their norm is {number(norm)}, the limit {limit:g}",
+        {"max_grad_norm": 2.0 * limit} if scaled else {"normalize_rewards": True},
+    )
 
 
 @rule(

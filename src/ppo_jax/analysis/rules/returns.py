@@ -165,7 +165,9 @@ def still_improving(run: Evidence) -> Hit | None:
     gained = _at_the_end(curve) - _best(curve, 0, n - n // 5)  # after a dip there is a rise and no gain
     if rise <= max(0.1 * curve.range, 2.0 * curve.noise) or gained <= 0.05 * curve.range:
         return None
-    return Hit(f"the mean return rises by {rise / curve.range:.0%} of its range over {run.last_fifth()}, to its best")
+    evidence = f"the mean return rises by {rise / curve.range:.0%} of its range over {run.last_fifth()}, to its best"
+    steps = run.setting("total_timesteps")
+    return Hit(evidence, {"total_timesteps": 2 * steps} if steps else {})
 
 
 def _stands_out(level: np.ndarray, best: int, down: int, fall: float) -> bool:
