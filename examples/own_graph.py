@@ -45,7 +45,7 @@ scratch = Path(tempfile.mkdtemp())
 folder = args.folder or write_family(scratch)
 if not (folder / "rules.txt").exists():
     ppo_jax.mine_rules(folder, folder / "rules.txt", max_length=2, constants=False)
-training = {"total_timesteps": args.steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "eval_interval": 20}
+training = {"total_timesteps": args.steps, "n_envs": 32, "n_steps": 64, "batch_size": 512, "eval_interval": 0}
 search = {"beam_width": 8, "sharpness": [1.0]}
 config = ppo_jax.load_config("family", {"dataset": str(folder)} | training | search)
 summary = ppo_jax.train(config, scratch / "run", progress=False)
