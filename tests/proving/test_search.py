@@ -11,7 +11,7 @@ import pytest
 
 from ppo_jax.config.schema import EvaluationConfig
 from ppo_jax.ops.distributions import Categorical
-from ppo_jax.proving import derivations
+from ppo_jax.proving import derivations, evaluation
 from ppo_jax.proving import environment as proof
 from ppo_jax.proving.breadth_first import BUDGET, shortest_proofs
 from ppo_jax.proving.candidates import Candidates, candidates
@@ -19,6 +19,7 @@ from ppo_jax.proving.derivations import Derivations, visit
 from ppo_jax.proving.environment import REWARDS
 from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
+from ppo_jax.proving.results import given_up
 from ppo_jax.proving.search import _descending, attempt, greediest
 from ppo_jax.proving.task import ProofTask
 
@@ -72,10 +73,17 @@ def test_search_looks_at_a_limited_number_of_states(env):
     assert 0 < np.sum(found > 0) < np.sum(depth > 0)  # short proofs are found within 20 states
 
 
-def test_the_data_says_what_a_perfect_agent_could_reach(env):
+def test_the_data_says_what_a_perfect_agent_could_reach(env, monkeypatch):
     summary = data_summary(env, env.default_params)
     assert (summary["train_positives_provable"], summary["train_positives_searched"]) == (33, 111)
     assert (summary["train_negatives_provable"], summary["train_negatives_searched"]) == (48, 444)
+    assert summary["searches_left_out"] == 0
+    monkeypatch.setattr(evaluation, "MAX_DERIVED", 1_000)  # one block of searches, and no room for a second
+    fewer = data_summary(env, env.default_params)
+    searched = fewer["train_positives_searched"] + fewer["train_negatives_searched"]
+    assert (searched, fewer["searches_left_out"]) == (16, 111 + 444 - 16)
+    assert fewer["train_positives_provable"] <= fewer["train_positives_searched"]
+    assert "539 more were not searched" in given_up(fewer) and not given_up(summary)
 
 
 def test_the_uniform_policy_scores_as_published(env, evaluator):

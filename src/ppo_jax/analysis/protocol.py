@@ -78,7 +78,8 @@ def caption(logs: Sequence[RunLog]) -> str:
         said.insert(0, f"{common['env_id']}: returns of {common['episodes']} test episodes.")
         return " ".join(said)
     said.insert(0, f"{common['data']}, {_asked(common)}.")
-    said.append(f"Beam of {common['beam_width']}{_chosen(runs, 'sharpness', ', logits × {}')}.")
+    several = len(logs[0].settings.get("sharpness") or (1.0, 2.0)) > 1  # older runs do not tell: there were several
+    said.append(f"Beam of {common['beam_width']}{_chosen(runs, 'sharpness', ', logits × {}', several)}.")
     if "rules" in common:
         put_together = _chosen(runs, "rules_combined_by", ", put together by {}")
         n = common["rules"]
@@ -89,7 +90,7 @@ def caption(logs: Sequence[RunLog]) -> str:
             sums = dict.fromkeys(sum_of(one["weights"][name]) for one in runs if name in one.get("weights", {}))
             said += [f"{name[0].upper()}{name[1:]}: {' or '.join(sums)}, weights chosen on valid."] if sums else []
     if len(runs) > 1:
-        said.append(f"Mean ± standard deviation over {len(runs)} runs.")
+        said.append(f"Mean ± standard deviation (n − 1) over {len(runs)} runs.")
     else:
         shown = common["interval"]
         said.append(
@@ -118,11 +119,11 @@ def _trained(runs: Sequence[Json]) -> str:
     return f"PPO, {steps} environment steps, seed{plural} {seeds}; the parameters best on valid, of update {updates}."
 
 
-def _chosen(runs: Sequence[Json], name: str, form: str) -> str:
-    """What the runs chose on valid, in `form`; empty where none tells."""
+def _chosen(runs: Sequence[Json], name: str, form: str, several: bool = True) -> str:
+    """What the runs chose on valid, of `several` or as the only one, in `form`; empty where none tells."""
     values = (one[name] for one in runs if one.get(name) is not None)
     shown = dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
-    return f"{form.format(' or '.join(shown))} (chosen on valid)" if shown else ""
+    return f"{form.format(' or '.join(shown))}{' (chosen on valid)' if several else ''}" if shown else ""
 
 
 def _rules_from(run: RunLog) -> str:

@@ -114,9 +114,11 @@ def mean_table(runs: Sequence[RunLog], join: str) -> Table:
     if len(runs) == 1:
         return kind.table(each[0])
     means, deviations = (kind.table(_over(each, statistic)) for statistic in (fmean, stdev))
+    # What does not depend on the seed, such as the rules, has no deviation.
+    same = [all(one[name] == each[0][name] for one in each) for name in each[0] if all(name in one for one in each)]
     cells = [
-        (name, *(mean if mean == "–" else f"{mean}{join}{one}" for mean, one in zip(row, spread, strict=True)))
-        for (name, *row), (_, *spread) in zip(means.rows, deviations.rows, strict=True)
+        (name, *(mean if mean == "–" or alike else f"{mean}{join}{one}" for mean, one in zip(row, spread, strict=True)))
+        for (name, *row), (_, *spread), alike in zip(means.rows, deviations.rows, same, strict=True)
     ]
     return Table(means.headers, tuple(cells))
 

@@ -40,7 +40,7 @@ class Mine:
     max_rules_per_head: int = 500
     """Most rules of a head, of paths and of rules with constants each."""
     constants: Annotated[bool, arg(name="with-constants")] = True
-    """Whether to mine rules with constants too."""
+    """Mine rules with constants too; with --no-with-constants only rules of variables."""
     seed: int = 0
     """Of the samples that are taken of what is too much."""
     json: Switch = False

@@ -287,8 +287,9 @@ def provable(data: Json, kind: str) -> str:
 
 def given_up(data: Json) -> str:
     """Of how many queries it is not known whether they can be proved; empty where it is known of all."""
-    count = data["searches_given_up"]
-    return f"; of {count} it is not known, the search was given up" if count else ""
+    count, left_out = data["searches_given_up"], data.get("searches_left_out")  # older runs left none out
+    said = f"; of {count} it is not known, the search was given up" if count else ""
+    return said + (f"; {left_out} more were not searched, it would have taken minutes" if left_out else "")
 
 
 def _with_sample(name: str, summary: Json, asked: int | None) -> str:

@@ -224,7 +224,9 @@ def _issues(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) ->
 
 
 def _why(finding: Finding) -> str:
-    return f"Why: {finding.cause}" + (f" Because of {', '.join(finding.because_of)}." if finding.because_of else "")
+    return f"Why: {finding.cause}" + (
+        f" It may be because of {', '.join(finding.because_of)}." if finding.because_of else ""
+    )
 
 
 def _root_causes(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -> list[Block]:

@@ -359,7 +359,7 @@ def truncation_dominates(run: Evidence) -> Hit | None:
     "in training, does not show it.",
     advice="Vary the queries: {fact_dropout}. Or describe actions by what is known of their constants: {fact_layers}. "
     "Or take more training facts, a smaller critic, fewer epochs. Never trust explained variance alone.",
-    source="generalisation gap of the value function, docs/concepts/evaluation.md",
+    source="generalisation gap of the value function, the page on evaluation",
     confidence=0.8,
     records=("value errors",),
     ours_only=True,

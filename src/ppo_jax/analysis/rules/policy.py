@@ -93,7 +93,7 @@ def kl_early_stops(run: Evidence) -> Hit | None:
     threshold="in over 30% of the updates the limit stops the first epoch",
     cause="A few minibatches already move the policy past the limit: hardly any data is learnt from.",
     advice="Lower {learning_rate}; where it is below 1e-3 already, raise the KL limit (0.02 to 0.05).",
-    source="the limit is tested after each minibatch's forward pass, docs/concepts/ppo.md",
+    source="the limit is tested after each minibatch's forward pass, the page on PPO",
     confidence=0.85,
     columns=("early_stopped", "epochs_completed"),
     least=5,

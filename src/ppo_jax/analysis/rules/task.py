@@ -58,7 +58,7 @@ PROOFS_ADVICE = (
     cause="There is little to decide: entropy, KL and clip fraction are averages over states where nothing can happen.",
     advice="Read the normalised entropy, which leaves these states out; offer more actions (larger max_successors, "
     "collapse_proved = false) if the task is meant to be richer.",
-    source="forced_fraction, docs/concepts/proving.md",
+    source="forced_fraction, the page on proving",
     confidence=0.8,
     columns=("forced_fraction",),
     ours_only=True,
@@ -76,7 +76,7 @@ def action_space_forced(run: Evidence) -> Hit | None:
     threshold="over 5% of the successors are dropped for want of room",
     cause="Proofs that pass through dropped successors cannot be found, whatever is learnt.",
     advice="Raise max_atoms (longer resolvents) or max_successors (more facts for an atom).",
-    source="overflow_fraction, docs/concepts/proving.md",
+    source="overflow_fraction, the page on proving",
     confidence=0.8,
     columns=("overflow_fraction",),
     ours_only=True,
@@ -120,13 +120,13 @@ def seed_outlier(run: Evidence) -> Hit | None:
     "untrained networks",
     cause="What the agent learnt does not help on test, by this score.",
     advice="Do not report the score without that baseline. Mend {causes} first.",
-    source="docs/concepts/evaluation.md, baselines",
+    source="the page on evaluation, baselines",
     confidence=0.9,
     records=("baselines",),
     ours_only=True,
 )
 def beaten_by_baseline(run: Evidence) -> Hit | None:
-    summary, lost, by_untrained = run.log.summary, [], False
+    summary, lost, by_untrained, alike = run.log.summary, [], False, False
     for i, (label, path) in enumerate(results.of(summary).scores.items()):
         mine = number_at(summary, "test", *path)
         others = {name: number_at(summary, "baselines", name, *path) for name in run.baselines()}
@@ -135,12 +135,19 @@ def beaten_by_baseline(run: Evidence) -> Hit | None:
             told = ", ".join(f"{name.replace('_', ' ')} {number(theirs)}" for name, theirs in better.items())
             lost.append(f"{label} {number(mine)} ({told})")
             by_untrained |= "untrained" in better and i == 0
+            alike |= any(name.startswith(("uniform", "untrained")) and x == mine for name, x in better.items())
     if not lost:
         return None
     advice = None if run.task is results.EPISODES else f"{beaten_by_baseline.advice} {DATA_ADVICE}"
+    if alike and run.task is results.ANSWERED:
+        advice = f"{advice} {SEARCH_ADVICE}"
     return Hit("; ".join(lost), severity="error" if by_untrained else None, advice=advice)
 
 
+SEARCH_ADVICE = (
+    "A policy that learnt nothing ranks exactly as the trained one: the search alone nearly solves so small a graph, "
+    "and leaves nothing to learn."
+)
 DATA_ADVICE = "Look at whether the data leaves anything to learn (`ppo-jax data describe`)."
 
 

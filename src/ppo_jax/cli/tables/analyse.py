@@ -41,7 +41,7 @@ def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
         )
         parts = {"seen": finding.evidence}
         if finding.because_of:
-            parts["because"] = f"of {', '.join(finding.because_of)}"
+            parts["because"] = f"of {', '.join(finding.because_of)}, perhaps"
         parts |= {"why": finding.cause, "do": finding.advice}
         if finding.changes:
             changes, ours = finding.changes.items(), diagnosis.trainer == "ppo_jax"

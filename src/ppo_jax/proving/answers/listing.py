@@ -42,7 +42,7 @@ class Said(NamedTuple):
             answer |= {
                 "score": float(self.score[c]),
                 "parts": {name: float(x[c]) for name, x in self.sources.items()},
-                "contributions": {name: float(x[c]) for name, x in self.contributions.items()},
+                "contributions": {name: float(x[c]) + 0.0 for name, x in self.contributions.items()},  # 0.0, not -0.0
             }
         return answer
 

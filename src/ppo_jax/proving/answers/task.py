@@ -23,6 +23,7 @@ from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults, sum_of
 from ppo_jax.proving.rules.scores import Combine, RuleScores
 from ppo_jax.proving.rules.weights import with_learned_confidence
 from ppo_jax.results import Judged, Played
+from ppo_jax.types import PPOJaxError
 
 __all__ = ["AnswerTask"]
 
@@ -227,7 +228,7 @@ class AnswerTask(GraphTask):
         for c in map(int, order):
             steps = listing.derivation(kb, atom, found, 0, c) or []
             answers.append(said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]})
-        return {"query": format_query(kb, atom), "answers": answers, "unexplored": float(found.unexplored[0])}
+        return {"query": format_query(kb, atom), "answers": answers, "unexplored": max(0.0, float(found.unexplored[0]))}
 
     def prove(self, policy: Policy, params: PyTree, query: str, *, sharpness: float = 1.0) -> dict[str, Any]:
         """The most probable proof of a ground atom, as JSON data.
@@ -245,7 +246,8 @@ class AnswerTask(GraphTask):
         Raises:
             PPOJaxError: the knowledge base cannot read the query.
         """
-        self.dataset.kb.parse_atom(query)
+        if 0 in parse_query(self.dataset.kb, query):
+            raise PPOJaxError(f"query: {query!r} has a variable; `ppo-jax ask` gives its answers")
         answer = self.ask(policy, params, query, sharpness=sharpness)["answers"][0]
         steps = answer["steps"]
         stopped_by = None if steps else f"no proof of at most {self.env.max_depth} steps within the beam"
