@@ -285,7 +285,11 @@ def test_scores_of_several_seeds_are_mean_and_deviation(run, seeds, tmp_path):
     assert f"{read_summary(run)['baselines']['rules']['answers']['mrr']:.3f}" in lines[rules]
     assert "±0.000" in lines[rules + 1]
     text = " ".join(" ".join(lines).split())
-    assert "seeds 0, 1;" in text and "Shortest proof: on 1 of the triples." in text and text.endswith("Mean ± standard deviation over 2 runs.")
+    assert (
+        "seeds 0, 1;" in text
+        and "Shortest proof: on 1 of the triples." in text
+        and text.endswith("Mean ± standard deviation over 2 runs.")
+    )
     assert max(map(len, lines)) <= 80
     latex = succeed("scores", *seeds, "--format", "latex")
     assert r"trained (best) & 0.600 $\pm$ 0.141 &" in latex and "bootstrap" not in latex

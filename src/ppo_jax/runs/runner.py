@@ -19,6 +19,7 @@ from ppo_jax.devices import mesh, processes
 from ppo_jax.runs import checkpoint, files, loggers, loop, manifest, run_folder, signals
 from ppo_jax.runs import trust as consent
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
+from ppo_jax.runs.given import describe_given
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
 from ppo_jax.tasks.make import prepare
 from ppo_jax.tasks.wrappers import steps_outside
@@ -211,9 +212,9 @@ def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
     return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
 
 
-def _given(experiment: Experiment, hook: loop.Hook | None) -> tuple[str, ...]:
-    """What came from Python beside the configuration."""
-    return experiment.given if hook is None else (*experiment.given, "hook")
+def _given(experiment: Experiment, hook: loop.Hook | None) -> dict[str, str]:
+    """What came from Python beside the configuration, by name."""
+    return dict(experiment.given) | ({} if hook is None else {"hook": describe_given(hook)})
 
 
 def beginning(experiment: Experiment) -> dict[str, Any]:
