@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.compare import configuration
+from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.run_sets import gather_run_sets
 
 
