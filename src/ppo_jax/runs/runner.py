@@ -331,8 +331,10 @@ def load(
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
     recorded = load_config(folder / "config.toml")
     config = recorded.override(assignments) if assignments else recorded
-    consent.check(folder, recorded, config, trust)
-    experiment = build(config)
+    # Who uses a policy needs neither loss nor optimizer, which may not be there any more.
+    used = config.override({"loss": None, "loss_coefs": None, "optimizer": None})
+    consent.check(folder, recorded, used, trust)
+    experiment = build(used).variant(config)
     named = "name its import path in the configuration to load what it learnt"
     run_folder.check_given(folder, experiment.given, ("env", "network"), named)
     run_folder.check_data(folder, experiment)
