@@ -411,3 +411,9 @@ def test_a_list_of_what_is_known_is_cut():
         Config(TaskConfig(env_id="CartPole-v1")).override({"qqqq" * 10_000: 1})
     said = str(error.value).replace("qqqq", "")
     assert len(said) < 500 and said.endswith(" in all); `ppo-jax config` explains each")
+
+
+@pytest.mark.parametrize(("text", "value"), [(".1", 0.1), ("1.", 1.0), ("-.5e-1", -0.05)])
+def test_a_number_without_its_zero_is_one(text, value):
+    config = load_config("cartpole", [f"loss_coefs.logit={text}"])
+    assert config.ppo.loss_coefs == {"logit": value}

@@ -441,6 +441,9 @@ def test_what_python_gave_must_be_given_again(tmp_path):
         runner.resume(tmp_path / "run", longer, progress=False, build=own, hook=lambda *both: both)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == config.settings.n_updates
     assert runner.resume(tmp_path / "run", longer, progress=False, build=own, warn=print)["env_steps"] == 128
+    text = (tmp_path / "run" / "config.toml").read_text()  # a policy needs no loss
+    (tmp_path / "run" / "config.toml").write_text(text.replace("[ppo]", '[ppo]\nloss = "not_there:loss"'))
+    runner.load(tmp_path / "run", trust=True)
 
 
 def test_a_member_of_a_sweep_does_not_go_on_by_itself(run, tmp_path):

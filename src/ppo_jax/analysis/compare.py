@@ -229,11 +229,11 @@ def configuration(run_sets: Sequence[RunSet]) -> tuple[Setting, ...]:
     The recommendation is for proof tasks; for other tasks it is None throughout.
     """
     proves = any(run_set.proves for run_set in run_sets)
-    others = (key for run_set in run_sets for key in run_set.settings if key not in OWN_SETTINGS)
-    keys = dict.fromkeys([*SHOWN, *others])
+    settings = [run_set.configuration for run_set in run_sets]
+    keys = dict.fromkeys([*SHOWN, *(key for one in settings for key in one if key not in OWN_SETTINGS)])
     rows = []
     for key in keys:
-        set_to = without_folders([run_set.settings.get(key) for run_set in run_sets])
+        set_to = without_folders([one.get(key) for one in settings])
         values = tuple(
             write_setting(value) if _is_told(run_set, key) else None
             for run_set, value in zip(run_sets, set_to, strict=True)
@@ -266,7 +266,7 @@ def to_dict(run_sets: Sequence[RunSet]) -> dict[str, Any]:
 
 def _is_told(run_set: RunSet, key: str) -> bool:
     """Unset in one of our runs is a value; what another trainer's log does not tell is not known."""
-    return key in run_set.settings or (run_set.logs[0].kind == "ppo_jax" and bool(run_set.settings))
+    return key in run_set.configuration or (run_set.logs[0].kind == "ppo_jax" and bool(run_set.settings))
 
 
 def _score_to_dict(row: Score) -> dict[str, Any]:

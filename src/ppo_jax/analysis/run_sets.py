@@ -10,9 +10,10 @@ from typing import Any
 
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.rules.evidence import Evidence
+from ppo_jax.config import OPEN_TABLES
 from ppo_jax.tasks import results
 
-__all__ = ["OWN_SETTINGS", "RunSet", "gather_run_sets"]
+__all__ = ["OWN_SETTINGS", "RunSet", "flat_configuration", "gather_run_sets"]
 
 OWN_SETTINGS = {"seed", "tensorboard", "wandb", "wandb_project"}  # in which runs of one configuration may differ
 
@@ -27,6 +28,11 @@ class RunSet:
     @property
     def settings(self) -> Mapping[str, Any]:
         return self.logs[0].settings
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """As `flat_configuration` of its runs."""
+        return flat_configuration(self.logs[0])
 
     @property
     def env_id(self) -> str | None:
@@ -61,6 +67,17 @@ def gather_run_sets(logs: Sequence[RunLog]) -> tuple[RunSet, ...]:
     return tuple(RunSet(name, tuple(seeds)) for name, seeds in zip(names, gathered, strict=True))
 
 
+def flat_configuration(log: RunLog) -> dict[str, Any]:
+    """The settings of a run one by one: also those of a table whose keys are the user's, as ``loss_coefs.name``.
+
+    What Python gave stands in place of the setting, or beside the others.
+    """
+    flat = {key: value for key, value in log.settings.items() if key not in OPEN_TABLES}
+    for table in OPEN_TABLES:
+        flat |= {f"{table}.{name}": value for name, value in (log.settings.get(table) or {}).items()}
+    return flat | {name: f"{told} (Python)" for name, told in log.given.items()}
+
+
 def _another_seed(log: RunLog, seeds: Sequence[RunLog]) -> bool:
     seed = log.settings.get("seed")
     known = seed is not None and any(seed == other.settings.get("seed") for other in seeds)
@@ -70,7 +87,8 @@ def _another_seed(log: RunLog, seeds: Sequence[RunLog]) -> bool:
 def _same_configuration(a: RunLog, b: RunLog) -> bool:
     if not (a.kind == b.kind == "ppo_jax" and a.settings):
         return False
-    return all(a.settings.get(key) == b.settings.get(key) for key in {*a.settings, *b.settings} - OWN_SETTINGS)
+    ours, theirs = flat_configuration(a), flat_configuration(b)
+    return all(ours.get(key) == theirs.get(key) for key in {*ours, *theirs} - OWN_SETTINGS)
 
 
 def _common_name(logs: Sequence[RunLog]) -> str:

@@ -3,11 +3,12 @@
 `Config` is one experiment, `load_config` reads it from TOML. `Settings` and `Hyperparams` are what the algorithm gets.
 """
 
-from ppo_jax.config.config import SCHEDULED, SEARCH, SECTIONS, Config, check_once, from_dict, load_config
+from ppo_jax.config.config import OPEN_TABLES, SCHEDULED, SEARCH, SECTIONS, Config, check_once, from_dict, load_config
 from ppo_jax.config.hyperparams import SCHEDULE_SHAPES, Hyperparams, KLAdaptive, Schedule, Settings
 from ppo_jax.config.schema import EvaluationConfig, NetworkConfig, PPOConfig, RunConfig, ScheduleConfig, TaskConfig
 
 __all__ = [
+    "OPEN_TABLES",
     "SCHEDULED",
     "SCHEDULE_SHAPES",
     "SEARCH",

@@ -34,6 +34,7 @@ from ppo_jax.config.toml import parse_assignment, write_toml
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
+    "OPEN_TABLES",
     "SCHEDULED",
     "SEARCH",
     "SECTIONS",

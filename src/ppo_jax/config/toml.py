@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ import tomlkit
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["parse_assignment", "parse_values", "read_toml", "shortest", "write_toml"]
+
+BARE_NUMBER = r"[+-]?([0-9]+\.|\.[0-9]+)([eE][+-]?[0-9]+)?"  # .1 and 1., which TOML refuses
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
-        return key, value
+        return key, float(value) if re.fullmatch(BARE_NUMBER, value) else value
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:

@@ -69,5 +69,5 @@ ENVIRONMENT: Mapping[str, str] = {
     "git_commit": "of the source, where there is one",
     "run_id": "names the run, also once it was resumed",
     "dataset_sha256": "of the data of a knowledge graph",
-    "given": "what Python gave beside the configuration, such as `loss`; to be given again by who goes on",
+    "given": "what Python gave beside the configuration, such as `loss`, and what that was; `resume` needs it again",
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization, schedules
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.results import Judged
+from ppo_jax.runs.given import describe_given
 from ppo_jax.runs.metric_table import OF_UPDATE
 from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
 from ppo_jax.tasks.make import make_network, make_task
@@ -78,7 +79,8 @@ class Experiment:
     config: Config  # as it was given
     task: Task  # what is learnt, and how it is judged
     trainer: ppo.Trainer  # what `ppo_jax.ppo` needs
-    given: tuple[str, ...] = ()  # what `build` was given beside the configuration, such as "loss"
+    # What `build` was given beside the configuration, such as "loss", and a description of each.
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> Environment:
@@ -187,7 +189,7 @@ def build(
             what an environment needs, or a network that does not fit it.
     """
     arguments = {"env": env, "network": network, "loss": loss, "optimizer": optimizer}
-    given = tuple(name for name, argument in arguments.items() if argument is not None)
+    given = {name: describe_given(argument) for name, argument in arguments.items() if argument is not None}
     task = make_task(config, env)
     if steps_outside(task.env) and (config.run.devices or 1) > 1:
         raise PPOJaxError(f"run.devices = {config.run.devices}: an environment of Gymnasium is stepped by one; use 1")

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import uuid
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -42,10 +42,10 @@ __all__ = [
 VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
 
 
-def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: Collection[str] = ()) -> None:
+def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: Mapping[str, str]) -> None:
     """Record in `stage` what a new run is, and let it take the place of what the folder around it holds.
 
-    `given` names what was given from Python and stands in no configuration, such as ``"loss"``.
+    `given` describes what was given from Python and stands in no configuration, by names such as ``"loss"``.
     """
     environment = {
         "versions": {name: _version(name) for name in VERSIONED},
@@ -56,7 +56,7 @@ def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: C
         "git_commit": _git_commit(),
         "run_id": uuid.uuid4().hex,  # a resumed run keeps it
         "dataset_sha256": experiment.task.sha256,
-        "given": sorted(given),
+        "given": dict(given),
     }
     with files.explained(stage.parent):
         stage.mkdir(exist_ok=True)  # mined rules may be there
@@ -156,9 +156,9 @@ def check_given(folder: Path, given: Collection[str], of: Collection[str], remed
     Raises:
         PPOJaxError: one of them was given then and is not now, or the other way round.
     """
-    then = read_environment(folder).get("given")
+    then = read_environment(folder).get("given")  # of older runs a list of names
     for name in of:
-        if isinstance(then, list) and (name in then) != (name in given):
+        if isinstance(then, dict | list) and (name in then) != (name in given):
             did = "was" if name in then else "was not"
             raise PPOJaxError(f"{folder}: its {name} {did} given from Python when it began; {remedy}")
 

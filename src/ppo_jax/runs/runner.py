@@ -19,6 +19,7 @@ from ppo_jax.devices import mesh, processes
 from ppo_jax.runs import checkpoint, files, loggers, loop, manifest, run_folder, signals
 from ppo_jax.runs import trust as consent
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
+from ppo_jax.runs.given import describe_given
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
 from ppo_jax.tasks.make import prepare
 from ppo_jax.tasks.wrappers import steps_outside
@@ -211,9 +212,9 @@ def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
     return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
 
 
-def _given(experiment: Experiment, hook: loop.Hook | None) -> tuple[str, ...]:
-    """What came from Python beside the configuration."""
-    return experiment.given if hook is None else (*experiment.given, "hook")
+def _given(experiment: Experiment, hook: loop.Hook | None) -> dict[str, str]:
+    """What came from Python beside the configuration, by name."""
+    return dict(experiment.given) | ({} if hook is None else {"hook": describe_given(hook)})
 
 
 def beginning(experiment: Experiment) -> dict[str, Any]:
@@ -330,8 +331,10 @@ def load(
         raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
     recorded = load_config(folder / "config.toml")
     config = recorded.override(assignments) if assignments else recorded
-    consent.check(folder, recorded, config, trust)
-    experiment = build(config)
+    # Who uses a policy needs neither loss nor optimizer, which may not be there any more.
+    used = config.override({"loss": None, "loss_coefs": None, "optimizer": None})
+    consent.check(folder, recorded, used, trust)
+    experiment = build(used).variant(config)
     named = "name its import path in the configuration to load what it learnt"
     run_folder.check_given(folder, experiment.given, ("env", "network"), named)
     run_folder.check_data(folder, experiment)

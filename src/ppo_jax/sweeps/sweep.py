@@ -317,7 +317,7 @@ class _SharedProgram:
             summary = runner.beginning(experiment)
             if fresh or standing is None:
                 with manifest.staged(folder) as stage:
-                    run_folder.begin(stage, experiment, summary)
+                    run_folder.begin(stage, experiment, summary, experiment.given)
                 standing, record = Standing(experiment.initial_state(experiment.config.run.seed)), {}
             run_folder.cut_back(folder, standing.update)
             summary |= record.get("summary", {})

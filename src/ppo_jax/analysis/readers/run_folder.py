@@ -48,6 +48,7 @@ def read_run(folder: str | Path) -> RunLog:
         evaluations=tuple(_json_lines(folder / "eval.jsonl", notes, required=False)),
         summary=summary,
         queries=tuple(_json_lines(folder / "queries.jsonl", notes, required=False)),
+        given=legible(_given(folder / "environment.json")),
         notes=legible(tuple(notes)),
     )
 
@@ -74,6 +75,16 @@ def _json_lines(path: Path, notes: list[str], required: bool = True) -> list[dic
     if required and not rows:
         notes.append(f"{path.name}: holds no complete line")
     return rows
+
+
+def _given(path: Path) -> dict[str, str]:
+    """What Python gave a run beside its configuration; what older versions did not say is ``unknown``."""
+    try:
+        given = json.loads(path.read_text(encoding="utf-8", errors="replace"))["given"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return {}
+    named = given if isinstance(given, dict) else dict.fromkeys(given, "unknown") if isinstance(given, list) else {}
+    return {str(name): str(told) for name, told in named.items()}
 
 
 def _settings(path: Path, notes: list[str]) -> dict[str, Any]:

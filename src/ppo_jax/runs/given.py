@@ -1,0 +1,70 @@
+"""What Python gave a run beside its configuration, in words: runs of one configuration were given the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+__all__ = ["describe_given"]
+
+LONGEST = 160  # characters; of what is longer the end is a digest of the whole
+
+
+def describe_given(thing: Any) -> str:
+    """The name of a function, class or object, with the arguments that were bound to it.
+
+    Bound are those of `functools.partial`, what a function took from the one around it, its defaults, and the
+    attributes of an object. The same in every process: addresses are left out.
+    """
+    try:
+        text = _describe(thing, set())
+    except Exception:  # the user's own `__repr__`
+        text = _name(type(thing))
+    text = " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split())
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _describe(thing: Any, seen: set[int]) -> str:
+    """`seen` are those described already: what holds itself, or is held often, is described once."""
+    if isinstance(thing, str | bytes | int | float) or thing is None:
+        return repr(thing)
+    if isinstance(thing, type):
+        return _name(thing)
+    if id(thing) in seen:
+        return "…"
+    seen.add(id(thing))
+    if isinstance(thing, partial):
+        return _call(_describe(thing.func, seen), thing.args, thing.keywords, seen)
+    if not isinstance(thing, FunctionType) and callable(inner := getattr(thing, "__wrapped__", None)):
+        return _describe(inner, seen)  # jitted
+    if isinstance(thing, FunctionType):
+        bound = dict(zip(thing.__code__.co_freevars, map(_content, thing.__closure__ or ()), strict=True))
+        return _call(_name(thing), thing.__defaults__ or (), bound | (thing.__kwdefaults__ or {}), seen)
+    if isinstance(thing, tuple | list):
+        return _call(_name(type(thing)) if hasattr(thing, "_fields") else "", thing, {}, seen)
+    if getattr(type(thing), "__repr__", None) == object.__repr__:
+        return _call(_name(type(thing)), (), getattr(thing, "__dict__", {}), seen)
+    return repr(thing)
+
+
+def _call(name: str, args: Any, keywords: Mapping[str, Any], seen: set[int]) -> str:
+    named = (f"{key}={_describe(value, seen)}" for key, value in keywords.items())
+    told = ", ".join([*(_describe(one, seen) for one in args), *named])
+    return f"{name}({told})" if told or not name else name
+
+
+def _name(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet set
+        return None

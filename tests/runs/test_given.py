@@ -1,0 +1,52 @@
+"""How what Python gave a run is told."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import optax
+import pytest
+from flax import linen as nn
+
+from ppo_jax.runs.given import LONGEST, describe_given
+
+
+class Env:
+    def __init__(self, size: int) -> None:
+        self.size, self.step = size, lambda: size
+
+
+def penalty(x, c=1.0):
+    return c * x
+
+
+def around(c):
+    return lambda x: c * penalty(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda c: partial(penalty, c=c), f"{__name__}.penalty(1.0)(c=0.5)"),
+        (around, f"{__name__}.around.<locals>.<lambda>(c=0.5)"),
+        (lambda c: jax.jit(around(c)), f"{__name__}.around.<locals>.<lambda>(c=0.5)"),
+        (Env, None),
+        (optax.sgd, None),
+        (lambda c: optax.chain(optax.add_decayed_weights(c), optax.adam(1e-3)), None),
+        (lambda c: nn.Dense(int(100 * c)), None),
+    ],
+)
+def test_what_was_given_is_told_apart(make, told):
+    texts = [describe_given(make(c)) for c in (0.5, 0.5, 0.25)]
+    assert texts[0] == texts[1] != texts[2]
+    assert told in (None, texts[0])
+    assert all("0x" not in text and "\n" not in text and len(text) < LONGEST + 20 for text in texts)
+
+
+def test_an_object_whose_repr_fails():
+    class Broken:
+        def __repr__(self):
+            raise ValueError
+
+    assert describe_given(Broken()).endswith("Broken")
