@@ -42,7 +42,7 @@ __all__ = [
 VERSIONED = ("ppo-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gymnax", "numpy")
 
 
-def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: Mapping[str, str]) -> None:
+def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: Mapping[str, str] | None = None) -> None:
     """Record in `stage` what a new run is, and let it take the place of what the folder around it holds.
 
     `given` describes what was given from Python and stands in no configuration, by names such as ``"loss"``.
@@ -56,7 +56,7 @@ def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: M
         "git_commit": _git_commit(),
         "run_id": uuid.uuid4().hex,  # a resumed run keeps it
         "dataset_sha256": experiment.task.sha256,
-        "given": dict(given),
+        "given": dict(given or {}),
     }
     with files.explained(stage.parent):
         stage.mkdir(exist_ok=True)  # mined rules may be there

@@ -30,8 +30,8 @@ class RunLog:
     evaluations: tuple[Mapping[str, Any], ...] = ()  # lines of ``eval.jsonl``
     summary: Mapping[str, Any] = field(default_factory=dict)  # ``summary.json``; empty where there is none
     queries: tuple[Mapping[str, Any], ...] = ()  # lines of ``queries.jsonl``
-    given: Mapping[str, str] = field(default_factory=dict)  # what Python gave beside the configuration, in words
     notes: tuple[str, ...] = ()  # what was missing, cut off, merged or repaired, a line each
+    given: Mapping[str, str] = field(default_factory=dict)  # what Python gave beside the configuration, in words
     # Whose names the log had: "ppo_jax", "sb3", "cleanrl", "baselines" (and SB2) or "rllib". Of a trainer other than
     # ppo_jax, `settings` may also have "rollout_size", the transitions of an update.
     trainer: str = "ppo_jax"
