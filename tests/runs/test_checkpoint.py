@@ -62,6 +62,14 @@ def test_checksums_are_those_of_the_common_tool(saved):
     subprocess.run(["sha256sum", "--check", "--quiet", "--strict", checkpoint.SUMS], cwd=saved / "best", check=True)
 
 
+def test_a_setting_that_was_not_there_yet_does_not_keep_a_checkpoint_from_being_read(saved):
+    grown = {"state": TREE | {"new_coef": None}}
+    stored, problems = checkpoint.newest(saved / "resume", grown, lambda record: None)
+    assert_equal(stored.trees["state"])
+    assert stored.trees["state"]["new_coef"] is None
+    assert problems == []
+
+
 def test_the_folder_of_a_checkpoint_may_have_any_name(tmp_path):
     for name in ODD:
         folder = tmp_path / name

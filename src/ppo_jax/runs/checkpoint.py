@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -302,15 +302,25 @@ def _read_tree(
                 f"{complaint}{first} is {found.get(first, 'missing')} there, {wanted.get(first, 'unknown')} here "
                 f"({len(differing)} differ); {remedy}"
             )
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
-        return handler.restore(path, args=ocp.args.StandardRestore(shapes))
+        # Arrays are found by their names: a setting that an earlier version did not have is None here, and has none.
+        shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in _named(like).items()}
+        as_written = jax.tree_util.tree_map_with_path(lambda keys, _: shapes[_name(keys)], handler.metadata(path))
+        arrays = _named(handler.restore(path, args=ocp.args.StandardRestore(as_written)))
+        return jax.tree_util.tree_map_with_path(lambda keys, _: arrays[_name(keys)], like)
+
+
+def _name(keys: Iterable[Any]) -> str:
+    return ".".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in keys)
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+    import jax
+
+    return {_name(keys): x for keys, x in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _shapes(tree: PyTree) -> dict[str, Any]:
-    import jax
-
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {".".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path): tuple(x.shape) for path, x in leaves}
+    return {name: tuple(x.shape) for name, x in _named(tree).items()}
 
 
 def _exactly(tree: PyTree) -> dict[str, Any]:
