@@ -430,9 +430,13 @@ def test_a_hook_is_called_between_updates_whatever_the_chunks(tmp_path, monkeypa
 
 def test_what_python_gave_must_be_given_again(tmp_path):
     """No configuration holds it, so a run would go on with PPO's own loss without a word."""
-    config = CARTPOLE.override({"total_timesteps": 64, "eval_interval": 0})
+    config = CARTPOLE.override({"total_timesteps": 64, "eval_interval": 0, "loss_coefs": {"mine": 1.0}})
 
-    own = partial(build, loss=lambda *arguments: ppo.loss(*arguments))
+    def loss(*arguments):
+        total, metrics = ppo.loss(*arguments)
+        return arguments[-1].loss_coefs["mine"] * total, metrics
+
+    own = partial(build, loss=loss)
     runner.train(config, tmp_path / "run", progress=False, build=own)
     longer = {"total_timesteps": 128}
     with pytest.raises(PPOJaxError, match="its loss was given from Python when it began; resume it from Python"):
@@ -441,9 +445,12 @@ def test_what_python_gave_must_be_given_again(tmp_path):
         runner.resume(tmp_path / "run", longer, progress=False, build=own, hook=lambda *both: both)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == config.settings.n_updates
     assert runner.resume(tmp_path / "run", longer, progress=False, build=own, warn=print)["env_steps"] == 128
-    text = (tmp_path / "run" / "config.toml").read_text()  # a policy needs no loss
-    (tmp_path / "run" / "config.toml").write_text(text.replace("[ppo]", '[ppo]\nloss = "not_there:loss"'))
-    runner.load(tmp_path / "run", trust=True)
+    runner.load(tmp_path / "run")  # a policy needs no loss
+    gone = '[ppo]\nloss = "not_there:loss"\noptimizer = "not_there:make"'
+    text = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "run" / "config.toml").write_text(text.replace("[ppo]", gone))
+    experiment, _ = runner.load(tmp_path / "run", trust=True)
+    assert experiment.config.ppo.optimizer == "not_there:make"
 
 
 def test_a_member_of_a_sweep_does_not_go_on_by_itself(run, tmp_path):
