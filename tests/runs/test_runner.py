@@ -392,9 +392,9 @@ def test_names_of_the_package_are_those_it_lists():
 
 
 def counted(params, trainer, batch, scheduled, hyperparams):
-    """PPO's loss, and a metric of its own."""
+    """PPO's loss, and metrics of its own, of which one is never a number."""
     total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
-    return total, metrics | {"mean_action": batch.action.mean()}
+    return total, metrics | {"mean_action": batch.action.mean(), "never": jnp.nan}
 
 
 def test_metrics_of_a_loss_of_your_own_reach_every_reader(tmp_path, capsys):
@@ -405,10 +405,12 @@ def test_metrics_of_a_loss_of_your_own_reach_every_reader(tmp_path, capsys):
     assert summary["final"]["mean_action"] == rows[-1]["mean_action"]
     assert main(["diagnose", str(tmp_path / "run")]) in (0, 1)
     assert "Your own metrics" in (shown := capsys.readouterr().out) and "mean_action" in shown
+    assert "never nan nan" in " ".join(shown.split())
     assert main(["compare", str(tmp_path / "run")]) == 0
-    assert "mean_action" in capsys.readouterr().out
+    assert "mean_action" in (shown := capsys.readouterr().out) and "never nan nan" in " ".join(shown.split())
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "report")]) == 0
-    assert "mean_action" in (tmp_path / "report" / "report.md").read_text()
+    assert "mean_action" in (text := (tmp_path / "report" / "report.md").read_text())
+    assert "\n| never | – → – |" in text
 
 
 @pytest.mark.parametrize("chunk_seconds", [0.0, 1e9])
