@@ -445,6 +445,10 @@ def test_what_python_gave_must_be_given_again(tmp_path):
         runner.resume(tmp_path / "run", longer, progress=False)
     with pytest.raises(PPOJaxError, match="its hook was not given"):
         runner.resume(tmp_path / "run", longer, progress=False, build=own, hook=lambda *both: both)
+    with pytest.raises(PPOJaxError, match=r"^resume total_timestep: unknown key .*did you mean total_timesteps"):
+        runner.resume(tmp_path / "run", ["total_timestep=128"], progress=False, build=own)
+    with pytest.raises(PPOJaxError, match=r"this run is complete; a larger total_timesteps makes it longer$"):
+        runner.resume(tmp_path / "run", progress=False, build=own)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == config.settings.n_updates
     assert runner.resume(tmp_path / "run", longer, progress=False, build=own, warn=print)["env_steps"] == 128
     runner.load(tmp_path / "run")  # a policy needs no loss

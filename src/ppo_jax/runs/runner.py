@@ -162,12 +162,13 @@ def _resume(
 ) -> dict[str, Any]:
     run_folder.check_alone(folder)
     recorded = run_folder.read_config(folder)
-    config = mesh.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
+    wanted = recorded.override(assignments, place="resume") if assignments else recorded
+    config = mesh.resolve(wanted, begins=False)
     run_folder.check_resumable(recorded, config)
     consent.check(folder, recorded, config, trust)
     summary = files.read_summary(folder)
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
-        raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
+        raise PPOJaxError(f"{folder}: this run is complete; a larger total_timesteps makes it longer")
     if not processes.leads():
         _follow(build(config), hook, hook_interval)
         return {}
