@@ -137,19 +137,20 @@ jax.tree_util.register_pytree_node(_Coefficients, _flatten, _unflatten)
 
 @contextmanager
 def _watching_ppo() -> Iterator[ppo.Metrics]:
-    """Within, receives the metrics that `ppo.loss` returned, whoever called it."""
+    """Within, receives the metrics that `ppo.loss` returned, whoever called it; none while somebody profiles."""
     metrics: ppo.Metrics = {}
 
     def watch(frame: FrameType, event: str, returned: Any) -> None:
         if event == "return" and frame.f_code is ppo.loss.__code__ and returned is not None:
             metrics.update(returned[1])
 
-    before = sys.getprofile()
-    sys.setprofile(watch)
+    if free := sys.getprofile() is None:
+        sys.setprofile(watch)
     try:
         yield metrics
     finally:
-        sys.setprofile(before)
+        if free:
+            sys.setprofile(None)
 
 
 def _replaced(before: ppo.Metrics, after: ppo.Metrics) -> list[str]:
