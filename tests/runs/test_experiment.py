@@ -28,6 +28,12 @@ def reading(read, **more):
     return loss
 
 
+class Measured(toys.Walk):
+    def step(self, key, state, action, params):
+        step = super().step(key, state, action, params)
+        return step._replace(info=step.info | {"metrics": {"mine": (step.reward, jnp.ones(()))}})
+
+
 def without(*names):
     def loss(*arguments):
         total, metrics = ppo.loss(*arguments)
@@ -70,6 +76,11 @@ def test_a_loss_that_does_not_fit(loss, complaint):
     with pytest.raises(PPOJaxError, match=complaint) as raised:
         ppo_jax.build(CONFIG, loss=loss)
     assert "\n" not in str(raised.value)
+
+
+def test_a_metric_of_a_loss_does_not_hide_that_of_the_environment():
+    with pytest.raises(PPOJaxError, match="loss: mine is a metric of the environment; give the loss's own another"):
+        ppo_jax.build(CONFIG, env=Measured(), loss=reading(lambda coefs: 1.0))
 
 
 def test_a_network_with_memory_on_a_proof_task():
