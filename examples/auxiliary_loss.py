@@ -7,7 +7,6 @@ stays as it began, and foresees no change. Takes half a minute on two CPU cores.
 """
 
 import argparse
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +41,7 @@ class Foreseeing(nn.Module):
         return changes[jnp.arange(action.shape[0]), action]
 
 
-def loss(params, trainer, batch, scheduled, hyperparams, coefficient):
+def loss(params, trainer, batch, scheduled, hyperparams):
     """PPO's, and the error of what was foreseen."""
     total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
     foreseen = trainer.network.apply(params, batch.observation, batch.action, method="change")
@@ -52,15 +51,17 @@ def loss(params, trainer, batch, scheduled, hyperparams, coefficient):
     follows = ~last & ~jnp.roll(batch.start, -1)
     unforeseen = jnp.sum((foreseen - change) ** 2, axis=-1)
     metrics["unforeseen"] = (jnp.sum(unforeseen * follows), jnp.sum(jnp.sum(change**2, axis=-1) * follows))
-    return total + coefficient * jnp.mean(unforeseen * follows), metrics
+    return total + hyperparams.loss_coefs["foresight"] * jnp.mean(unforeseen * follows), metrics
 
 
 rollout = {"n_envs": 8, "n_steps": 128, "batch_size": 128, "sequence_length": 16}
-config = ppo_jax.load_config("cartpole", rollout | {"total_timesteps": parser.parse_args().steps})
+settings = rollout | {"total_timesteps": parser.parse_args().steps, "loss_coefs": {"foresight": 1.0}}
+config = ppo_jax.load_config("cartpole", settings)
 network = Foreseeing(ppo_jax.Discrete(2), observation_size=4)
+trainer = ppo_jax.build(config, network=network, loss=loss).trainer
+train = jax.jit(jax.vmap(ppo.train, (None, 0, None)))  # one program for both coefficients
 keys = jax.random.split(jax.random.key(0), 3)
 for coefficient in (0.0, 1.0):
-    trainer = ppo_jax.build(config, network=network, loss=partial(loss, coefficient=coefficient)).trainer
-    _, metrics = jax.jit(jax.vmap(ppo.train, (None, 0, None)))(trainer, keys, config.hyperparams)
+    _, metrics = train(trainer, keys, config.hyperparams._replace(loss_coefs={"foresight": coefficient}))
     for name in ("unforeseen", "episode_return_mean"):
         print(f"coefficient {coefficient} {name:<20}", *(f"{x:8.3f}" for x in metrics[name][:, -1]))

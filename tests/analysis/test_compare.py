@@ -203,6 +203,21 @@ def test_one_seed_shows_no_improvement_and_no_interval():
     assert math.isnan(row.iqm[0].low)
 
 
+def test_the_tables_of_scores_have_columns_with_values_alone_and_fold_long_names(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "_".join(["own"] * 25)  # longer than a line
+    runs = [run(one, settings={"n_epochs": n}, **{name: np.full(U, 2.0 * n)}) for one, n in (("a", 1), ("b", 2))]
+    show_comparison(gather_run_sets(runs))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and not any("better than" in line for line in lines)
+    assert "test MRR (greedy)" in (line.strip() for line in lines)
+    (head,) = (i for i, line in enumerate(lines) if "difference from [1]" in line)
+    assert "".join(line.replace("difference from [1]", "").strip() for line in lines[head - 1 : head + 1]) == (
+        f"{name} at the end"
+    )
+    assert [line.split() for line in lines[head + 1 : head + 3]] == [["[1]", "2"], ["[2]", "4", "+2"]]
+
+
 def test_configurations_side_by_side():
     rows = {
         row.key: row

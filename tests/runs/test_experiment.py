@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -14,6 +16,22 @@ from ppo_jax.types import PPOJaxError
 from tests import toys
 
 CONFIG = Config(task=TaskConfig(env_id="CartPole-v1"), ppo=PPOConfig(n_envs=4, n_steps=8, batch_size=16))
+
+
+def reading(read, **more):
+    """PPO's loss, and metrics of what it reads of its coefficients."""
+
+    def loss(params, trainer, batch, scheduled, hyperparams):
+        total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
+        return total, metrics | {"mine": 2.0 * read(hyperparams.loss_coefs)} | more
+
+    return loss
+
+
+class Measured(toys.Walk):
+    def step(self, key, state, action, params):
+        step = super().step(key, state, action, params)
+        return step._replace(info=step.info | {"metrics": {"mine": (step.reward, jnp.ones(()))}})
 
 
 def without(*names):
@@ -44,12 +62,13 @@ def test_parts_of_your_own_take_their_places():
         ),
         (
             lambda params, trainer, batch, *_: (0.0 * batch.returns.sum(), {"approx_kl": 0.0, "mine": batch.returns}),
-            r"its metric mine must be one number \[\], got \[32\]",
+            r"its metric mine is \[32\]: a metric must be one number; take its mean",
         ),
         (
             lambda params, trainer, batch, *_: (0.0 * batch.returns.sum(), {"approx_kl": 0.0, "update": 0.0}),
             "update is a metric of the update itself; give the loss's own another name",
         ),
+        (reading(lambda coefs: 1.0, entropy=0.0), "loss: entropy is a metric of ppo.loss already; give the loss's own"),
         (lambda params, trainer, batch, *_: batch.nothing, r"loss raised AttributeError.*\(test_experiment.py:\d+\)"),
     ],
 )
@@ -57,6 +76,11 @@ def test_a_loss_that_does_not_fit(loss, complaint):
     with pytest.raises(PPOJaxError, match=complaint) as raised:
         ppo_jax.build(CONFIG, loss=loss)
     assert "\n" not in str(raised.value)
+
+
+def test_a_metric_of_a_loss_does_not_hide_that_of_the_environment():
+    with pytest.raises(PPOJaxError, match="loss: mine is a metric of the environment; give the loss's own another"):
+        ppo_jax.build(CONFIG, env=Measured(), loss=reading(lambda coefs: 1.0))
 
 
 def test_a_network_with_memory_on_a_proof_task():
@@ -86,21 +110,45 @@ def test_a_loss_and_an_optimizer_by_import_path():
 
 
 def test_a_number_of_a_loss_is_traced():
-    def loss(params, trainer, batch, scheduled, hyperparams):
-        total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
-        return total, metrics | {"doubled": 2.0 * hyperparams.loss_coefs["mine"]}
-
     config = CONFIG.override(["loss_coefs.mine=3", "total_timesteps=32"])
-    trainer = ppo_jax.build(config, loss=loss).trainer
+    trainer = ppo_jax.build(config, loss=reading(lambda coefs: coefs["mine"])).trainer
     rates = config.hyperparams._replace(loss_coefs={"mine": jnp.array([1.0, 3.0])})
     axes = config.hyperparams._replace(**(dict.fromkeys(config.hyperparams._fields) | {"loss_coefs": 0}))
     train = jax.vmap(ppo.train, (None, None, axes))
-    assert jax.eval_shape(train, trainer, jax.random.key(0), rates)[1]["doubled"].shape == (2, 1)
+    assert jax.eval_shape(train, trainer, jax.random.key(0), rates)[1]["mine"].shape == (2, 1)
     assert config == ppo_jax.config.from_dict(config.to_dict())
-    with pytest.raises(PPOJaxError, match=r"loss raised KeyError: 'mine' \(test_experiment.py:"):
-        ppo_jax.build(config.override(["loss_coefs={ other = 1 }"]), loss=loss)
     with pytest.raises(PPOJaxError, match=r"ppo\.loss_coefs: PPO's own loss reads none"):
         ppo_jax.build(config)
+
+
+@pytest.mark.parametrize(
+    ("coefs", "read", "complaint"),
+    [
+        ("a = 1, b = 1", lambda coefs: coefs["a"] + coefs.get("b"), None),
+        ("a = 1, b = 1", lambda coefs: sum(coefs.values()), None),
+        ("a = 1", lambda coefs: ({"b": 0.5} | coefs)["a"], None),
+        ("a = 1", lambda coefs: jax.jit(lambda coefs: coefs["a"])(coefs), None),
+        ("a = 1", lambda coefs: coefs["a"] if "b" not in coefs else coefs["b"], None),
+        ("", lambda coefs: 1.0 if coefs is None else coefs["a"], None),
+        (
+            "as = 1",
+            lambda coefs: coefs.get("a", 0.5) + coefs["b"],
+            r"^loss_coefs\.as: the loss does not read it; .* a, b$",
+        ),
+        ("a = 1", lambda coefs: 1.0, r"^loss_coefs\.a: the loss does not read it; it reads none$"),
+        (
+            "a = 1",
+            lambda coefs: coefs["a"] / coefs["b"],
+            r'reads loss_coefs\["b"\], which nobody set: add loss_coefs\.b=',
+        ),
+        ("", lambda coefs: coefs["a"], r'^the loss reads loss_coefs\["a"\], which nobody set'),
+        ("", lambda coefs: coefs.a, r"^loss raised AttributeError.*\(test_experiment.py:\d+\)"),
+    ],
+)
+def test_numbers_that_are_set_and_read_are_the_same(coefs, read, complaint):
+    config = CONFIG.override([f"loss_coefs={{ {coefs} }}"] if coefs else [])
+    with pytest.raises(PPOJaxError, match=complaint) if complaint else nullcontext():
+        ppo_jax.build(config, loss=reading(read))
 
 
 def test_an_environment_as_training_steps_it():

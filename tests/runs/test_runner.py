@@ -392,9 +392,9 @@ def test_names_of_the_package_are_those_it_lists():
 
 
 def counted(params, trainer, batch, scheduled, hyperparams):
-    """PPO's loss, and a metric of its own."""
+    """PPO's loss, and metrics of its own, of which one is never a number."""
     total, metrics = ppo.loss(params, trainer, batch, scheduled, hyperparams)
-    return total, metrics | {"mean_action": batch.action.mean()}
+    return total, metrics | {"mean_action": batch.action.mean(), "never": jnp.nan}
 
 
 def test_metrics_of_a_loss_of_your_own_reach_every_reader(tmp_path, capsys):
@@ -405,10 +405,12 @@ def test_metrics_of_a_loss_of_your_own_reach_every_reader(tmp_path, capsys):
     assert summary["final"]["mean_action"] == rows[-1]["mean_action"]
     assert main(["diagnose", str(tmp_path / "run")]) in (0, 1)
     assert "Your own metrics" in (shown := capsys.readouterr().out) and "mean_action" in shown
+    assert "never nan nan" in " ".join(shown.split())
     assert main(["compare", str(tmp_path / "run")]) == 0
-    assert "mean_action" in capsys.readouterr().out
+    assert "mean_action" in (shown := capsys.readouterr().out) and "never nan nan" in " ".join(shown.split())
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "report")]) == 0
-    assert "mean_action" in (tmp_path / "report" / "report.md").read_text()
+    assert "mean_action" in (text := (tmp_path / "report" / "report.md").read_text())
+    assert "\n| never | – → – |" in text
 
 
 @pytest.mark.parametrize("chunk_seconds", [0.0, 1e9])
@@ -430,20 +432,31 @@ def test_a_hook_is_called_between_updates_whatever_the_chunks(tmp_path, monkeypa
 
 def test_what_python_gave_must_be_given_again(tmp_path):
     """No configuration holds it, so a run would go on with PPO's own loss without a word."""
-    config = CARTPOLE.override({"total_timesteps": 64, "eval_interval": 0})
+    config = CARTPOLE.override({"total_timesteps": 64, "eval_interval": 0, "loss_coefs": {"mine": 1.0}})
 
-    own = partial(build, loss=lambda *arguments: ppo.loss(*arguments))
+    def loss(*arguments):
+        total, metrics = ppo.loss(*arguments)
+        return arguments[-1].loss_coefs["mine"] * total, metrics
+
+    own = partial(build, loss=loss)
     runner.train(config, tmp_path / "run", progress=False, build=own)
     longer = {"total_timesteps": 128}
     with pytest.raises(PPOJaxError, match="its loss was given from Python when it began; resume it from Python"):
         runner.resume(tmp_path / "run", longer, progress=False)
     with pytest.raises(PPOJaxError, match="its hook was not given"):
         runner.resume(tmp_path / "run", longer, progress=False, build=own, hook=lambda *both: both)
+    with pytest.raises(PPOJaxError, match=r"^resume total_timestep: unknown key .*did you mean total_timesteps"):
+        runner.resume(tmp_path / "run", ["total_timestep=128"], progress=False, build=own)
+    with pytest.raises(PPOJaxError, match=r"this run is complete; a larger total_timesteps makes it longer$"):
+        runner.resume(tmp_path / "run", progress=False, build=own)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == config.settings.n_updates
     assert runner.resume(tmp_path / "run", longer, progress=False, build=own, warn=print)["env_steps"] == 128
-    text = (tmp_path / "run" / "config.toml").read_text()  # a policy needs no loss
-    (tmp_path / "run" / "config.toml").write_text(text.replace("[ppo]", '[ppo]\nloss = "not_there:loss"'))
-    runner.load(tmp_path / "run", trust=True)
+    runner.load(tmp_path / "run")  # a policy needs no loss
+    gone = '[ppo]\nloss = "not_there:loss"\noptimizer = "not_there:make"'
+    text = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "run" / "config.toml").write_text(text.replace("[ppo]", gone))
+    experiment, _ = runner.load(tmp_path / "run", trust=True)
+    assert experiment.config.ppo.optimizer == "not_there:make"
 
 
 def test_a_member_of_a_sweep_does_not_go_on_by_itself(run, tmp_path):

@@ -366,7 +366,9 @@ def test_a_sweep_is_read_as_its_members(swept, capsys, tmp_path):
     assert (tmp_path / "report.html").is_file()
     capsys.readouterr()
     assert main(["diagnose", str(swept)]) == 2
-    assert "8 runs there; give the path of one: " in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "8 runs there; give the path of one: " in told and told.count("/members/") == 3
+    assert told.endswith(", … of 8\n")
 
 
 def test_the_table_fits_and_says_how_to_go_on(swept, capsys, monkeypatch):

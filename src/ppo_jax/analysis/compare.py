@@ -138,16 +138,20 @@ def degenerate(log: RunLog) -> bool:
 
 @overflow_allowed
 def movements(run_set: RunSet) -> tuple[Movement, ...]:
-    """How the metrics of a run set moved, the user's own last; those that no run measured are left out."""
+    """How the metrics of a run set moved, the user's own last.
+
+    A metric that no run measured is left out; one of the user's own, such as one that is never finite, is NaN.
+    """
     rows = []
-    own = dict.fromkeys(name for log in run_set.logs for name in Evidence(log).own_metrics)
+    evidence = [*map(Evidence, run_set.logs)]
+    own = dict.fromkeys(name for run in evidence for name in run.own_metrics)
     for name in (*COMPARED, *own):
-        runs = [run for run in map(Evidence, run_set.logs) if run.has(name)]
+        runs = [run for run in evidence if run.has(name)] or evidence * (name in own)
         if not runs or (name == "value_clip_fraction" and run_set.settings.get("clip_range_vf") is None):
             continue
         whole = name in WHOLE_RUN
         lasts = [run.mean(name) if whole else run.tail(name) for run in runs]
-        first = None if whole else float(np.mean([run.finite(name)[0] for run in runs]))
+        first = None if whole else float(np.mean([run.first(name) for run in runs]))
         spread = float(np.std(lasts, ddof=1)) if len(lasts) > 1 else float("nan")
         judged = lasts if whole else [run.late(name) for run in runs]  # as the rules of diagnosis do
         words = Counter(status(name, x, run.log) for x, run in zip(judged, runs, strict=True))

@@ -216,7 +216,7 @@ def diagnose(log: RunLog, others: Sequence[RunLog] = ()) -> Diagnosis:
         if winner in findings:
             for loser in losers:
                 findings.pop(loser, None)
-    own = {name: (float(run.finite(name)[0]), run.tail(name)) for name in run.own_metrics}
+    own = {name: (run.first(name), run.tail(name)) for name in run.own_metrics}
     return Diagnosis(_in_order(findings, log), tuple(unjudged), own, log.trainer)
 
 

@@ -53,7 +53,7 @@ class Sweep:
     json: Switch = False
     """Print sweep.json instead of a table, and no progress bar."""
     quiet: Switch = False
-    """Show no progress bar."""
+    """Show no progress bar; the results are printed all the same."""
 
     def run(self) -> int:
         plan = make_plan(load_experiment(self.config, flat(self.assignments), self.trust), self.seeds, flat(self.grid))

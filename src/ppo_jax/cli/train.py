@@ -55,7 +55,7 @@ class Train:
     json: Switch = False
     """Print summary.json instead of tables, and no progress bar."""
     quiet: Switch = False
-    """Show no progress bar."""
+    """Show no progress bar; the results are printed all the same."""
 
     def run(self) -> int:
         short = {"seed": self.seed, "on_nan": self.on_nan}
@@ -105,7 +105,7 @@ class Resume:
     json: Switch = False
     """Print summary.json instead of tables, and no progress bar."""
     quiet: Switch = False
-    """Show no progress bar."""
+    """Show no progress bar; the results are printed all the same."""
 
     def run(self) -> int:
         use_caches()

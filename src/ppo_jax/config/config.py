@@ -172,8 +172,10 @@ class Config:
             PPOJaxError: unknown key (names the nearest), a value of the wrong type or range, or a key that is given
                 twice, be it under two names; a part of a schedule may follow the whole.
         """
-        given = assignments.items() if isinstance(assignments, Mapping) else map(parse_assignment, assignments)
-        pairs = list(given)
+        if isinstance(assignments, Mapping):
+            pairs = list(assignments.items())
+        else:
+            pairs = [parse_assignment(text, place) for text in assignments]
         check_once(pairs, place)
         tables = self.to_dict()
         for key, new in pairs:

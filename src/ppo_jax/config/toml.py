@@ -56,15 +56,15 @@ def shortest(value: float) -> str:
     return brief if float(brief := f"{value:g}") == value else repr(value)
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split ``"key=value"``; the value is TOML, the bare word ``none``, or else a string.
+def parse_assignment(text: str, place: str = "--set") -> tuple[str, Any]:
+    """Split ``"key=value"``; the value is TOML, the bare word ``none``, or else a string. `place` begins an error.
 
     Raises:
         PPOJaxError: no key, or no equals sign.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
-        raise PPOJaxError(f"--set {text}: expected key=value")
+        raise PPOJaxError(f"{place} {text}: expected key=value")
     if value.lower() == "none":
         return key, None
     try:

@@ -18,11 +18,10 @@ from ppo_jax.config.imported import check_call, imported
 from ppo_jax.devices.collectives import default_collectives
 from ppo_jax.networks.check import call_own_code, check_network, convolves
 from ppo_jax.ops import network as network_calls
-from ppo_jax.ops import normalization, schedules
-from ppo_jax.ops.sequences import flatten
+from ppo_jax.ops import normalization
 from ppo_jax.results import Judged
 from ppo_jax.runs.given import describe_given
-from ppo_jax.runs.metric_table import OF_UPDATE
+from ppo_jax.runs.loss_check import check_loss
 from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
@@ -221,7 +220,7 @@ def build(
     if trainer.loss is ppo.loss and config.ppo.loss_coefs:
         raise PPOJaxError("ppo.loss_coefs: PPO's own loss reads none; name one of your own, loss = package.module:loss")
     if trainer.loss is not ppo.loss:
-        _check_loss(trainer, config.hyperparams)
+        check_loss(trainer, config.hyperparams)
     if trainer.optimizer is not ppo.adam():
         _check_optimizer(trainer, config.hyperparams)
     return Experiment(config, task, trainer, given)
@@ -250,29 +249,3 @@ def _optimizer(name: str | None) -> optax.GradientTransformation:
     check_call(make, place)
     optimizer: optax.GradientTransformation = call_own_code(place, make)
     return optimizer
-
-
-def _check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
-    """Trace a loss of the user's own on a minibatch; nothing is compiled or computed."""
-
-    def minibatch(trainer: ppo.Trainer, key: jax.Array) -> tuple[PyTree, ppo.Batch, dict[str, jax.Array]]:
-        state, transitions = ppo.rollout(trainer, ppo.init(trainer, key, hyperparams))
-        state, batch, _ = ppo.make_batch(trainer, state, transitions)
-        scheduled = schedules.scheduled(hyperparams, state.step, trainer.settings.rollout_size)
-        return state.learner.params, flatten(batch), scheduled
-
-    params, batch, scheduled = jax.eval_shape(minibatch, trainer, jax.random.key(0))
-    arguments = (params, trainer, batch, scheduled, hyperparams)
-    output = call_own_code("loss", partial(jax.eval_shape, trainer.loss), *arguments)
-    if not (isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)):
-        raise PPOJaxError("loss: must return (loss, metrics), metrics a dict")
-    total, metrics = output
-    if getattr(total, "shape", None) != ():
-        raise PPOJaxError(f"loss: must be one number [], got {list(jnp.shape(total))}")
-    if "approx_kl" not in metrics:
-        raise PPOJaxError("loss: its metrics lack approx_kl, which ends the epochs where it exceeds 1.5 target_kl")
-    if taken := [name for name in metrics if name in OF_UPDATE]:
-        raise PPOJaxError(f"loss: {taken[0]} is a metric of the update itself; give the loss's own another name")
-    for name, value in metrics.items():
-        if any(jnp.shape(x) for x in jax.tree.leaves(value)):
-            raise PPOJaxError(f"loss: its metric {name} must be one number [], got {list(jnp.shape(value))}")

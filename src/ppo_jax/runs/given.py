@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from functools import partial
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 __all__ = ["describe_given"]
@@ -18,7 +18,8 @@ def describe_given(thing: Any) -> str:
     """The name of a function, class or object, with the arguments that were bound to it.
 
     Bound are those of `functools.partial`, what a function took from the one around it, its defaults, and the
-    attributes of an object. The same in every process: addresses are left out.
+    attributes of an object. Behind the name of a function stands a digest of its code. The same in every process:
+    addresses are left out.
     """
     try:
         text = _describe(thing, set())
@@ -27,7 +28,7 @@ def describe_given(thing: Any) -> str:
     text = " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split())
     if len(text) <= LONGEST:
         return text
-    return f"{text[:LONGEST]}… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{text[:LONGEST]}… {_digest(text)}"
 
 
 def _describe(thing: Any, seen: set[int]) -> str:
@@ -45,7 +46,8 @@ def _describe(thing: Any, seen: set[int]) -> str:
         return _describe(inner, seen)  # jitted
     if isinstance(thing, FunctionType):
         bound = dict(zip(thing.__code__.co_freevars, map(_content, thing.__closure__ or ()), strict=True))
-        return _call(_name(thing), thing.__defaults__ or (), bound | (thing.__kwdefaults__ or {}), seen)
+        name = f"{_name(thing)}#{_digest(repr(_content_of(thing.__code__)))}"
+        return _call(name, thing.__defaults__ or (), bound | (thing.__kwdefaults__ or {}), seen)
     if isinstance(thing, tuple | list):
         return _call(_name(type(thing)) if hasattr(thing, "_fields") else "", thing, {}, seen)
     if getattr(type(thing), "__repr__", None) == object.__repr__:
@@ -61,6 +63,17 @@ def _call(name: str, args: Any, keywords: Mapping[str, Any], seen: set[int]) -> 
 
 def _name(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _content_of(code: Any) -> Any:
+    """What a function does, wherever it stands: instructions, names and constants, also of the functions in it."""
+    if isinstance(code, CodeType):
+        return code.co_code, code.co_names, [_content_of(one) for one in code.co_consts]
+    return sorted(map(repr, code)) if isinstance(code, frozenset) else code  # their order differs between processes
 
 
 def _content(cell: Any) -> Any:

@@ -162,20 +162,23 @@ def _resume(
 ) -> dict[str, Any]:
     run_folder.check_alone(folder)
     recorded = run_folder.read_config(folder)
-    config = mesh.resolve(recorded.override(assignments) if assignments else recorded, begins=False)
+    wanted = recorded.override(assignments, place="resume") if assignments else recorded
+    config = mesh.resolve(wanted, begins=False)
     run_folder.check_resumable(recorded, config)
     consent.check(folder, recorded, config, trust)
     summary = files.read_summary(folder)
     if summary.get("status") == "completed" and config.settings.n_updates == recorded.settings.n_updates:
-        raise PPOJaxError(f"{folder}: this run is complete; to make it longer: --set total_timesteps=…")
+        raise PPOJaxError(f"{folder}: this run is complete; a larger total_timesteps makes it longer")
     if not processes.leads():
         _follow(build(config), hook, hook_interval)
         return {}
     loggers.check_extras(config.run.tensorboard, config.run.wandb)
     for text in run_folder.other_versions(folder):
         warn(text)
-    experiment = build(config)
     again = "resume it from Python with the same `build` and `hook`"
+    if (known := _known(build)) is not None:  # before what lacks is said in other words
+        run_folder.check_given(folder, known | ({"hook"} if hook else set()), GIVEN, again)
+    experiment = build(config)
     run_folder.check_given(folder, _given(experiment, hook), GIVEN, again)
     run_folder.check_data(folder, experiment)
     standing, record, problems = restore(
@@ -210,6 +213,13 @@ def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
     if measured is None:
         return {}
     return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
+
+
+def _known(builder: Build) -> set[str] | None:
+    """What is given by `ppo_jax.build`, or by a partial of it; None of another builder: what it builds will tell."""
+    if getattr(builder, "func", builder) is not build:
+        return None
+    return {name for name, argument in getattr(builder, "keywords", {}).items() if argument is not None}
 
 
 def _given(experiment: Experiment, hook: loop.Hook | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ppo_jax.results import Metric, Path, Results, Table, number
 
-__all__ = ["EpisodeTaskResults"]
+__all__ = ["FEWEST_EPISODES", "EpisodeTaskResults"]
 
 Json = Mapping[str, Any]
 FEWEST_EPISODES = 10  # of a comparison: by fewer, chance decides

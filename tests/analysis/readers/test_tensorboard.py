@@ -128,13 +128,13 @@ OFF_POLICY = {tag: [(100, 1.0), (200, 2.0)] for tag in ("train/actor_loss", "tra
 
 
 def test_several_runs_in_a_folder_are_listed_and_one_is_read_by_its_path(tmp_path):
-    for i in (1, 2, 3):
+    for i in (1, 2):
         write_events(tmp_path / f"PPO_{i}", run_of(5, value=i))
     write_events(tmp_path / "SAC_1", OFF_POLICY)
     error = fail("diagnose", tmp_path)
     assert error == fail("diagnose", "--tensorboard", tmp_path)
-    assert "4 runs there; give the path of one" in error
-    assert all(f"{tmp_path / name}" in error for name in ("PPO_1 (PPO)", "PPO_3 (PPO)", "SAC_1 (SAC"))
+    assert "3 runs there; give the path of one" in error
+    assert all(f"{tmp_path / name}" in error for name in ("PPO_1 (PPO)", "PPO_2 (PPO)", "SAC_1 (SAC"))
     log = read(tmp_path / "PPO_2")
     assert (log.name, log.n_updates, log.trainer) == ("PPO_2", 5, "sb3")
     np.testing.assert_allclose(log.columns["approx_kl"], 2.0)
@@ -144,7 +144,7 @@ def test_several_runs_in_a_folder_are_listed_and_one_is_read_by_its_path(tmp_pat
 def test_many_runs_are_not_all_listed(tmp_path):
     for i in range(20):
         write_events(tmp_path / f"PPO_{i}", run_of(1))
-    with pytest.raises(PPOJaxError, match=r"20 runs there.* and 8 more$"):
+    with pytest.raises(PPOJaxError, match=r"20 runs there[^,]*, [^,]*, [^,]*, … of 20$"):
         read(tmp_path)
 
 

@@ -267,6 +267,9 @@ def test_a_rule_names_what_it_lacks():
     assert BY_ID["lr-too-high"].lacks(bare) == "the log has no approx_kl; the log has no clip_fraction"
     assert BY_ID["batch-exceeds-rollout"].lacks(bare) == "not known: batch_size, n_envs, n_steps (give it with --set)"
     assert "three other runs" in BY_ID["seed-outlier"].lacks(bare)
+    for n, why in ((9, "too few episodes to compare (test 9, random 30): 10 of each are needed"), (10, None)):
+        results = {"test": {"return_mean": 1.0, "episodes": n}, "baselines": {"random": {"episodes": 30}}}
+        assert str(why) in str(BY_ID["beaten-by-baseline"].lacks(Evidence(run(summary=results))))
     empty = Evidence(RunLog("empty", "ppo_jax", SETTINGS, {"update": np.zeros(0), "env_steps": np.zeros(0)}))
     assert BY_ID["lr-too-high"].lacks(empty) == "no update is on record"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.analysis.readers.run_folder import RUN_FILES, read_run
-from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible
+from ppo_jax.analysis.readers.run_log import RunLog, check_settings, first_few, legible
 from ppo_jax.analysis.readers.sweep_file import read_sweep
-from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, MOST_LISTED, read_tensorboard
+from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
 from ppo_jax.analysis.readers.text_logs import find_text_log
 from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
 from ppo_jax.analysis.readers.updates import FORMATS
@@ -62,8 +62,7 @@ def _require_one(folder: Path) -> None:
     """Name the runs that lie side by side in `folder`, where there are some."""
     below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
     if logs := [str(one) for one in below if _holds_run(one) or find_text_log(one)]:
-        listed = ", ".join(logs[:MOST_LISTED]) + (f" and {len(logs) - MOST_LISTED} more" if logs[MOST_LISTED:] else "")
-        raise PPOJaxError(legible(f"{folder}: {len(logs)} runs there; give the path of one: {listed}"))
+        raise PPOJaxError(legible(f"{folder}: {len(logs)} runs there; give the path of one: {first_few(logs)}"))
 
 
 def _holds_run(path: Path) -> bool:

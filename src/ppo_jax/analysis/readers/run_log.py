@@ -14,7 +14,7 @@ from ppo_jax.config.checks import convert
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["RunLog", "check_settings", "legible", "make_columns", "to_number"]
+__all__ = ["RunLog", "check_settings", "first_few", "legible", "make_columns", "to_number"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             raise PPOJaxError(f"--set {key}: unknown key; {nearest(key, kinds)}")
         convert(value, kinds[key], f"--set {key}")
     return dict(settings)
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Names in a line: of many the first three, and how many there are."""
+    return ", ".join(names[:3]) + (f", … of {len(names)}" if len(names) > 3 else "")
 
 
 def legible(value: Any) -> Any:

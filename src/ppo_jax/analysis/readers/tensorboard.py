@@ -12,15 +12,14 @@ from typing import Any
 
 from ppo_jax.analysis.readers.algorithms import other_algorithm
 from ppo_jax.analysis.readers.names import EVERY_UPDATE, translate_names
-from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible
+from ppo_jax.analysis.readers.run_log import RunLog, check_settings, first_few, legible
 from ppo_jax.analysis.readers.updates import Updates
 from ppo_jax.config.toml import parse_assignment
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["EVENT_FILES", "MOST_LISTED", "read_tensorboard"]
+__all__ = ["EVENT_FILES", "read_tensorboard"]
 
 EVENT_FILES = "*tfevents*"
-MOST_LISTED = 12  # runs named where there are several
 OVERLAP = 0.1  # share of a run's steps after which a further file of its folder goes on from it, and is no other run
 HYPERPARAMETERS = "hyperparameters/text_summary"  # of CleanRL
 # Arguments of CleanRL's scripts, which they log as a Markdown table -> our settings.
@@ -86,9 +85,8 @@ def read_tensorboard(path: str | Path, settings: Mapping[str, Any] | None = None
     if not runs:
         raise PPOJaxError(f"{path}: no tag of SB3's, SB2's, CleanRL's or RLlib's PPO there")
     if len(runs) > 1:
-        listed = ", ".join(map(_describe, runs[:MOST_LISTED]))
-        more = f" and {len(runs) - MOST_LISTED} more" if len(runs) > MOST_LISTED else ""
-        raise PPOJaxError(legible(f"{path}: {len(runs)} runs there; give the path of one: {listed}{more}"))
+        listed = first_few([*map(_describe, runs)])
+        raise PPOJaxError(legible(f"{path}: {len(runs)} runs there; give the path of one: {listed}"))
     run = runs[0]
     updates = Updates(path)
     for line in _lines(run, updates):

@@ -76,10 +76,8 @@ class Evidence:
 
     @property
     def own_metrics(self) -> list[str]:
-        """Measured metrics that are the user's own: of a loss or an environment. Of other trainers' logs none."""
-        if not self.ours:
-            return []
-        return [name for name in self.log.columns if name not in STANDARD and self.has(name)]
+        """Metrics that are the user's own: of a loss or an environment. Of other trainers' logs none."""
+        return [name for name in self.log.columns if name not in STANDARD] if self.ours else []
 
     def series(self, name: str) -> np.ndarray:
         """A metric over the updates [U]; NaN where it was not measured.
@@ -105,6 +103,10 @@ class Evidence:
         """The measured values of a metric."""
         values = self.series(name)
         return values[np.isfinite(values)]
+
+    def first(self, name: str) -> float:
+        """The first measured value; NaN where there is none."""
+        return float(next(iter(self.finite(name)), np.nan))
 
     def mean(self, name: str) -> float:
         """Mean of the measured values; NaN where there are none."""

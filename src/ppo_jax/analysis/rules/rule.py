@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ppo_jax.analysis import vocabulary
-from ppo_jax.analysis.rules.evidence import Evidence
+from ppo_jax.analysis.rules.evidence import Evidence, number_at
 from ppo_jax.results import Results
+from ppo_jax.tasks.episode_results import FEWEST_EPISODES
 
 __all__ = ["NO_UPDATE", "Hit", "Rule", "changes_over_time", "follows_kl", "number", "peak", "rule"]
 
@@ -96,6 +98,18 @@ def _unknown_state(run: Evidence) -> str:
     )
 
 
+def _episodes(run: Evidence) -> dict[str, float]:
+    """How many episodes stand behind the result on test and each baseline; empty of what counts none."""
+    paths = {"test": ("test",)} | {name: ("baselines", name) for name in run.baselines()}
+    counted = {name: number_at(run.log.summary, *path, "episodes") for name, path in paths.items()}
+    return {name: n for name, n in counted.items() if n is not None}
+
+
+def _few_episodes(run: Evidence) -> str:
+    rests = ", ".join(f"{name.replace('_', ' ')} {n:.0f}" for name, n in _episodes(run).items())
+    return f"too few episodes to compare ({rests}): {FEWEST_EPISODES} of each are needed, by eval_episodes"
+
+
 # What a rule may need besides metrics and settings: whether it is there, and what to say where it is not.
 RECORDS: dict[str, tuple[Callable[[Evidence], bool], Callable[[Evidence], str]]] = {
     "evaluations": (lambda run: run.scores().size >= 5, _few_evaluations),
@@ -105,6 +119,7 @@ RECORDS: dict[str, tuple[Callable[[Evidence], bool], Callable[[Evidence], str]]]
     ),
     "overlaps": (lambda run: bool(run.overlaps()), lambda _: "overlaps between the splits were not counted"),
     "baselines": (lambda run: bool(run.baselines()), lambda _: "no test result beside baselines on record"),
+    "episodes": (lambda run: min(_episodes(run).values(), default=math.inf) >= FEWEST_EPISODES, _few_episodes),
     "other seeds": (
         lambda run: run.other_scores().size >= 3,
         lambda _: "fewer than three other runs to compare with (give them with --others)",

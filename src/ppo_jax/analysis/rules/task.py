@@ -9,6 +9,7 @@ from ppo_jax.analysis.rules.curve import median, running_median
 from ppo_jax.analysis.rules.evidence import Evidence, number_at
 from ppo_jax.analysis.rules.rule import Hit, number, rule
 from ppo_jax.tasks import results
+from ppo_jax.tasks.episode_results import FEWEST_EPISODES
 
 __all__ = [
     "action_space_forced",
@@ -116,13 +117,13 @@ def seed_outlier(run: Evidence) -> Hit | None:
 @rule(
     "beaten-by-baseline",
     severity="warning",
-    threshold="a test score is no higher than that of a baseline that learnt nothing; an error for the greedy MRR of "
-    "untrained networks",
+    threshold="a test score is no higher than that of a baseline that learnt nothing, of episodes by "
+    f"{FEWEST_EPISODES} of each at least; an error for the greedy MRR of untrained networks",
     cause="What the agent learnt does not help on test, by this score.",
     advice="Do not report the score without that baseline. Mend {causes} first.",
     source="the page on evaluation, baselines",
     confidence=0.9,
-    records=("baselines",),
+    records=("baselines", "episodes"),
     ours_only=True,
 )
 def beaten_by_baseline(run: Evidence) -> Hit | None:

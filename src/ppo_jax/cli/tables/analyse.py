@@ -126,30 +126,25 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         console.print(make_pairs({row.name: _estimate(row.iqm[0]) for row in rows if row.iqm[0] is not None}, ""))
         return
     for row in rows:  # a table for each score: their columns side by side would not fit a terminal
-        if row.higher_is_better is None:
-            _show_difference(row)
-            continue
-        table: Table = make_table(">", f">{row.name}", ">P(better than [1])", ">p", "")
-        for i, one in enumerate(row.iqm):
-            better, p = row.improvement[i], row.p_values[i]
-            verdict = "" if p is None else row.verdict(i) or "few seeds"
-            chance = "" if better is None else _estimate(better, ".2f")
-            value = "–" if one is None else _estimate(one)
-            table.add_row(f"[{i + 1}]", value, chance, "" if p is None else f"{p:.2g}", verdict)
-        console.print(table)
-        console.print()
+        _show_score(row)
     if n := compare.n_comparisons(rows):
         console.print(explain_p(n), style="dim")
 
 
-def _show_difference(row: Score) -> None:
-    """Of a number that has no better and worse."""
-    table: Table = make_table(">", f">{row.name}", ">difference from [1]")
-    for i, (one, difference) in enumerate(zip(row.iqm, row.difference, strict=True), start=1):
-        cells = (
-            "–" if one is None else _estimate(one, ".4g"),
-            "" if difference is None else _estimate(difference, "+.4g"),
-        )
+def _show_score(row: Score) -> None:
+    """A line for each run set; columns without a value, such as the conclusions from single runs, are left out."""
+    form = ".4g" if row.higher_is_better is None else ".3f"
+    columns = {row.name: ["–" if one is None else _estimate(one, form) for one in row.iqm]}
+    if row.higher_is_better is None:
+        columns["difference from [1]"] = ["" if one is None else _estimate(one, "+.4g") for one in row.difference]
+    else:
+        columns["P(better than [1])"] = ["" if one is None else _estimate(one, ".2f") for one in row.improvement]
+        columns["p"] = ["" if p is None else f"{p:.2g}" for p in row.p_values]
+        columns[""] = ["" if p is None else row.verdict(i) or "few seeds" for i, p in enumerate(row.p_values)]
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
+    table: Table = make_table(">", *(f">{name}" if name else "" for name in columns))
+    table.columns[1].no_wrap = False  # a long name folds
+    for i, cells in enumerate(zip(*columns.values(), strict=True), start=1):
         table.add_row(f"[{i}]", *cells)
     make_console().print(table)
     make_console().print()
