@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import UserDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
-from types import FrameType
 from typing import Any
 
 import jax
@@ -62,12 +59,9 @@ def _trace(loss: ppo.Loss, *arguments: Any) -> tuple[Any, ppo.Metrics]:
     def traced(noting: bool, params: PyTree, trainer: ppo.Trainer, batch: Any, scheduled: Any, hyperparams: Any) -> Any:
         if noting:
             hyperparams = hyperparams._replace(loss_coefs=_Coefficients(hyperparams.loss_coefs or {}, read))
-        with _watching_ppo() as of_ppo:
-            output = loss(params, trainer, batch, scheduled, hyperparams)
+        output = loss(params, trainer, batch, scheduled, hyperparams)
         if not (isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)):
             raise PPOJaxError("loss: must return (loss, metrics), metrics a dict")
-        if replaced := _replaced(of_ppo, output[1]):
-            raise PPOJaxError(f"loss: {replaced[0]} is a metric of ppo.loss already; give the loss's own another name")
         return output
 
     def trace(noting: bool) -> Any:
@@ -133,32 +127,3 @@ def _unflatten(names: tuple[str, ...], values: Any) -> Any:
 
 
 jax.tree_util.register_pytree_node(_Coefficients, _flatten, _unflatten)
-
-
-@contextmanager
-def _watching_ppo() -> Iterator[ppo.Metrics]:
-    """Within, receives the metrics that `ppo.loss` returned, whoever called it; none while somebody profiles."""
-    metrics: ppo.Metrics = {}
-
-    def watch(frame: FrameType, event: str, returned: Any) -> None:
-        if event == "return" and frame.f_code is ppo.loss.__code__ and returned is not None:
-            metrics.update(returned[1])
-
-    if free := sys.getprofile() is None:
-        sys.setprofile(watch)
-    try:
-        yield metrics
-    finally:
-        if free:
-            sys.setprofile(None)
-
-
-def _replaced(before: ppo.Metrics, after: ppo.Metrics) -> list[str]:
-    """The metrics that others took the place of, where the rest was left as it was."""
-    kept = {name: _same(value, after.get(name)) for name, value in before.items()}
-    return [name for name in after if not kept.get(name, True)] if any(kept.values()) else []
-
-
-def _same(one: PyTree, other: PyTree) -> bool:
-    """Whether two trees hold the same objects."""
-    return [*map(id, jax.tree.leaves(one))] == [*map(id, jax.tree.leaves(other))]
