@@ -129,6 +129,7 @@ def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_cor
         "constants": len(dataset.kb.constants),
         "queries": {split: len(rows) for split, rows in dataset.queries.items()},
         "overlaps": dataset.overlaps,
+        "max_atoms": env.sizes.max_atoms,
         "max_successors": env.sizes.max_successors,
         "max_depth": env.max_depth,
         "widest_row_cut": env.widest_cut,

@@ -19,6 +19,8 @@ __all__ = [
     "successors_overflow",
 ]
 
+NO_ROOM = 0.05  # share of the successors, above: as often as this a proof may be lost
+
 
 @rule(
     "overfitting",
@@ -73,7 +75,7 @@ def action_space_forced(run: Evidence) -> Hit | None:
 @rule(
     "successors-overflow",
     severity="warning",
-    threshold="over 5% of the successors are dropped for want of room",
+    threshold=f"over {NO_ROOM:.0%} of the successors are dropped for want of room",
     cause="Proofs that pass through dropped successors cannot be found, whatever is learnt.",
     advice="Raise max_atoms (longer resolvents) or max_successors (more facts for an atom).",
     source="overflow_fraction, the page on proving",
@@ -84,10 +86,30 @@ def action_space_forced(run: Evidence) -> Hit | None:
     least=5,
 )
 def successors_overflow(run: Evidence) -> Hit | None:
-    share, atoms = median(run.finite("overflow_fraction")), run.setting("max_atoms")
-    if share <= 0.05:
+    share, too_long = median(run.finite("overflow_fraction")), run.series("too_long_fraction")
+    if share <= NO_ROOM:
         return None
-    return Hit(f"{share:.1%} of the successors had no room", {"max_atoms": int(atoms) + 2} if atoms else {})
+    evidence = f"{share:.1%} of the successors had no room"
+    if not run.has("too_long_fraction"):  # older runs do not tell which cap it was
+        return Hit(evidence)
+    data = run.log.summary.get("data") or {}
+    caps = {cap: data.get(cap) or run.setting(cap) for cap in ROOM_ADVICE}
+    lost = zip(caps, (too_long, run.series("overflow_fraction") - too_long), strict=True)
+    shares = {cap: median(values[np.isfinite(values)]) for cap, values in lost}
+    by_cap = [f"{x:.1%} by {cap}" + (f" = {caps[cap]}" if caps[cap] else "") for cap, x in shares.items() if x > 5e-4]
+    narrow = [cap for cap, x in shares.items() if x > NO_ROOM / 2]
+    wider = {"max_atoms": 2, "max_successors": data.get("widest_row_cut") or caps["max_successors"]}
+    return Hit(
+        f"{evidence}: {', '.join(by_cap)}",
+        {cap: caps[cap] + min(wider[cap], caps[cap]) for cap in narrow if caps[cap]},
+        advice=" ".join(ROOM_ADVICE[cap] for cap in narrow) or None,
+    )
+
+
+ROOM_ADVICE = {
+    "max_atoms": "Raise max_atoms: resolvents of more atoms are dropped.",
+    "max_successors": "Raise max_successors: the facts beyond it are left out.",
+}
 
 
 @rule(
