@@ -125,10 +125,13 @@ class ProofTask(GraphTask):
         stopped_by = None
         if not attempts.proved[0]:
             if len(steps) >= self.env.max_depth and steps[-1].action != "end":
-                stopped_by = f"the depth limit of {self.env.max_depth} steps"
+                stopped_by = f"the depth limit, max_depth = {self.env.max_depth}"
             else:
                 forced = attempts.choices[0][len(steps) - 1] == 1
-                stopped_by = "no action but `end` was left" if forced else "the agent chose to give up"
+                cut = f"max_atoms = {self.env.sizes.max_atoms}"
+                cut += f" or max_successors = {self.env.sizes.max_successors}" if self.env.widest_cut else ""
+                nothing_left = f"no action but `end` was left; {cut} may have cut others"
+                stopped_by = nothing_left if forced else "the agent chose to give up"
         return {
             "query": query,
             "proved": stopped_by is None,
