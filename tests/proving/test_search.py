@@ -78,6 +78,7 @@ def test_the_data_says_what_a_perfect_agent_could_reach(env, monkeypatch):
     assert (summary["train_positives_provable"], summary["train_positives_searched"]) == (33, 111)
     assert (summary["train_negatives_provable"], summary["train_negatives_searched"]) == (48, 444)
     assert summary["searches_left_out"] == 0
+    assert data_summary(env, env.default_params, n_corruptions=222)["train_negatives_searched"] == 222
     monkeypatch.setattr(evaluation, "MAX_DERIVED", 1_000)  # one block of searches, and no room for a second
     fewer = data_summary(env, env.default_params)
     searched = fewer["train_positives_searched"] + fewer["train_negatives_searched"]
