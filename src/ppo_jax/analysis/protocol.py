@@ -11,7 +11,7 @@ from typing import Any
 
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.proving.results import ANSWERS, COMBINED, INTERVAL_LEVEL, INTERVAL_RESAMPLES, PROTOCOLS, sum_of
-from ppo_jax.results import look_up
+from ppo_jax.results import baseline_name, look_up
 from ppo_jax.tasks import results
 
 __all__ = ["SIZES", "caption", "own", "shared"]
@@ -41,7 +41,7 @@ def shared(run: RunLog) -> dict[str, Any]:
         facts |= {"max_rules": settings.get("max_rules"), "rules": data.get("rules"), "rules_from": _rules_from(run)}
         facts["prior"] = _prior(run)
         facts["samples"] = {
-            name.replace("_", " "): n
+            baseline_name(name): n
             for name, one in (summary.get("baselines") or {}).items()
             if (n := look_up(one, ANSWERS, "n_queries")) not in (None, first.get("n_queries"))
         }

@@ -8,6 +8,7 @@ from ppo_jax.analysis.healthy_ranges import FORCED_OFTEN
 from ppo_jax.analysis.rules.curve import median, running_median
 from ppo_jax.analysis.rules.evidence import Evidence, number_at
 from ppo_jax.analysis.rules.rule import Hit, number, rule
+from ppo_jax.results import baseline_name
 from ppo_jax.tasks import results
 
 __all__ = [
@@ -154,7 +155,7 @@ def beaten_by_baseline(run: Evidence) -> Hit | None:
         others = {name: number_at(summary, "baselines", name, *path) for name in run.baselines()}
         better = {name: x for name, x in others.items() if mine is not None and x is not None and mine <= x}
         if mine is not None and better:
-            told = ", ".join(f"{name.replace('_', ' ')} {number(theirs)}" for name, theirs in better.items())
+            told = ", ".join(f"{baseline_name(name)} {number(theirs)}" for name, theirs in better.items())
             lost.append(f"{label} {number(mine)} ({told})")
             by_untrained |= "untrained" in better and i == 0
             alike |= any(name.startswith(("uniform", "untrained")) and x == mine for name, x in better.items())
