@@ -302,8 +302,12 @@ def with_mined_rules(
     raise PPOJaxError(f"data set {data.name!r} has neither valid queries nor rules; put some queries in valid.txt")
 
 
-def describe_data(name_or_folder: str, rules: str = "rules.txt", columns: str | None = None) -> dict[str, Any]:
+def describe_data(
+    name_or_folder: str, rules: str = "rules.txt", columns: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Counts of a data set, and with rules how much of it can be proved within the default depth.
+
+    `progress` is told how far the search for proofs is.
 
     Raises:
         PPOJaxError: the data cannot be read.
@@ -311,8 +315,9 @@ def describe_data(name_or_folder: str, rules: str = "rules.txt", columns: str | 
     dataset = datasets.load(name_or_folder, rules, columns, require_rules=False)
     if not dataset.kb.rules:
         return datasets.describe(dataset)
-    task = ProofTask(proof.make(dataset), EvaluationConfig())
-    return task.data_summary() | datasets.describe(dataset)
+    env = proof.make(dataset)
+    assert env.default_params is not None
+    return data_summary(env, env.default_params, progress=progress) | datasets.describe(dataset)
 
 
 def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:
