@@ -87,7 +87,8 @@ def _notes(one: Json) -> list[str]:
         return []
     known, notes = one["rules_known"], [f"score: {sum_of(one['weights'])}; --proofs ranks by proofs"]
     if known["proofs"] < known["rules"]:
-        notes.append(f"rules: counts all {known['rules']:,}; a proof may take {known['proofs']:,}, max_rules of a head")
+        all_rules, in_proofs = (f"{known[source]:,}" for source in ("rules", "proofs"))
+        notes.append(f"rules counts all {all_rules} rules; proofs know {in_proofs}, max_rules of a predicate")
     return notes
 
 
