@@ -41,6 +41,7 @@ def read_run(folder: str | Path) -> RunLog:
         notes.append("summary.json: not JSON; left out")
     path = folder.resolve()
     environment = _environment(folder / "environment.json")
+    version = look_up(environment, "versions", "ppo-jax")
     sweep = f"{path.parents[1].name}-" if path.parent.name == "members" else ""  # whose members are called s0, s1, …
     return RunLog(
         name=legible(sweep + path.name),
@@ -51,7 +52,7 @@ def read_run(folder: str | Path) -> RunLog:
         summary=summary,
         queries=tuple(_json_lines(folder / "queries.jsonl", notes, required=False)),
         given=legible(_given(environment.get("given"))),
-        version=legible(look_up(environment, "versions", "ppo-jax")),
+        version=legible(version) if isinstance(version, str) else None,
         notes=legible(tuple(notes)),
     )
 

@@ -93,13 +93,14 @@ def successors_overflow(run: Evidence) -> Hit | None:
     evidence = f"{share:.1%} of the successors had no room"
     if not run.has("too_long_fraction"):  # older runs do not tell which cap it was
         return Hit(evidence)
-    data = run.log.summary.get("data") or {}
-    caps = {cap: data.get(cap) or run.setting(cap) for cap in ROOM_ADVICE}
+    # In force, as the end of a run tells them; before, as they are set.
+    caps = {cap: int(number_at(run.log.summary, "data", cap) or run.setting(cap) or 0) for cap in ROOM_ADVICE}
     lost = zip(caps, (too_long, run.series("overflow_fraction") - too_long), strict=True)
     shares = {cap: median(values[np.isfinite(values)]) for cap, values in lost}
     by_cap = [f"{x:.1%} by {cap}" + (f" = {caps[cap]}" if caps[cap] else "") for cap, x in shares.items() if x > 5e-4]
     narrow = [cap for cap, x in shares.items() if x > NO_ROOM / 2]
-    wider = {"max_atoms": 2, "max_successors": data.get("widest_row_cut") or caps["max_successors"]}
+    cut = int(number_at(run.log.summary, "data", "widest_row_cut") or caps["max_successors"])
+    wider = {"max_atoms": 2, "max_successors": cut}
     return Hit(
         f"{evidence}: {', '.join(by_cap)}",
         {cap: caps[cap] + min(wider[cap], caps[cap]) for cap in narrow if caps[cap]},
