@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["Judged", "Metric", "Path", "Played", "Results", "Table", "look_up", "number"]
+__all__ = ["Judged", "Metric", "Path", "Played", "Results", "Table", "baseline_name", "look_up", "number"]
 
 Json = Mapping[str, Any]
 Path = tuple[str, ...]  # keys that lead to a number in nested JSON objects
@@ -79,7 +79,7 @@ class Results(ABC):
         unbeaten = []
         for label, path in self.compared.items():
             own = look_up(test, *path)
-            others = {name.replace("_", " "): look_up(result, *path) for name, result in baselines.items()}
+            others = {baseline_name(name): look_up(result, *path) for name, result in baselines.items()}
             better = [
                 f"{name} {number(value, self.form)}"
                 for name, value in others.items()
@@ -111,6 +111,11 @@ class Results(ABC):
     @abstractmethod
     def data_note(self, data: Json) -> str | None:
         """What the data allows, a sentence about ``data`` of a summary; None where there is nothing to say."""
+
+
+def baseline_name(key: str) -> str:
+    """What people read for a baseline, by its key in ``summary.json``."""
+    return {"random": "random policy", "uniform": "uniform policy"}.get(key, key.replace("_", " "))
 
 
 def look_up(data: Any, *path: str) -> Any:

@@ -8,12 +8,19 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 import ppo_jax
+from ppo_jax.analysis import protocol
+from ppo_jax.analysis.readers import read_run
+from ppo_jax.analysis.scores import read_seeds
+from ppo_jax.cli.tables.answers import show_answers
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets, task
 from ppo_jax.proving.results import AnswerResults
@@ -149,6 +156,21 @@ def test_ask_ranks_answers_and_shows_their_proofs(run):
     assert known <= {"x", "y"}
 
 
+def test_ask_says_how_answers_are_ranked_and_where_none_has_a_proof(run, capsys):
+    weights = read_summary(run)["test"]["combined"]["weights"]
+    score = f"score: {weights['proofs']:g} proofs + {weights['rules']:g} rules; --proofs ranks by proofs"
+    text = succeed("ask", run, "in(z, X)", "in(X, s)")
+    assert text.count(score) == 1 and "a proof within" not in text and "max_rules" not in text
+    assert "score:" not in succeed("ask", run, "in(z, X)", "--proofs")
+    (one,) = json.loads(succeed("ask", run, "in(z, X)", "--json"))
+    assert (one["weights"], one["rules_known"]) == (weights, {"rules": 1, "proofs": 1})
+    unproved = [answer | {"steps": []} for answer in one["answers"]]
+    show_answers([one | {"answers": unproved, "rules_known": {"rules": 2325, "proofs": 96}}])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "none of these has a proof within the depth limit and the beam" in text
+    assert "rules counts all 2,325 rules; proofs know 96, max_rules of a predicate" in text
+
+
 def test_ask_takes_a_file_and_writes_csv(run, tmp_path):
     file = tmp_path / "queries.txt"
     file.write_text("% two of them\nin(z, X).\nin(?who, n)\n")
@@ -162,7 +184,7 @@ def test_ask_takes_a_file_and_writes_csv(run, tmp_path):
         assert added == pytest.approx(float(row["score"]), abs=1e-5)
 
 
-def test_the_prover_of_a_run_in_python(run):
+def test_the_prover_of_a_run_in_python(run, monkeypatch):
     prover = ppo_jax.load_prover(run)
     assert prover.sharpness == read_summary(run)["test"]["answers"]["sharpness"]
     answers = prover.ask("in(X, s)")["answers"]
@@ -176,6 +198,11 @@ def test_the_prover_of_a_run_in_python(run):
     alone = prover.ask("in(X, s)", proofs_alone=True)["answers"]
     assert [a["probability"] for a in alone] == sorted((a["probability"] for a in alone), reverse=True)
     assert "score" not in alone[0]
+    evaluator = prover.experiment.task._evaluator
+    found = evaluator.answers(prover.experiment.policy, prover.params, np.array([[1, 1, 0]]), keep_trail=True)
+    rounded = found._replace(unexplored=np.array([-6e-8]))  # as 1 less a sum of probabilities may be
+    monkeypatch.setattr(evaluator, "answers", lambda *arguments, **options: rounded)
+    assert str(prover.ask("in(z, X)")["unexplored"]) == "0.0"
 
 
 def test_the_python_of_the_page_on_graphs(run, monkeypatch):
@@ -201,7 +228,9 @@ def test_prove_finds_the_proof_of_a_ground_query(run):
     assert "has a variable; `ppo-jax ask` gives its answers" in fail("prove", run, "in(z,X)")
     code, out, _ = call("prove", run, "in(z,n)")
     assert code == 1
-    assert "no proof of at most 4 steps" in " ".join(out.split())
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines == ["in(z,n)", "asked as in(z,X)", "not proved: no proof within max_depth = 4, max_atoms = 3"]
+    assert proof["asked_as"] == "in(z,X)" and "asked as in(z,X)" in text
 
 
 def test_play_shows_proofs(run):
@@ -242,7 +271,8 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     for said in (
         r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
-        "96 environment steps, seed 0; the parameters best on valid, of update ",
+        ", ties by expected rank; at most 4 proof steps, 3 atoms of a resolvent, ",
+        rf"PPO of ppo\_jax {version('ppo-jax')}, 96 environment steps, seed 0; the last parameters. Beam of 4",
         r"1 rule, of rules.txt, put together by ",
         r"No prior. Combined: ",
         r"95\% interval of a percentile bootstrap over triples, 10,000 resamples.}",
@@ -251,9 +281,13 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     told = succeed("scores", run, "--out", tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
     assert f"{tmp_path / 'scores.protocol.json'} says how they were measured" in told
-    protocol = json.loads((tmp_path / "scores.protocol.json").read_text())
-    assert (protocol["test_triples"], protocol["beam_width"], protocol["rules"], protocol["prior"]) == (2, 4, 1, None)
-    assert protocol["runs"][0]["weights"] == {"combined": read_summary(run)["test"]["combined"]["weights"]}
+    measured = json.loads((tmp_path / "scores.protocol.json").read_text())
+    assert (measured["test_triples"], measured["beam_width"], measured["rules"], measured["prior"]) == (2, 4, 1, None)
+    sizes = {name: measured[name] for name in ("max_depth", "max_rules", "max_atoms")}
+    assert sizes == {"max_depth": 4, "max_rules": 64, "max_atoms": 3} and measured["max_successors"] > 1
+    assert (measured["runs"][0]["ppo_jax"], measured["runs"][0]["evaluations"]) == (version("ppo-jax"), 1)
+    assert measured["runs"][0]["weights"] == {"combined": read_summary(run)["test"]["combined"]["weights"]}
+    assert "scores.csv: exists; choose another file with --out" in fail("scores", run, "--out", tmp_path / "scores.csv")
     assert "is a file of a run" in fail("scores", run, "--out", run / "queries.jsonl")
     assert "which runs over a knowledge graph write at their end" in fail("scores", cartpole)
     assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
@@ -293,6 +327,28 @@ def test_scores_of_several_seeds_are_mean_and_deviation(run, seeds, tmp_path):
     assert r"trained (best) & 0.600 $\pm$ 0.141 &" in latex and "bootstrap" not in latex
     rows = list(csv.DictReader(io.StringIO(succeed("scores", *seeds, "--format", "csv"))))
     assert [(row["run"], row["seed"]) for row in rows] == [("s0", "0")] * 4 + [("s1", "1")] * 4
+
+
+def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(seeds):
+    for number, folder in enumerate(seeds):
+        summary = read_summary(folder)
+        summary["data"] |= {"rules": 2325, "prior": {"model": "complex", "dim": 100}}
+        summary["test"]["answers"]["sharpness"] = 0.5
+        (folder / "summary.json").write_text(json.dumps(summary))
+        config = (folder / "config.toml").read_text().replace("[task]", f"[task]\nprior = '{number}.npz'")
+        (folder / "config.toml").write_text(config)
+    logs = [read_run(folder) for folder in seeds]
+    told = protocol.caption(logs)
+    assert "Prior: ComplEx of dimension 100, one of its own each." in told
+    assert "2,325 rules, of rules.txt, put together by" in told and "proofs take the surest 64 of a predicate." in told
+    assert "Prior: ComplEx of dimension 100." in protocol.caption(logs[:1])
+    assert "the parameters best on valid, of update" in told and "logits × 0.5 (chosen on valid)." in told
+    alone = [replace(log, settings=log.settings | {"sharpness": [0.5]}) for log in logs]
+    assert "logits × 0.5." in protocol.caption(alone)
+    older = read_summary(seeds[1])
+    del older["data"]["max_atoms"]  # which older runs do not tell
+    (seeds[1] / "summary.json").write_text(json.dumps(older))
+    assert len(read_seeds(seeds)) == 2
 
 
 def test_scores_of_runs_that_do_not_belong_together(run, seeds, places, tmp_path):

@@ -45,7 +45,7 @@ def test_prove_says_what_stopped_it(places):
     code, out, _ = call("prove", places, "in(n,s)", "--mask-end")  # n lies near nothing
     assert code == 1
     assert "not proved after" in out
-    assert "no action but `end` was left" in out
+    assert "no action but `end` was left; max_atoms = 3 may have cut others" in " ".join(out.split())
 
 
 def test_a_query_that_cannot_be_asked(places, cartpole):

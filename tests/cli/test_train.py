@@ -90,8 +90,23 @@ def test_a_result_that_does_not_beat_a_baseline_says_so(places):
     assert "Better than every baseline." in verdict(greedy_mrr=0.6, marginal_mrr=0.6, marginal_auc_pr=0.6)
     assert (
         "Not better than without learning: greedy MRR 0.500 (untrained 0.500, shortest proof 0.500); "
-        "AUC-PR 0.400 (untrained 0.500, uniform 0.500)."
+        "AUC-PR 0.400 (untrained 0.500, uniform policy 0.500)."
     ) in verdict(greedy_mrr=0.5, marginal_mrr=0.6, marginal_auc_pr=0.4)
+
+
+def test_the_table_says_what_had_no_room_and_that_only_the_last_parameters_were_judged(places, tmp_path, capsys):
+    shutil.copytree(places, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    row = {"overflow_fraction": 0.25, "too_long_fraction": 0.25}
+    for lines, n in (("metrics.jsonl", 5), ("eval.jsonl", 1)):
+        rows = [json.dumps({"update": i, "env_steps": 32 * i, **row}) for i in range(1, n + 1)]
+        (tmp_path / "run" / lines).write_text("\n".join(rows) + "\n")
+    show_run(read_summary(tmp_path / "run"), tmp_path / "run")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "25.0% of the successors had no room: 25.0% by max_atoms = 3; proofs that pass through them" in out
+    assert "best the last parameters, which alone were judged, on valid: greedy MRR" in out
+    show_run(read_summary(places), places)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "no room" not in out and "best update" in out
 
 
 def test_the_summary_of_a_proof_task(places):

@@ -73,6 +73,12 @@ def test_contributions_add_up_to_the_score(kb) -> None:
         assert answer["contributions"]["proofs"] == pytest.approx(0.5 * np.log(answer["probability"] + 1e-5), abs=1e-5)
 
 
+def test_a_source_without_weight_adds_nothing_without_a_sign(kb) -> None:
+    nothing = listing.weigh(np.full(N + 1, 0.5), {"rules": np.full(N + 1, 0.5)}, {"proofs": 0.0, "rules": 1.0})
+    assert np.signbit(nothing.contributions["proofs"]).all()  # 0 times the logarithm of a probability
+    assert str(nothing.answer(kb, RIGHT, known=False)["contributions"]["proofs"]) == "0.0"
+
+
 def test_without_weights_the_proofs_rank_alone() -> None:
     probability = np.array([0.9, 0.0, 0.2, 0.5])  # column 0 is padding
     one = listing.weigh(probability, {}, None)

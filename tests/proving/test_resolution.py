@@ -84,7 +84,7 @@ def in_jax(
                 *(field[i, found.valid[i]].tolist() for field in fields), strict=True
             )
         ]
-        result.append((actions, int(found.dropped[i])))
+        result.append((actions, int(found.dropped[i].sum())))
     return result
 
 

@@ -79,11 +79,14 @@ def test_the_data_says_what_a_perfect_agent_could_reach(env, monkeypatch):
     assert (summary["train_negatives_provable"], summary["train_negatives_searched"]) == (48, 444)
     assert summary["searches_left_out"] == 0
     monkeypatch.setattr(evaluation, "MAX_DERIVED", 1_000)  # one block of searches, and no room for a second
-    fewer = data_summary(env, env.default_params)
+    told = []
+    fewer = data_summary(env, env.default_params, n_corruptions=222, progress=lambda *stage: told.append(stage))
     searched = fewer["train_positives_searched"] + fewer["train_negatives_searched"]
-    assert (searched, fewer["searches_left_out"]) == (16, 111 + 444 - 16)
+    assert (searched, fewer["searches_left_out"]) == (16, 111 + 222 - 16)
+    searches = [("search for proofs", 0, told[0][2]), ("search for proofs", 16, told[0][2])]
+    assert told == [*searches, ("search for proofs", 16, 16)] and told[0][2] > 16
     assert fewer["train_positives_provable"] <= fewer["train_positives_searched"]
-    assert "539 more were not searched" in given_up(fewer) and not given_up(summary)
+    assert "317 more were not searched" in given_up(fewer) and not given_up(summary)
 
 
 def test_the_uniform_policy_scores_as_published(env, evaluator):

@@ -216,18 +216,18 @@ def test_the_table_of_episodes_has_a_row_for_the_random_policy():
     assert kind.notes(kind.rows(summary)) == []
     assert kind.verdict(EPISODES, summary["baselines"]) == "Better than every baseline."
     better = {"random": EPISODES | {"return_mean": 20.0}}
-    assert kind.verdict(EPISODES, better) == "Not better than without learning: return 20.00 (random 20.00)."
+    assert kind.verdict(EPISODES, better) == "Not better than without learning: return 20.00 (random policy 20.00)."
     near = {"random": EPISODES | {"return_mean": 19.5}}
-    said = "Not told apart from without learning: return 20.00 (random 19.50), within two standard errors."
+    said = "Not told apart from without learning: return 20.00 (random policy 19.50), within two standard errors."
     assert kind.verdict(EPISODES, near) == said
     few = {"random": EPISODES | {"return_mean": -1.0, "episodes": 9}}
-    said = "Too few episodes to compare (test 128, random 9): 10 of each are needed, by eval_episodes."
+    said = "Too few episodes to compare (test 128, random policy 9): 10 of each are needed, by eval_episodes."
     assert kind.verdict(EPISODES, few) == said
     assert kind.verdict(EPISODES | {"episodes": 1}, better).startswith(
-        "Too few episodes to compare (test 1, random 128)"
+        "Too few episodes to compare (test 1, random policy 128)"
     )
     nothing = {"return_mean": None, "return_std": None, "length_mean": None, "episodes": 0}
-    assert kind.verdict(nothing, better).startswith("Too few episodes to compare (test 0, random 128)")
+    assert kind.verdict(nothing, better).startswith("Too few episodes to compare (test 0, random policy 128)")
     old = {"test": EPISODES, "test_last": nothing}
     assert kind.table(kind.rows(old)).rows[1] == ("trained (last)", "–", "–", "–", "0")
 

@@ -35,6 +35,7 @@ N_UPDATES = 2
 NULLABLE = {
     *("explained_variance", "episode_return_mean", "episode_length_mean", "truncated_fraction", "entropy_normalized"),
     *("proved_positive", "proved_negative", "proof_length_mean", "overflow_fraction"),
+    "too_long_fraction",
 }
 # Programs that run for milliseconds: compile them quickly rather than well.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

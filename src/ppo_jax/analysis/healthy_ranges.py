@@ -165,7 +165,9 @@ HEALTHY_RANGES: Mapping[str, HealthyRange] = {
     "forced_fraction": HealthyRange(
         f"below {FORCED_OFTEN:g}", "Above: most states leave no choice, so there is little to learn."
     ),
-    "overflow_fraction": HealthyRange("0", "Above: proofs may be lost; raise max_atoms."),
+    "overflow_fraction": HealthyRange(
+        "0", "Above: proofs may be lost; raise max_atoms, or max_successors where too_long_fraction is smaller."
+    ),
 }
 
 _UNITS = {metric.name: metric.unit for metric in METRICS}

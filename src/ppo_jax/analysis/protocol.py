@@ -11,12 +11,14 @@ from typing import Any
 
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.proving.results import ANSWERS, COMBINED, INTERVAL_LEVEL, INTERVAL_RESAMPLES, PROTOCOLS, sum_of
-from ppo_jax.results import look_up
+from ppo_jax.results import baseline_name, look_up
 from ppo_jax.tasks import results
 
-__all__ = ["caption", "own", "shared"]
+__all__ = ["SIZES", "caption", "own", "shared"]
 
 Json = Mapping[str, Any]
+# What bounds a search, in force: key -> what there are so many of at most. Older runs do not tell all of them.
+SIZES = {"max_depth": "proof steps", "max_atoms": "atoms of a resolvent", "max_successors": "successors"}
 
 
 def shared(run: RunLog) -> dict[str, Any]:
@@ -35,27 +37,30 @@ def shared(run: RunLog) -> dict[str, Any]:
     facts |= {"test_triples": first.get("n_queries"), "of": first.get("of_queries")}
     if ANSWERS in judged:
         facts |= {"open": first.get("open", "head and tail"), "candidates": first.get("candidates")}
-        facts |= {"filtered_by": ["train", "valid", "test"], "max_depth": data.get("max_depth")}
+        facts |= {"filtered_by": ["train", "valid", "test"]}
         facts |= {"max_rules": settings.get("max_rules"), "rules": data.get("rules"), "rules_from": _rules_from(run)}
         facts["prior"] = _prior(run)
         facts["samples"] = {
-            name.replace("_", " "): n
+            baseline_name(name): n
             for name, one in (summary.get("baselines") or {}).items()
             if (n := look_up(one, ANSWERS, "n_queries")) not in (None, first.get("n_queries"))
         }
     else:
         facts |= {"n_corruptions": settings.get("n_corruptions"), "mask_end": settings.get("mask_end")}
+    facts |= {size: data.get(size) for size in SIZES}
     facts |= {"beam_width": settings.get("beam_width"), "ties": "expected rank"}
     interval = {"of": "MRR", "level": INTERVAL_LEVEL, "resamples": INTERVAL_RESAMPLES}
     return facts | {"interval": interval | {"method": "percentile bootstrap over triples"}}
 
 
 def own(run: RunLog) -> dict[str, Any]:
-    """What a completed run has for itself: its seed, how long it trained, what was chosen on valid."""
+    """What a completed run has for itself: version and seed, how long it trained, what was chosen on valid."""
     summary = run.summary
     facts: dict[str, Any] = {
         "run": run.name,
+        "ppo_jax": run.version,
         **{key: summary.get(key) for key in ("seed", "env_steps", "updates", "best_update")},
+        "evaluations": len(run.evaluations) or None,
     }
     for name in (ANSWERS, "marginal"):
         if (sharpness := look_up(summary, "test", name, "sharpness")) is not None:
@@ -83,8 +88,12 @@ def caption(logs: Sequence[RunLog]) -> str:
     if "rules" in common:
         put_together = _chosen(runs, "rules_combined_by", ", put together by {}")
         n = common["rules"]
-        said.append(f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{put_together}.")
-        said.append(f"Prior: {_named(common['prior'])}." if common["prior"] else "No prior.")
+        most = common["max_rules"]
+        taken = f"; proofs take the surest {most} of a predicate" if most and n > most else ""
+        said.append(f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{put_together}{taken}.")
+        priors = len({one.get("prior_file") for one in runs})
+        each = "" if priors == 1 else ", one of its own each" if priors == len(runs) else f", {priors} of them"
+        said.append(f"Prior: {_named(common['prior'])}{each}." if common["prior"] else "No prior.")
         said += [f"{name[0].upper()}{name[1:]}: on {n:,} of the triples." for name, n in common["samples"].items()]
         for name in ("combined", "rules and prior"):
             sums = dict.fromkeys(sum_of(one["weights"][name]) for one in runs if name in one.get("weights", {}))
@@ -102,12 +111,14 @@ def caption(logs: Sequence[RunLog]) -> str:
 def _asked(common: Json) -> str:
     n, there_are = common["test_triples"], common["of"]
     how_many = f"all {n:,}" if there_are in (n, None) else f"{n:,} of {there_are:,}"
+    sizes = ", ".join(f"{common[size]} {what}" for size, what in SIZES.items() if common[size])
+    at_most = f"; at most {sizes}" if sizes else ""
     if "open" not in common:
-        return f"{how_many} test triples, each ranked among its corruptions, ties by {common['ties']}"
+        return f"{how_many} test triples, each ranked among its corruptions, ties by {common['ties']}{at_most}"
     return (
         f"{how_many} test triples, {common['open']} open, ranked among all constants without other answers that "
         f"{', '.join(common['filtered_by'][:-1])} or {common['filtered_by'][-1]} know: {common['candidates']:,.0f} "
-        f"candidates on average, ties by {common['ties']}; at most {common['max_depth']} proof steps"
+        f"candidates on average, ties by {common['ties']}{at_most}"
     )
 
 
@@ -115,8 +126,12 @@ def _trained(runs: Sequence[Json]) -> str:
     seeds = ", ".join(str(one["seed"]) for one in runs)
     steps = " or ".join(dict.fromkeys(f"{one['env_steps']:,}" for one in runs))
     updates = ", ".join(f"{one['best_update']} of {one['updates']}" for one in runs)
-    plural = "s" if len(runs) > 1 else ""
-    return f"PPO, {steps} environment steps, seed{plural} {seeds}; the parameters best on valid, of update {updates}."
+    chosen = f"the parameters best on valid, of update {updates}"
+    if all(one["evaluations"] == 1 for one in runs):
+        chosen = "the last parameters"
+    versions = " or ".join(dict.fromkeys(one["ppo_jax"] for one in runs if one["ppo_jax"]))
+    program = f"PPO of ppo_jax {versions}" if versions else "PPO"
+    return f"{program}, {steps} environment steps, seed{'s' if len(runs) > 1 else ''} {seeds}; {chosen}."
 
 
 def _chosen(runs: Sequence[Json], name: str, form: str, several: bool = True) -> str:

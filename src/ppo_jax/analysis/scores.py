@@ -92,7 +92,9 @@ def read_seeds(folders: Sequence[str | Path], *, results_on_test: bool = True) -
     first = runs[0]
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         facts = [protocol.shared(one) for one in (first, run)]
-        differ = [key for key in facts[0].keys() | facts[1].keys() if facts[0].get(key) != facts[1].get(key)]
+        values = {key: [one.get(key) for one in facts] for key in facts[0].keys() | facts[1].keys()}
+        untold = {size for size in protocol.SIZES if None in values.get(size, ())}  # by older runs
+        differ = [key for key, (one, other) in values.items() if one != other and key not in untold]
         settings = {*first.settings, *run.settings} - NOT_COMPARED
         differ += [key for key in settings if first.settings.get(key) != run.settings.get(key)]
         if differ:

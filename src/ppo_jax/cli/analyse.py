@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ppo_jax.cli.arguments import Assignments, Switch, Trust, flat
+from ppo_jax.cli.arguments import Assignments, Switch, Trust, check_new, flat
 from ppo_jax.cli.console import print_json, say, warn
 from ppo_jax.cli.errors import how_to_go_on
 from ppo_jax.cli.experiments import check_same_settings, experiment_name, load_experiment, use_caches
@@ -54,8 +54,8 @@ class Diagnose:
         from ppo_jax.analysis import diagnose, readers
         from ppo_jax.runs.files import write_atomically
 
-        if self.fix and self.fix.exists():
-            raise PPOJaxError(f"{self.fix}: exists; choose a new file for --fix")
+        if self.fix:
+            check_new(self.fix, "--fix")
         log = self._log()
         diagnosis = diagnose.diagnose(log, [readers.read(path) for path in self.others])
         if self.fix:

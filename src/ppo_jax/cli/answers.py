@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ppo_jax.cli.analyse import runs_of
-from ppo_jax.cli.arguments import RunFolder, Switch, Trust
+from ppo_jax.cli.arguments import RunFolder, Switch, Trust, check_new
 from ppo_jax.cli.console import output, say
 from ppo_jax.cli.experiments import use_caches
+from ppo_jax.cli.policies import check_writable
 from ppo_jax.cli.tables.answers import flat_answers, show_answers, show_scores, write_csv
 from ppo_jax.runs.files import as_written
 from ppo_jax.types import PPOJaxError
@@ -70,12 +71,16 @@ class Scores:
     ] = None
     """csv and parquet: a line for each query; latex, and table to read: the results on test."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: standard output)")] = None
-    """Where it is written, with the protocol of CSV and Parquet in FILE.protocol.json; parquet needs a file."""
+    """Where it is written, with the protocol of CSV and Parquet in FILE.protocol.json; parquet needs a file. A file
+    that is there is not replaced."""
 
     def run(self) -> int:
         folders = [run for folder in self.folders for run in runs_of(folder)]
         if not folders:
             raise PPOJaxError("give one run folder or more")
+        if self.out is not None:
+            check_writable(self.out)
+            check_new(self.out)
         form = self.form or ("csv" if len(folders) == 1 else "table")
         with as_written(folders[0] / "summary.json"):
             return self._write(folders, form)

@@ -11,8 +11,9 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ppo_jax.cli.errors import explain
+from ppo_jax.types import PPOJaxError
 
-__all__ = ["Assignments", "DataName", "Devices", "RunFolder", "Switch", "Trust", "flat"]
+__all__ = ["Assignments", "DataName", "Devices", "RunFolder", "Switch", "Trust", "check_new", "flat"]
 
 Assignments = Annotated[
     UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="KEY=VALUE …", help_behavior_hint="")
@@ -50,6 +51,12 @@ class Devices:
     def settings(self) -> dict[str, int]:
         """The settings that the options are short for."""
         return {} if self.devices is None else {"devices": self.devices}
+
+
+def check_new(file: Path, option: str = "--out") -> None:
+    """Find out before the work is done that `file`, which is not replaced, is there already."""
+    if file.exists():
+        raise PPOJaxError(f"{file}: exists; choose another file with {option}")
 
 
 def flat(assignments: tuple[tuple[str, ...], ...]) -> list[str]:

@@ -122,8 +122,9 @@ class Describe:
     def run(self) -> int:
         use_caches()
         from ppo_jax.proving.task import describe_data
+        from ppo_jax.runs.loggers import show_stage
 
-        found = describe_data(self.name, self.rules, self.columns)
+        found = describe_data(self.name, self.rules, self.columns, show_stage)
         output(found, self.json, show_data)
         return 0
 

@@ -9,12 +9,11 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ppo_jax.cli.arguments import Switch
+from ppo_jax.cli.arguments import Switch, check_new
 from ppo_jax.cli.console import print_json, say
 from ppo_jax.config.experiments import experiment_file, experiment_names, read_experiment
 from ppo_jax.config.toml import write_toml
 from ppo_jax.runs.files import write_atomically
-from ppo_jax.types import PPOJaxError
 
 __all__ = ["Init"]
 
@@ -35,8 +34,7 @@ class Init:
         tables = read_experiment(self.name)
         text = source.read_text(encoding="utf-8") if source else write_toml(tables)
         out = self.out or Path(f"{source.stem if source else self.name.replace('/', '-').replace(':', '-')}.toml")
-        if out.exists():
-            raise PPOJaxError(f"{out}: exists; choose another file with --out")
+        check_new(out)
         write_atomically(out, text)
         if self.json:
             print_json({"file": str(out), "experiments": experiment_names()})

@@ -8,12 +8,11 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from ppo_jax.cli.arguments import DataName, Switch
+from ppo_jax.cli.arguments import DataName, Switch, check_new
 from ppo_jax.cli.console import output, say
 from ppo_jax.cli.errors import goes_on_again
 from ppo_jax.cli.tables.rules import show_mined
 from ppo_jax.files import write_atomically
-from ppo_jax.types import PPOJaxError
 
 __all__ = ["Mine"]
 
@@ -62,8 +61,8 @@ class Mine:
             max_rules_per_head=self.max_rules_per_head,
             seed=self.seed,
         )
-        if self.out is not None and self.out.exists():
-            raise PPOJaxError(f"{self.out} is there already; name another file or remove it")
+        if self.out is not None:
+            check_new(self.out)
         kb = datasets.load(self.name, require_rules=False).kb
         unfinished = None if self.out is None else mining.state_of(self.out, kb, limits, say)
         with sigterm_interrupts(), goes_on_again(unfinished):

@@ -32,7 +32,8 @@ class Prover:
         Returns:
             ``query``, ``proved``, ``stopped_by`` (what ended an attempt that is no proof, else None) and ``steps``,
             each with ``action``, ``probability``, ``facts`` and ``resolvent``. Of a run that answers open queries also
-            ``probability``, of all proofs within the beam, as `ask` gives it; the steps are those of the most probable.
+            ``asked_as``, the query with its last argument open, and ``probability``, of all proofs within the beam, as
+            `ask` gives it; the steps are those of the most probable.
 
         Raises:
             PPOJaxError: a query the knowledge base cannot read.
@@ -55,7 +56,8 @@ class Prover:
             ``query``; ``answers``, each with ``answer``, ``probability`` of its proofs, ``known`` (whether a training
             fact says so), ``steps``, its most probable proof, and where scores are combined ``score``, ``parts`` (what
             rules and prior say) and ``contributions`` (what each adds to the score); ``unexplored``, the probability
-            that was not followed.
+            that was not followed; and of combined scores ``weights`` of the sum, and ``rules_known``: how many rules
+            the part ``rules`` counts, and how many a proof may take.
 
         Raises:
             PPOJaxError: a query the knowledge base cannot read, or a run that learned to verify ground queries.

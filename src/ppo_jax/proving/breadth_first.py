@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ppo_jax.proving.derivations import Derivations, in_blocks
@@ -17,7 +19,12 @@ FIRST = 16  # queries searched before it is known what one takes
 
 
 def shortest_proofs(
-    env: ProofEnv, params: ProofParams, queries: np.ndarray, max_states: int = 500, max_derived: int | None = None
+    env: ProofEnv,
+    params: ProofParams,
+    queries: np.ndarray,
+    max_states: int = 500,
+    max_derived: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> np.ndarray:
     """Number of steps of the shortest proof of each of `queries` [M, 3].
 
@@ -27,6 +34,7 @@ def shortest_proofs(
         queries: ground atoms, [M, 3] int32.
         max_states: states at which the search for a single proof may look before it is given up.
         max_derived: slots of successors that all searches together may about fill; the last queries are then left out.
+        progress: with `max_derived`, receives the name of the step, how many are searched, and of how many.
 
     Returns:
         [M] int32: steps, `UNPROVED`, `BUDGET` where the search was given up without an answer, or `LEFT_OUT`.
@@ -42,12 +50,16 @@ def shortest_proofs(
         order, room = np.argsort(first), max_derived / env.sizes.max_successors
         done = opened = 0
         while done < len(atoms):
+            if progress:
+                progress("search for proofs", done, len(atoms))
             affordable = (room - opened) / (opened / done) if done else FIRST
             block = order[done : done + min(int(affordable), AT_ONCE)]
             if len(block) == 0:
                 break
             depth[block], took = _search(derivations, max_states, atoms[block])
             done, opened = done + len(block), opened + took
+        if progress:
+            progress("search for proofs", done, done)  # what is left is left out
     found: np.ndarray = depth[inverse]
     return found
 

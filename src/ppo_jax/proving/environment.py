@@ -56,7 +56,7 @@ class ProofState(NamedTuple):
     action_kind: jax.Array  # [G + 1] int32
     action_constants: jax.Array  # [G + 1, 2] int32
     action_mask: jax.Array  # [G + 1] bool
-    dropped: jax.Array  # [] int32, successors lost for want of room
+    dropped: jax.Array  # [2] int32, as of `Successors`
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,6 @@ class ProofEnv:
             jnp.where(done, self._salt(key), state.salt),
         )
         n_valid = jnp.sum(state.action_mask)
-        n_found = jnp.sum(state.action_mask[:-1]) + state.dropped
         info = {
             "final_observation": self.observe(_without_actions(state, moved, depth)),
             "metrics": {
@@ -136,7 +135,7 @@ class ProofEnv:
                 "proof_length_mean": (depth, proved),
                 "candidates_mean": (n_valid, jnp.ones((), bool)),
                 "forced_fraction": (n_valid == 1, jnp.ones((), bool)),
-                "overflow_fraction": (state.dropped / jnp.maximum(n_found, 1), n_found),
+                **overflow(state),
             },
         }
         return EnvStep(self.observe(next_state), next_state, reward, done, jnp.zeros((), bool), info)
@@ -308,6 +307,14 @@ def observation(state: Any, query: jax.Array, with_successors: bool) -> dict[str
     if with_successors:
         seen["successors"] = state.successors.T  # [G, A, 3]
     return seen
+
+
+def overflow(state: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Metrics of a state, with their weight: which share of its successors found no room, in all and by `max_atoms`."""
+    dropped, too_long = jnp.sum(state.dropped), state.dropped[0]
+    n_found = jnp.sum(state.action_mask[:-1]) + dropped
+    lost = {"overflow_fraction": dropped, "too_long_fraction": too_long}
+    return {name: (n / jnp.maximum(n_found, 1), n_found) for name, n in lost.items()}
 
 
 def state_hash(resolvents: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -100,12 +101,18 @@ def shortest_proof_baseline(env: ProofEnv, params: ProofParams, queries: Candida
     return summary | {"protocol": "shortest proof, expected rank of ties"}
 
 
-def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_corruptions: int = 1000) -> dict[str, Any]:
+def data_summary(
+    env: ProofEnv,
+    params: ProofParams,
+    n_queries: int = 200,
+    n_corruptions: int = 1000,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
     """Counts of facts, rules and queries, and how much of the training data is provable at all.
 
     Larger sets are sampled: `n_queries` training queries and equally many corruptions of each side of each, about
     `n_corruptions` in all; the counts of what was searched stand beside those of what was proved. Where rules are many
-    and a search is wide, `MAX_DERIVED` ends it before all of these are searched.
+    and a search is wide, `MAX_DERIVED` ends it before all of these are searched. `progress` is told how far it is.
     """
     assert env.dataset is not None
     dataset = env.dataset
@@ -115,7 +122,8 @@ def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_cor
     order = np.random.default_rng(0).permutation(len(queries.atoms))
     row, column = np.nonzero(queries.valid[order])
     depth = np.full(queries.valid.shape, LEFT_OUT, np.int32)
-    depth[order[row], column] = shortest_proofs(env, params, queries.atoms[order[row], column], max_derived=MAX_DERIVED)
+    atoms = queries.atoms[order[row], column]
+    depth[order[row], column] = shortest_proofs(env, params, atoms, max_derived=MAX_DERIVED, progress=progress)
     # A query has a row for each corrupted side; its own depth is the same in both.
     own = depth[:, 0][np.unique(queries.query, return_index=True)[1]]
     corrupted = depth[:, 1:][queries.valid[:, 1:]]
@@ -129,6 +137,7 @@ def data_summary(env: ProofEnv, params: ProofParams, n_queries: int = 200, n_cor
         "constants": len(dataset.kb.constants),
         "queries": {split: len(rows) for split, rows in dataset.queries.items()},
         "overlaps": dataset.overlaps,
+        "max_atoms": env.sizes.max_atoms,
         "max_successors": env.sizes.max_successors,
         "max_depth": env.max_depth,
         "widest_row_cut": env.widest_cut,

@@ -30,7 +30,7 @@ class Successors(NamedTuple):
     constants: jax.Array  # [2, G] int32: what a fact binds the leftmost atom's variables to, 0 where none
     valid: jax.Array  # [G] bool
     length: jax.Array  # [G] int32 atoms left; a valid successor of length 0 is a proof
-    dropped: jax.Array  # [] int32: successors lost for want of room (atoms or slots)
+    dropped: jax.Array  # [2] int32: successors lost that have too many atoms, and facts that found no slot
 
 
 def successors(
@@ -71,7 +71,7 @@ def successors(
     length = jnp.concatenate([fact_length, rule_length])
     valid = jnp.concatenate([fact_valid, rule_valid])
     fits = length <= sizes.max_atoms
-    dropped = jnp.sum(valid & ~fits) + cut
+    dropped = jnp.stack([jnp.sum(valid & ~fits), cut])
     valid = valid & fits
     constants = jnp.concatenate(
         [jnp.where(free[:, None], facts, 0), jnp.zeros((2, sizes.max_rules), jnp.int32)], axis=1

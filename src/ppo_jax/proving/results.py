@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ppo_jax.results import Metric, Path, Results, Table, look_up, number
+from ppo_jax.results import Metric, Path, Results, Table, baseline_name, look_up, number
 
 __all__ = [
     "ANSWERS",
@@ -204,7 +204,7 @@ class AnswerResults(Results):
 
     def baseline_rows(self, baselines: Json) -> dict[str, Json]:
         """Each baseline, by its name."""
-        return {name.replace("_", " "): result for name, result in baselines.items()}
+        return {baseline_name(name): result for name, result in baselines.items()}
 
     def rows(self, summary: Json) -> dict[str, Json]:
         """The policy alone, then combined with rules and prior, then the baselines."""

@@ -125,10 +125,13 @@ class ProofTask(GraphTask):
         stopped_by = None
         if not attempts.proved[0]:
             if len(steps) >= self.env.max_depth and steps[-1].action != "end":
-                stopped_by = f"the depth limit of {self.env.max_depth} steps"
+                stopped_by = f"the depth limit, max_depth = {self.env.max_depth}"
             else:
                 forced = attempts.choices[0][len(steps) - 1] == 1
-                stopped_by = "no action but `end` was left" if forced else "the agent chose to give up"
+                cut = f"max_atoms = {self.env.sizes.max_atoms}"
+                cut += f" or max_successors = {self.env.sizes.max_successors}" if self.env.widest_cut else ""
+                nothing_left = f"no action but `end` was left; {cut} may have cut others"
+                stopped_by = nothing_left if forced else "the agent chose to give up"
         return {
             "query": query,
             "proved": stopped_by is None,
@@ -299,8 +302,12 @@ def with_mined_rules(
     raise PPOJaxError(f"data set {data.name!r} has neither valid queries nor rules; put some queries in valid.txt")
 
 
-def describe_data(name_or_folder: str, rules: str = "rules.txt", columns: str | None = None) -> dict[str, Any]:
+def describe_data(
+    name_or_folder: str, rules: str = "rules.txt", columns: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Counts of a data set, and with rules how much of it can be proved within the default depth.
+
+    `progress` is told how far the search for proofs is.
 
     Raises:
         PPOJaxError: the data cannot be read.
@@ -308,8 +315,9 @@ def describe_data(name_or_folder: str, rules: str = "rules.txt", columns: str | 
     dataset = datasets.load(name_or_folder, rules, columns, require_rules=False)
     if not dataset.kb.rules:
         return datasets.describe(dataset)
-    task = ProofTask(proof.make(dataset), EvaluationConfig())
-    return task.data_summary() | datasets.describe(dataset)
+    env = proof.make(dataset)
+    assert env.default_params is not None
+    return data_summary(env, env.default_params, progress=progress) | datasets.describe(dataset)
 
 
 def _mean(summaries: list[dict[str, Any]]) -> dict[str, Any]:

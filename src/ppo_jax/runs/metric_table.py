@@ -48,6 +48,7 @@ METRICS = tuple(
         ("candidates_mean", "actions", "proof tasks: mean number of valid actions"),
         ("forced_fraction", "1", "proof tasks: share of states with one valid action"),
         ("overflow_fraction", "1", "proof tasks: share of successors dropped for want of room"),
+        ("too_long_fraction", "1", "proof tasks: the part of it with more than max_atoms atoms; the rest had no slot"),
     )
 )
 _OF_LOSS = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ppo_jax.results import Metric, Path, Results, Table, number
+from ppo_jax.results import Metric, Path, Results, Table, baseline_name, number
 
 __all__ = ["FEWEST_EPISODES", "EpisodeTaskResults"]
 
@@ -31,16 +31,16 @@ class EpisodeTaskResults(Results):
 
     def baseline_rows(self, baselines: Json) -> dict[str, Json]:
         """The random policy; older runs have none."""
-        return {"random policy": baselines["random"]} if baselines else {}
+        return {baseline_name(name): result for name, result in baselines.items()}
 
     def verdict(self, test: Json, baselines: Json) -> str:
         """Which baselines the trained policy does not beat, chance of the episodes included; none by few episodes."""
         counts = {"test": test["episodes"]} | {name: result["episodes"] for name, result in baselines.items()}
         if min(counts.values()) < FEWEST_EPISODES:
-            rests = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items())
+            rests = ", ".join(f"{baseline_name(name)} {n}" for name, n in counts.items())
             return f"Too few episodes to compare ({rests}): {FEWEST_EPISODES} of each are needed, by eval_episodes."
         near = [
-            f"{name.replace('_', ' ')} {number(result['return_mean'], self.form)}"
+            f"{baseline_name(name)} {number(result['return_mean'], self.form)}"
             for name, result in baselines.items()
             if 0.0 < _difference(test, result) < 2.0 * _error(test, result)
         ]

@@ -188,8 +188,11 @@ def test_another_trainers_log_leaves_out_what_it_lacks(tmp_path):
 
 
 def test_a_run_without_any_update_is_reported():
-    log = RunLog("crashed", "ppo_jax", {}, {"update": np.zeros(0), "env_steps": np.zeros(0)}, notes=("metrics: empty",))
-    assert "metrics: empty" in to_markdown(report.build([log]))
+    summary = {"test": {"return_mean": 9.0}, "baselines": {"random": {"return_mean": 5.0}}}
+    columns = {"update": np.zeros(0), "env_steps": np.zeros(0)}
+    log = RunLog("crashed", "ppo_jax", {}, columns, summary=summary, notes=("metrics: empty",))
+    text = to_markdown(report.build([log]))
+    assert "metrics: empty" in text and "| random policy, a baseline |" in text
     assert figures.draw(gather_run_sets([log])) == ()
 
 

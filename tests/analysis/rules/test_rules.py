@@ -252,6 +252,24 @@ def test_a_change_answers_what_was_seen():
     assert changes("no-lr-schedule", run({"learning_rate": 5e-5}))["learning_rate"]["init"] == 3e-4
 
 
+def test_successors_without_room_name_the_cap_that_cut_them():
+    def hit(overflow, too_long, **data):
+        lost = {"overflow_fraction": overflow, "too_long_fraction": too_long}
+        return BY_ID["successors-overflow"].check(Evidence(run(summary={"data": data} if data else {}, **lost)))
+
+    sizes = {"max_atoms": 6, "max_successors": 100, "widest_row_cut": 30}
+    long, wide, both = hit(0.2, 0.2, **sizes), hit(0.2, 0.01, **sizes), hit(0.2, 0.1, **sizes | {"widest_row_cut": 900})
+    assert long.evidence == "20.0% of the successors had no room: 20.0% by max_atoms = 6"
+    assert (long.changes, "max_successors" in long.advice) == ({"max_atoms": 8}, False)
+    assert wide.evidence.endswith("room: 1.0% by max_atoms = 6, 19.0% by max_successors = 100")
+    assert (wide.changes, "max_atoms" in wide.advice) == ({"max_successors": 130}, False)
+    assert both.changes == {"max_atoms": 8, "max_successors": 200}
+    running = hit(0.2, 0.1)  # what is known before the end is the configuration
+    assert running.evidence.endswith("10.0% by max_atoms = 4, 10.0% by max_successors")
+    assert running.changes == {"max_atoms": 6}
+    assert hit(0.04, 0.04, **sizes) is None
+
+
 def test_a_rate_that_follows_kl_is_told_by_its_desired_kl():
     rate = {"learning_rate": {"shape": "kl_adaptive", "init": 1e-2, "desired_kl": 0.3}}
     assert BY_ID["no-lr-schedule"].check(Evidence(run(rate))) is None

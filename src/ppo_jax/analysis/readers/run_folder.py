@@ -10,6 +10,7 @@ from typing import Any
 
 from ppo_jax.analysis.readers.run_log import RunLog, check_settings, legible, make_columns
 from ppo_jax.config import SECTIONS, from_dict
+from ppo_jax.results import look_up
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["RUN_FILES", "read_run"]
@@ -39,6 +40,8 @@ def read_run(folder: str | Path) -> RunLog:
     except (ValueError, RecursionError):
         notes.append("summary.json: not JSON; left out")
     path = folder.resolve()
+    environment = _environment(folder / "environment.json")
+    version = look_up(environment, "versions", "ppo-jax")
     sweep = f"{path.parents[1].name}-" if path.parent.name == "members" else ""  # whose members are called s0, s1, …
     return RunLog(
         name=legible(sweep + path.name),
@@ -48,7 +51,8 @@ def read_run(folder: str | Path) -> RunLog:
         evaluations=tuple(_json_lines(folder / "eval.jsonl", notes, required=False)),
         summary=summary,
         queries=tuple(_json_lines(folder / "queries.jsonl", notes, required=False)),
-        given=legible(_given(folder / "environment.json")),
+        given=legible(_given(environment.get("given"))),
+        version=legible(version) if isinstance(version, str) else None,
         notes=legible(tuple(notes)),
     )
 
@@ -77,12 +81,17 @@ def _json_lines(path: Path, notes: list[str], required: bool = True) -> list[dic
     return rows
 
 
-def _given(path: Path) -> dict[str, str]:
-    """What Python gave a run beside its configuration; what older versions did not say is ``unknown``."""
+def _environment(path: Path) -> dict[str, Any]:
+    """What the run was made with; empty where it cannot be read."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8", errors="replace"))["given"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        environment = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return environment if isinstance(environment, dict) else {}
+
+
+def _given(given: Any) -> dict[str, str]:
+    """What Python gave a run beside its configuration; what older versions did not say is ``unknown``."""
     named = given if isinstance(given, dict) else dict.fromkeys(given, "unknown") if isinstance(given, list) else {}
     return {str(name): str(told) for name, told in named.items()}
 

@@ -37,6 +37,7 @@ from ppo_jax.analysis.report.checks import expected, over_seeds, validation
 from ppo_jax.analysis.rules.evidence import overflow_allowed
 from ppo_jax.analysis.run_sets import RunSet, gather_run_sets
 from ppo_jax.analysis.statistics import Estimate
+from ppo_jax.results import baseline_name
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.types import PPOJaxError
 
@@ -125,7 +126,7 @@ def _summary(run_sets: Sequence[RunSet], each: Sequence[list[_MergedFinding]]) -
         cells.append(Cell(str(len(findings)), _severities(findings), LEVELS.get(worst, "")))
         lines.append(tuple(cells))
         for name, reached in compare.baselines(run_set).items():
-            title = f"{name.replace('_', ' ')}, a baseline" + (f" of {run_set.name}" if len(run_sets) > 1 else "")
+            title = f"{baseline_name(name)}, a baseline" + (f" of {run_set.name}" if len(run_sets) > 1 else "")
             scores = (Cell(_estimate(reached.get(score))) for score in shown)
             lines.append((Cell(title), Cell("–"), *scores, Cell("–")))
     blocks: list[Block] = [Table(head, tuple(lines))]

@@ -8,6 +8,7 @@ from ppo_jax.analysis.healthy_ranges import FORCED_OFTEN
 from ppo_jax.analysis.rules.curve import median, running_median
 from ppo_jax.analysis.rules.evidence import Evidence, number_at
 from ppo_jax.analysis.rules.rule import Hit, number, rule
+from ppo_jax.results import baseline_name
 from ppo_jax.tasks import results
 from ppo_jax.tasks.episode_results import FEWEST_EPISODES
 
@@ -19,6 +20,8 @@ __all__ = [
     "seed_outlier",
     "successors_overflow",
 ]
+
+NO_ROOM = 0.05  # share of the successors, above: as often as this a proof may be lost
 
 
 @rule(
@@ -74,7 +77,7 @@ def action_space_forced(run: Evidence) -> Hit | None:
 @rule(
     "successors-overflow",
     severity="warning",
-    threshold="over 5% of the successors are dropped for want of room",
+    threshold=f"over {NO_ROOM:.0%} of the successors are dropped for want of room",
     cause="Proofs that pass through dropped successors cannot be found, whatever is learnt.",
     advice="Raise max_atoms (longer resolvents) or max_successors (more facts for an atom).",
     source="overflow_fraction, the page on proving",
@@ -85,10 +88,31 @@ def action_space_forced(run: Evidence) -> Hit | None:
     least=5,
 )
 def successors_overflow(run: Evidence) -> Hit | None:
-    share, atoms = median(run.finite("overflow_fraction")), run.setting("max_atoms")
-    if share <= 0.05:
+    share, too_long = median(run.finite("overflow_fraction")), run.series("too_long_fraction")
+    if share <= NO_ROOM:
         return None
-    return Hit(f"{share:.1%} of the successors had no room", {"max_atoms": int(atoms) + 2} if atoms else {})
+    evidence = f"{share:.1%} of the successors had no room"
+    if not run.has("too_long_fraction"):  # older runs do not tell which cap it was
+        return Hit(evidence)
+    # In force, as the end of a run tells them; before, as they are set.
+    caps = {cap: int(number_at(run.log.summary, "data", cap) or run.setting(cap) or 0) for cap in ROOM_ADVICE}
+    lost = zip(caps, (too_long, run.series("overflow_fraction") - too_long), strict=True)
+    shares = {cap: median(values[np.isfinite(values)]) for cap, values in lost}
+    by_cap = [f"{x:.1%} by {cap}" + (f" = {caps[cap]}" if caps[cap] else "") for cap, x in shares.items() if x > 5e-4]
+    narrow = [cap for cap, x in shares.items() if x > NO_ROOM / 2]
+    cut = int(number_at(run.log.summary, "data", "widest_row_cut") or caps["max_successors"])
+    wider = {"max_atoms": 2, "max_successors": cut}
+    return Hit(
+        f"{evidence}: {', '.join(by_cap)}",
+        {cap: caps[cap] + min(wider[cap], caps[cap]) for cap in narrow if caps[cap]},
+        advice=" ".join(ROOM_ADVICE[cap] for cap in narrow) or None,
+    )
+
+
+ROOM_ADVICE = {
+    "max_atoms": "Raise max_atoms: resolvents of more atoms are dropped.",
+    "max_successors": "Raise max_successors: the facts beyond it are left out.",
+}
 
 
 @rule(
@@ -133,7 +157,7 @@ def beaten_by_baseline(run: Evidence) -> Hit | None:
         others = {name: number_at(summary, "baselines", name, *path) for name in run.baselines()}
         better = {name: x for name, x in others.items() if mine is not None and x is not None and mine <= x}
         if mine is not None and better:
-            told = ", ".join(f"{name.replace('_', ' ')} {number(theirs)}" for name, theirs in better.items())
+            told = ", ".join(f"{baseline_name(name)} {number(theirs)}" for name, theirs in better.items())
             lost.append(f"{label} {number(mine)} ({told})")
             by_untrained |= "untrained" in better and i == 0
             alike |= any(name.startswith(("uniform", "untrained")) and x == mine for name, x in better.items())

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ppo_jax.cli.console import make_console, make_table
 from ppo_jax.config.legible import legible
-from ppo_jax.proving.results import answer_numbers
+from ppo_jax.proving.results import answer_numbers, sum_of
 from ppo_jax.results import Table
 
 __all__ = ["flat_answers", "show_answers", "show_scores", "write_csv"]
@@ -36,9 +36,13 @@ def show_answers(answered: list[Json]) -> None:
             table.add_row(str(rank), answer["answer"], *numbers, mark, Text(_proof(answer["steps"]), "dim"))
         if one["answers"]:
             console.print(table)
+            if not any(answer["steps"] for answer in one["answers"]):
+                console.print("none of these has a proof within the depth limit and the beam")
         for rule in dict.fromkeys(rule for answer in one["answers"] for rule in _rules(answer["steps"])):
             console.print(Text(rule, "dim"))
         console.print(Text(f"{one['unexplored']:.1%} of the probability was not followed", "dim"))
+    for note in _notes(answered[0]):
+        console.print(Text(note, "dim"))
 
 
 def show_scores(table: Table, caption: str) -> None:
@@ -75,6 +79,17 @@ def write_csv(rows: Sequence[Json]) -> None:
     writer.writeheader()
     shown = sys.stdout.isatty()
     writer.writerows({n: legible(x) if shown and isinstance(x, str) else x for n, x in row.items()} for row in rows)
+
+
+def _notes(one: Json) -> list[str]:
+    """How the answers to a query, as to all others, are ranked."""
+    if "weights" not in one:
+        return []
+    known, notes = one["rules_known"], [f"score: {sum_of(one['weights'])}; --proofs ranks by proofs"]
+    if known["proofs"] < known["rules"]:
+        all_rules, in_proofs = (f"{known[source]:,}" for source in ("rules", "proofs"))
+        notes.append(f"rules counts all {all_rules} rules; proofs know {in_proofs}, max_rules of a predicate")
+    return notes
 
 
 def _proof(steps: list[Json]) -> str:

@@ -19,6 +19,8 @@ def show_proof(proof: Json) -> None:
     """The steps of an attempt at a proof: choice, its probability, facts used, what is left."""
     console, probability = make_console(), 1.0
     console.print(proof["query"])
+    if "asked_as" in proof:
+        console.print(Text(f"asked as {proof['asked_as']}", "dim"))
     table = make_table(">", "", ">", header=False)
     for i, step in enumerate(proof["steps"], start=1):
         probability *= step["probability"]
@@ -28,7 +30,8 @@ def show_proof(proof: Json) -> None:
             table.add_row("", Text(f"known: {', '.join(known)}", "dim"), "")
         if step["resolvent"]:
             table.add_row("", Text(f"to prove: {', '.join(step['resolvent'])}", "dim"), "")
-    console.print(table)
+    if proof["steps"]:
+        console.print(table)
     steps = count(len(proof["steps"]), "step")
     if proof["proved"]:
         console.print(f"proved in {steps}; this derivation has probability {probability:.3g}")
@@ -36,7 +39,8 @@ def show_proof(proof: Json) -> None:
             together = "all its derivations in the beam together, as `ask` adds them up"
             console.print(f"{together}: {proof['probability']:.3g}")
     else:
-        console.print(f"not proved after {steps}: {proof['stopped_by']}")
+        after = f" after {steps}" if proof["steps"] else ""
+        console.print(f"not proved{after}: {proof['stopped_by']}")
 
 
 def show_played(played: Json) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ppo_jax.cli.console import make_console, make_pairs, make_table
 from ppo_jax.runs.files import as_written
 from ppo_jax.tasks import results
+
+if TYPE_CHECKING:
+    from ppo_jax.analysis.readers import RunLog
 
 __all__ = ["show_results", "show_run"]
 
@@ -27,7 +30,9 @@ def show_run(summary: Json, folder: Path) -> None:
 
 
 def _show_run(summary: Json, folder: Path) -> None:
-    console, kind = make_console(), results.of(summary)
+    from ppo_jax.analysis.readers import read_run  # only here: it takes a while, and --help does without
+
+    console, kind, log = make_console(), results.of(summary), read_run(folder)
     what = f"{summary['env_id']}, {_network(folder)}"
     console.print(f"{what}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
     show_results(kind.rows(summary))
@@ -35,9 +40,14 @@ def _show_run(summary: Json, folder: Path) -> None:
         console.print(f"\n{kind.verdict(summary['test'], baselines)}")
     if note := kind.data_note(summary.get("data", {})):
         console.print(note)
+    if lost := _lost_successors(log):
+        console.print(lost)
+    best = f"update {summary['best_update']} of {summary['updates']}"
+    if len(log.evaluations) == 1:
+        best = "the last parameters, which alone were judged"
     facts = {
         "run": str(folder),
-        "best": f"update {summary['best_update']} of {summary['updates']}, on valid: {kind.headline(summary['valid'])}",
+        "best": f"{best}, on valid: {kind.headline(summary['valid'])}",
         "speed": f"{summary['steps_per_second']:,.0f} environment steps/s",
         "time": f"training {summary['train_seconds']:.1f} s, compiling {summary['compile_seconds']:.1f} s before",
     }
@@ -45,6 +55,16 @@ def _show_run(summary: Json, folder: Path) -> None:
         facts["skipped"] = f"{skipped} of {summary['updates']} updates, whose loss was not finite"
     console.print()
     console.print(make_pairs(facts))
+
+
+def _lost_successors(log: RunLog) -> str | None:
+    """How many successors had no room, and by which cap, where `diagnose` finds it worth saying."""
+    from ppo_jax.analysis.rules.evidence import Evidence
+    from ppo_jax.analysis.rules.task import successors_overflow
+
+    run = Evidence(log)
+    hit = None if successors_overflow.lacks(run) else successors_overflow.check(run)
+    return f"{hit.evidence}; proofs that pass through them cannot be found." if hit else None
 
 
 def _network(folder: Path) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ppo_jax.proving.answers.shaping import Shaping, make_shaping, probability
 from ppo_jax.proving.datasets import Dataset
-from ppo_jax.proving.environment import MAX_ATOMS, observation, state_hash
+from ppo_jax.proving.environment import MAX_ATOMS, observation, overflow, state_hash
 from ppo_jax.proving.index import Index, Sizes, build_index
 from ppo_jax.proving.open_queries import TAIL, asked_sides
 from ppo_jax.proving.priors.prior import Prior
@@ -54,7 +54,7 @@ class AnswerState(NamedTuple):
     action_constants: jax.Array  # [G + 1, 2] int32
     action_mask: jax.Array  # [G + 1] bool; the last, giving up, is open where nothing else is
     complete: jax.Array  # [G] bool, actions that end in an answer
-    dropped: jax.Array  # [] int32, successors lost for want of room
+    dropped: jax.Array  # [2] int32, as of `Successors`
     log_normalizer: Any = ()  # [] float32 of the query's shaping; () without
 
 
@@ -135,7 +135,6 @@ class AnswerEnv:
             log_normalizer = jnp.where(done, fresh_log_normalizer, state.log_normalizer)
             next_state = next_state._replace(log_normalizer=log_normalizer)
         n_open = jnp.sum(state.action_mask)
-        n_found = jnp.sum(state.action_mask[:-1]) + state.dropped
         always = jnp.ones((), bool)
         info = {
             "final_observation": self.observe(_without_actions(state, moved, depth)),
@@ -146,7 +145,7 @@ class AnswerEnv:
                 "proof_length_mean": (depth, answered),
                 "candidates_mean": (n_open, always),
                 "forced_fraction": (n_open == 1, always),
-                "overflow_fraction": (state.dropped / jnp.maximum(n_found, 1), n_found),
+                **overflow(state),
             },
         }
         return EnvStep(self.observe(next_state), next_state, reward, done, jnp.zeros((), bool), info)

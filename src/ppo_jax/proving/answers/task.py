@@ -137,6 +137,7 @@ class AnswerTask(GraphTask):
             "constants": len(dataset.kb.constants),
             "queries": {split: len(rows) for split, rows in dataset.queries.items()},
             "overlaps": dataset.overlaps,
+            "max_atoms": self.env.sizes.max_atoms,
             "max_successors": self.env.sizes.max_successors,
             "max_depth": self.env.max_depth,
             "widest_row_cut": self.env.widest_cut,
@@ -207,7 +208,8 @@ class AnswerTask(GraphTask):
             ``query``; ``answers``, each with ``answer``, ``probability``, ``known`` (whether a training fact) and
             ``steps``, and where scores are combined ``score``, ``parts`` (what rules and prior say of it) and
             ``contributions``, what each source adds to the score; ``unexplored``, the probability that was not
-            followed.
+            followed; and of combined scores their ``weights``, and of how many rules ``rules`` and ``proofs`` know,
+            ``rules_known``.
 
         Raises:
             PPOJaxError: the query cannot be read, or has two variables.
@@ -228,7 +230,12 @@ class AnswerTask(GraphTask):
         for c in map(int, order):
             steps = listing.derivation(kb, atom, found, 0, c) or []
             answers.append(said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]})
-        return {"query": format_query(kb, atom), "answers": answers, "unexplored": max(0.0, float(found.unexplored[0]))}
+        unexplored = max(0.0, float(found.unexplored[0]))
+        answered = {"query": format_query(kb, atom), "answers": answers, "unexplored": unexplored}
+        if combined is None:
+            return answered
+        known_to = {"rules": len(self._kb.rules), "proofs": len(kb.rules)}
+        return answered | {"weights": dict(combined["weights"]), "rules_known": known_to}
 
     def prove(self, policy: Policy, params: PyTree, query: str, *, sharpness: float = 1.0) -> dict[str, Any]:
         """The most probable proof of a ground atom, as JSON data.
@@ -240,24 +247,35 @@ class AnswerTask(GraphTask):
             sharpness: multiplies the policy's logits.
 
         Returns:
-            ``query``, ``proved``, ``stopped_by`` (why there is no proof, else None), ``probability`` of all proofs
-            within the beam, as `ask` gives it, and ``steps`` of the most probable one.
+            ``query``, ``asked_as`` (the open query, of which its last argument is one answer), ``proved``,
+            ``stopped_by`` (why there is no proof, else None), ``probability`` of all proofs within the beam, as `ask`
+            gives it, and ``steps`` of the most probable one.
 
         Raises:
             PPOJaxError: the knowledge base cannot read the query.
         """
         if 0 in parse_query(self.dataset.kb, query):
             raise PPOJaxError(f"query: {query!r} has a variable; `ppo-jax ask` gives its answers")
-        answer = self.ask(policy, params, query, sharpness=sharpness)["answers"][0]
+        asked = self.ask(policy, params, query, sharpness=sharpness)
+        answer = asked["answers"][0]
         steps = answer["steps"]
-        stopped_by = None if steps else f"no proof of at most {self.env.max_depth} steps within the beam"
         return {
             "query": query,
+            "asked_as": asked["query"],
             "proved": bool(steps),
-            "stopped_by": stopped_by,
+            "stopped_by": None if steps else f"no proof within {self._caps(asked['unexplored'])}",
             "probability": answer["probability"],
             "steps": steps,
         }
+
+    def _caps(self, unexplored: float) -> str:
+        """The settings that may have kept a proof from being found, where this much probability was not followed."""
+        sizes = self.env.sizes
+        caps = {"max_depth": self.env.max_depth, "max_atoms": sizes.max_atoms}
+        caps |= {"beam_width": self._evaluation.beam_width} if unexplored > 1e-6 else {}
+        caps |= {"max_successors": sizes.max_successors} if self.env.widest_cut else {}
+        caps |= {"max_rules": sizes.max_rules} if len(self.dataset.kb.rules) < len(self._kb.rules) else {}
+        return ", ".join(f"{name} = {value}" for name, value in caps.items())
 
     def play(self, policy: Policy, params: PyTree, *, seed: int, n: int, max_steps: int) -> Played:
         """The most probable proofs of `n` of the test queries, drawn by `seed`; of all where they are fewer.
