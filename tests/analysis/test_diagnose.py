@@ -299,6 +299,7 @@ OPPOSED = [
     ("kl-early-stops", "lr-too-low"),
     ("non-finite", "lr-too-low"),
     ("overfitting", "still-improving"),
+    ("critic-memorises", "still-improving"),
     ("returns-degenerate", "still-improving"),
     ("critic-worse-than-mean", "critic-memorises"),
     ("critic-uninformative", "critic-memorises"),
