@@ -28,6 +28,7 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # The suite is mostly compiling: without LLVM's optimizations and with XLA's older fusion it takes half the time. What
 # is compared bit by bit asks for `WELL`. A worker has one core.
 _QUICK = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+_QUICK += " --xla_cpu_parallel_codegen_split_count=1"  # each part costs its own passes
 if version("jaxlib").startswith("0.10."):  # later ones have the newer fusion alone, and refuse to start
     _QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", _QUICK)
@@ -35,6 +36,9 @@ os.environ.setdefault("XLA_FLAGS", _QUICK)
 # A suite started by `nohup` or with `&` inherits ignored signals, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Tracing makes millions of objects that stay: looking through them less often saves a twentieth of the time.
+gc.set_threshold(50_000, 20, 10)
 
 WELL = {"xla_backend_optimization_level": 1}
 

@@ -23,6 +23,7 @@ from ppo_jax.devices import cpu, mesh, processes
 from ppo_jax.runs import runner
 from ppo_jax.types import PPOJaxError
 from tests import toys
+from tests.cli.console import succeed
 from tests.devices import many_devices
 from tests.runs.test_resume import REPOSITORY, lines
 
@@ -40,7 +41,7 @@ TOY = from_dict(
         "run": {"checkpoint_interval": 1},
     }
 )  # 6 updates
-LONG = TOY.override({"total_timesteps": 128 * 300})  # long enough to be hit
+LONG = TOY.override({"total_timesteps": 128 * 150})  # long enough to be hit
 SECONDS = 60  # within which processes end whose fellow was killed
 
 
@@ -167,8 +168,8 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on(tmp_path, victim) -
     assert said and "Traceback" not in err, err
     alone = {"devices": 1, "checkpoint_interval": 100}  # a checkpoint costs more than a hundred of these updates
     summary = runner.resume(tmp_path / "run", alone, progress=False, warn=lambda text: None)
-    assert (summary["status"], summary["updates"]) == ("completed", 300)
-    assert [row["update"] for row in lines(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 301))
+    assert (summary["status"], summary["updates"]) == ("completed", 150)
+    assert [row["update"] for row in lines(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 151))
 
 
 def test_a_signal_to_one_process_stops_all_at_a_checkpoint(tmp_path) -> None:
@@ -319,13 +320,14 @@ def test_one_device_needs_no_mesh() -> None:
 
 def test_the_members_of_a_sweep_are_spread_over_devices(tmp_path):
     (tmp_path / "toy.toml").write_text(TOY.override({"total_timesteps": 256}).to_toml())
-    found = []
-    for devices in (1, 2):
+
+    def arguments(devices: int) -> tuple[object, ...]:
         options = ("--seeds", 3, "--devices", devices, "--chunk", 3, "--json", "--run-dir", tmp_path / str(devices))
-        process = command("ppo_jax", "sweep", tmp_path / "toy.toml", *options, devices=2)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        found.append(json.loads(out))
+        return "sweep", tmp_path / "toy.toml", *options
+
+    out, err = (process := command("ppo_jax", *arguments(2), devices=2)).communicate(timeout=300)
+    assert process.returncode == 0, err
+    found = [json.loads(succeed(*arguments(1))), json.loads(out)]
     assert [one["programs"][0]["width"] for one in found] == [3, 4]
     for one, two in zip(*(record["members"] for record in found), strict=True):
         assert_same_rows(tmp_path / "2" / "members" / two["name"], tmp_path / "1" / "members" / one["name"])

@@ -14,9 +14,9 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 SHORT = {
     "auxiliary_loss": ["--steps", "4096"],
-    "gru": ["--steps", "4096"],
+    "gru": ["--steps", "2048"],
     "gymnasium_loop": ["--steps", "10000"],
-    "own_graph": ["--steps", "4096"],
+    "own_graph": ["--steps", "2048"],
     "own_metric": ["--steps", "10000"],
     "rnd": ["--steps", "4000"],
     "sb3_logs": [],

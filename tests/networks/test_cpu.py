@@ -18,6 +18,7 @@ from ppo_jax.types import Box, Discrete, MultiDiscrete, PPOJaxError
 N_IN = 5
 SHAPE = {"hidden_sizes": (24, 16), "residual_layers": 1}
 BOX = Box((-1.0, -1.0), (1.0, 1.0))
+convolution = jax.jit(cpu.convolution, static_argnums=(2, 3))
 
 
 def squares(network, params, x):
@@ -30,7 +31,7 @@ def assert_agree(plain, quick, x):
     """Same parameters to the bit, same outputs and gradients to rounding."""
     params = jax.jit(plain.init)(jax.random.key(0), x)
     jax.tree.map(np.testing.assert_array_equal, params, jax.jit(quick.init)(jax.random.key(0), x))
-    (expected, value), (found, quick_value) = plain.apply(params, x), quick.apply(params, x)
+    (expected, value), (found, quick_value) = jax.jit(plain.apply)(params, x), jax.jit(quick.apply)(params, x)
     assert type(found) is type(expected)
     np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
     np.testing.assert_allclose(quick_value, value, atol=1e-5)
@@ -56,7 +57,7 @@ def test_columns_keep_the_mask():
     x = jax.random.normal(jax.random.key(1), (MIN_COLUMNS, N_IN))
     mask = jnp.arange(3)[None] < 1 + jnp.arange(len(x))[:, None] % 3
     seen = {"observation": x, "action_mask": mask}
-    (distribution, _), _ = ColumnMLPActorCritic(Discrete(3)).init_with_output(jax.random.key(0), seen)
+    (distribution, _), _ = jax.jit(ColumnMLPActorCritic(Discrete(3)).init_with_output)(jax.random.key(0), seen)
     assert np.array_equal(distribution.mask, mask)
 
 
@@ -64,7 +65,7 @@ def test_the_gradient_of_no_layer_multiplies_columns_with_columns():
     """A CPU does that at a fifth to a half of the speed; a product over the samples is one of rows with something."""
     network = ColumnMLPActorCritic(Discrete(3), **SHAPE)
     x = jax.random.normal(jax.random.key(1), (2 * MIN_COLUMNS, N_IN))
-    params = network.init(jax.random.key(0), x)
+    params = jax.jit(network.init)(jax.random.key(0), x)
     gradient = jax.jit(jax.grad(lambda params, x: squares(network, params, x)))
     program = gradient.lower(params, x).compile().as_text()
     shapes = {name: shape.split(",") for name, shape in re.findall(r"%?([\w.-]+) = \w+\[([\d,]+)\]", program)}
@@ -80,7 +81,7 @@ def test_the_gradient_of_no_layer_multiplies_columns_with_columns():
 def test_the_convolution_pads_as_xlas(padding, strides):
     x, kernel = (jax.random.normal(jax.random.key(k), shape) for k, shape in enumerate([(2, 7, 6, 3), (3, 2, 3, 4)]))
     expected = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    np.testing.assert_allclose(cpu.convolution(x, kernel, strides, padding), expected, atol=1e-4)
+    np.testing.assert_allclose(convolution(x, kernel, strides, padding), expected, atol=1e-4)
 
 
 def test_a_convolution_that_it_does_not_know_is_refused():
@@ -104,4 +105,4 @@ def test_the_convolution_by_windows_agrees_with_xlas(separate_critic):
 def test_windows_at_strides(strides):
     x, kernel = jax.random.normal(jax.random.key(0), (2, 9, 11, 3)), jax.random.normal(jax.random.key(1), (4, 3, 3, 5))
     expected = jax.lax.conv_general_dilated(x, kernel, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    np.testing.assert_allclose(cpu.convolution(x, kernel, strides), expected, atol=1e-4)
+    np.testing.assert_allclose(convolution(x, kernel, strides), expected, atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +16,12 @@ from ppo_jax.proving import datasets
 from ppo_jax.proving.answers import environment as answering
 from ppo_jax.proving.answers import shortest_proofs
 from ppo_jax.proving.answers.environment import AnswerEnv, AnswerParams
-from ppo_jax.proving.answers.search import Answers, search
+from ppo_jax.proving.answers.search import Answers
+from ppo_jax.proving.answers.search import search as jitted_search
 from ppo_jax.proving.index import Sizes, build_index
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
 from ppo_jax.proving.open_queries import TAIL, OpenQueries, known_answers, open_queries
+from tests.conftest import WELL
 from tests.proving import reference
 from tests.proving.logic_programs import N_CONSTANTS, N_PREDICATES, N_RULES, as_program, random_kb
 from tests.proving.reference import Atom, Program, Resolvent
@@ -38,6 +41,9 @@ ANSWER = SIZES.n_predicates
 VARIABLE = N_CONSTANTS + 1
 N_QUERIES = 6  # asked together
 NOTHING = (0, 0, 0)
+# What is asked many times is compiled well, which gains more than it takes.
+_static = ("env", "policy", "beam_width", "keep_trail")
+search = partial(jax.jit, static_argnames=_static, compiler_options=WELL)(jitted_search.__wrapped__)
 
 
 # ------------------------------------------------------------------------------------------------------- the twin

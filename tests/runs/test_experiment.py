@@ -12,6 +12,7 @@ import pytest
 import ppo_jax
 from ppo_jax import ppo
 from ppo_jax.config import Config, PPOConfig, TaskConfig
+from ppo_jax.runs import experiment
 from ppo_jax.types import PPOJaxError
 from tests import toys
 
@@ -158,3 +159,11 @@ def test_an_environment_as_training_steps_it():
     assert step.observation.shape == observation.shape == (4,)
     with pytest.raises(PPOJaxError, match="has no parameter 'gravita'; did you mean gravity"):
         ppo_jax.make_env("CartPole-v1", gravita=5)
+
+
+@pytest.mark.parametrize(("flags", "options"), [("", {"xla_backend_optimization_level": 1}), (None, None)])
+def test_the_level_that_is_asked_of_the_compiler_holds_for_initial_states_too(monkeypatch, flags, options):
+    if flags is not None:  # the tests ask for one
+        monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr(jax, "jit", lambda _, compiler_options: compiler_options)
+    assert experiment._init.__wrapped__() == options
