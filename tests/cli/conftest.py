@@ -24,7 +24,7 @@ embedding_size = 8
 eval_interval = 2
 eval_episodes = 4
 beam_width = 4
-untrained_networks = 2
+untrained_networks = 4
 """
 
 

@@ -45,7 +45,7 @@ def run(trained) -> Path:
 
 def test_the_table_names_every_baseline_and_what_was_asked(trained):
     out = trained[1].out
-    for row in ("trained (best)", "combined", "uniform policy", "shortest proof", "untrained (×2)", "rules"):
+    for row in ("trained (best)", "combined", "uniform policy", "shortest proof", "untrained (×4)", "rules"):
         assert any(line.startswith(row) for line in out.splitlines()), row
     assert "all 2 queries, each with head and tail open" in " ".join(out.split())
     searched = "shortest proof: answers, filtered, fewest steps, 1,000 resolvents a query, expected rank of ties; "
@@ -61,7 +61,7 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
 def test_the_results_of_a_run(run):
     summary = read_summary(run)
     assert set(summary["test"]) == {"answers", "combined"}
-    assert set(summary["baselines"]) == {"uniform_policy", "untrained (×2)", "shortest_proof", "rules"}
+    assert set(summary["baselines"]) == {"uniform_policy", "untrained (×4)", "shortest_proof", "rules"}
     assert {one["answers"]["n_queries"] for one in summary["baselines"].values()} == {2}
     searched = summary["baselines"]["shortest_proof"]["answers"]
     assert (searched["searches"], searched["given_up"]) == (4, 0)
@@ -267,7 +267,7 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert names <= rows[0].keys()
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 7
-    assert r"untrained ($\times$2)" in latex
+    assert r"untrained ($\times$4)" in latex
     for said in (
         r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
@@ -321,10 +321,12 @@ def test_scores_of_several_seeds_are_mean_and_deviation(run, seeds, tmp_path):
     assert "±" not in lines[rules] + lines[rules + 1]  # they do not depend on the seed
     text = " ".join(" ".join(lines).split())
     assert "seeds 0, 1;" in text and "Shortest proof: on 1 of the triples." in text
-    assert text.endswith("Mean ± standard deviation (n − 1) over 2 runs.")
+    assert text.endswith("Mean ± standard deviation over 2 seeds (n − 1), not over triples.")
     assert max(map(len, lines)) <= 80
     latex = succeed("scores", *seeds, "--format", "latex")
     assert r"trained (best) & 0.600 $\pm$ 0.141 &" in latex and "bootstrap" not in latex
+    succeed("scores", *seeds, "--out", tmp_path / "table.tex")
+    assert (tmp_path / "table.tex").read_text() == latex and latex.isascii()
     rows = list(csv.DictReader(io.StringIO(succeed("scores", *seeds, "--format", "csv"))))
     assert [(row["run"], row["seed"]) for row in rows] == [("s0", "0")] * 4 + [("s1", "1")] * 4
 

@@ -24,6 +24,8 @@ def test_embeddings_are_trained_shown_and_written(workplace, tmp_path):
     assert "epoch 2: loss" in result.err and "valid MRR" in result.err
     for word in ("complex of dimension 4 on data", "MRR", "Hits@10", "valid", "test", f"written to {file}"):
         assert word in " ".join(result.out.split())
+    assert f"{file}: exists; choose another file with --out" in fail("embed", workplace / "data", "--out", file)
+    file = tmp_path / "other.npz"
     found = json.loads(succeed("embed", workplace / "data", *SHORT, "--seed", "3", "--out", file, "--json"))
     assert (found["model"], found["dim"], found["seed"], found["epochs"]) == ("complex", 4, 3, 4)
     assert set(found["splits"]) == {"valid"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -417,3 +418,13 @@ def test_a_list_of_what_is_known_is_cut():
 def test_a_number_without_its_zero_is_one(text, value):
     config = load_config("cartpole", [f"loss_coefs.logit={text}"])
     assert config.ppo.loss_coefs == {"logit": value}
+
+
+def test_files_beside_the_data_are_found_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    for file in ("data/mine.txt", "mine.txt", "other.txt"):
+        Path(file).touch()
+    for rules, kept in (("mine.txt", "mine.txt"), ("./other.txt", str(tmp_path / "other.txt")), ("no.txt", "no.txt")):
+        task = Config(task=TaskConfig(dataset="data", rules=rules, prior="p.npz")).with_absolute_dataset().task
+        assert (task.rules, task.dataset, task.prior) == (kept, str(tmp_path / "data"), str(tmp_path / "p.npz"))

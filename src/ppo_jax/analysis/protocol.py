@@ -48,9 +48,7 @@ def shared(run: RunLog) -> dict[str, Any]:
     else:
         facts |= {"n_corruptions": settings.get("n_corruptions"), "mask_end": settings.get("mask_end")}
     facts |= {size: data.get(size) for size in SIZES}
-    facts |= {"beam_width": settings.get("beam_width"), "ties": "expected rank"}
-    interval = {"of": "MRR", "level": INTERVAL_LEVEL, "resamples": INTERVAL_RESAMPLES}
-    return facts | {"interval": interval | {"method": "percentile bootstrap over triples"}}
+    return facts | {"beam_width": settings.get("beam_width"), "ties": "expected rank"}
 
 
 def own(run: RunLog) -> dict[str, Any]:
@@ -72,6 +70,7 @@ def own(run: RunLog) -> dict[str, Any]:
         facts["weights"] = {name: one for name, one in weights.items() if one}
     if results.of(summary) is not results.EPISODES and run.settings.get("prior"):
         facts["prior_file"] = run.settings["prior"]
+        facts["prior_sha256"] = look_up(run.summary, "data", "prior", "sha256")
     return facts
 
 
@@ -99,11 +98,11 @@ def caption(logs: Sequence[RunLog]) -> str:
             sums = dict.fromkeys(sum_of(one["weights"][name]) for one in runs if name in one.get("weights", {}))
             said += [f"{name[0].upper()}{name[1:]}: {' or '.join(sums)}, weights chosen on valid."] if sums else []
     if len(runs) > 1:
-        said.append(f"Mean ± standard deviation (n − 1) over {len(runs)} runs.")
+        said.append(f"Mean ± standard deviation over {len(runs)} seeds (n − 1), not over triples.")
     else:
-        shown = common["interval"]
         said.append(
-            f"In brackets the {shown['level']:.0%} interval of a {shown['method']}, {shown['resamples']:,} resamples."
+            f"In brackets the {INTERVAL_LEVEL:.0%} interval of a percentile bootstrap over triples, "
+            f"{INTERVAL_RESAMPLES:,} resamples."
         )
     return " ".join(said)
 
@@ -153,7 +152,8 @@ def _prior(run: RunLog) -> dict[str, Any] | None:
     """Model and dimension; of older runs the name of its file."""
     if not run.settings.get("prior"):
         return None
-    return look_up(run.summary, "data", "prior") or {"model": "unknown"}
+    prior = look_up(run.summary, "data", "prior") or {"model": "unknown"}
+    return {key: value for key, value in prior.items() if key != "sha256"}  # of its own in each run
 
 
 def _named(prior: Json) -> str:

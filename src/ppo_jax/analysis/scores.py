@@ -186,6 +186,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def _escaped(text: str) -> str:
     special = str.maketrans(
-        {c: f"\\{c}" for c in "&%$#_{}"} | {"×": "$\\times$", "–": "--", "±": "$\\pm$", "\\": "\\textbackslash{}"}
+        {c: f"\\{c}" for c in "&%$#_{}"}
+        | {"×": "$\\times$", "–": "--", "±": "$\\pm$", "−": "$-$", "\\": "\\textbackslash{}"}
     )
     return text.translate(special)

@@ -20,6 +20,8 @@ from ppo_jax.types import PPOJaxError
 
 __all__ = ["Ask", "Scores"]
 
+ENDINGS = {".csv": "csv", ".parquet": "parquet", ".tex": "latex"}
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -67,7 +69,7 @@ class Scores:
     """Run folders that differ in their seed alone, or a sweep of seeds."""
     form: Annotated[
         Literal["csv", "parquet", "latex", "table"] | None,
-        arg(name="format", help_behavior_hint="(default: csv; of several runs: table)"),
+        arg(name="format", help_behavior_hint="(default: as FILE ends; else csv, and of several runs table)"),
     ] = None
     """csv and parquet: a line for each query; latex, and table to read: the results on test."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: standard output)")] = None
@@ -81,7 +83,8 @@ class Scores:
         if self.out is not None:
             check_writable(self.out)
             check_new(self.out)
-        form = self.form or ("csv" if len(folders) == 1 else "table")
+        ending = self.out.suffix if self.out else ""
+        form = self.form or ENDINGS.get(ending) or ("csv" if len(folders) == 1 else "table")
         with as_written(folders[0] / "summary.json"):
             return self._write(folders, form)
 

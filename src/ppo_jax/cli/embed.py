@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ppo_jax.cli.arguments import DataName, Switch
+from ppo_jax.cli.arguments import DataName, Switch, check_new
 from ppo_jax.cli.console import output, say
 from ppo_jax.cli.errors import goes_on_again
 from ppo_jax.cli.experiments import use_caches
@@ -36,7 +36,7 @@ class Embed:
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of the first parameters and the order of the facts."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: <name>-<model>.npz)")] = None
-    """Where the embeddings are written."""
+    """Where the embeddings are written. A finished file that is there is not replaced."""
     rules: Annotated[str, arg(metavar="FILE")] = "rules.txt"
     """Name of the rule file in the data set, or path of another; rules are not learnt from."""
     test: Switch = False
@@ -54,8 +54,11 @@ class Embed:
         use_caches()
         from ppo_jax.proving import datasets
         from ppo_jax.proving.priors import embeddings, prior
+        from ppo_jax.proving.unfinished import UNFINISHED
         from ppo_jax.runs.signals import Signals
 
+        if not path.with_name(path.name + UNFINISHED).exists():  # else the file has the best so far
+            check_new(path)
         dataset = datasets.load(self.name, self.rules, require_rules=False)
         settings = embeddings.default_settings(dataset, self.model)
         settings = replace(settings, dim=self.dim or settings.dim, epochs=self.epochs or settings.epochs)

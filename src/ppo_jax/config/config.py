@@ -202,11 +202,14 @@ class Config:
 
     def with_absolute_dataset(self) -> Config:
         """The same, saying where its data lie and what is done with them, so that a run can be read elsewhere."""
-        if self.task.dataset and Path(self.task.dataset).is_dir():
-            mode = "answer" if self.answers else "verify"
-            paths = {"dataset": self.task.dataset} | ({"prior": self.task.prior} if self.task.prior else {})
-            return self.override({key: str(Path(path).absolute()) for key, path in paths.items()} | {"mode": mode})
-        return self
+        task = self.task
+        if not (task.dataset and Path(task.dataset).is_dir()):
+            return self
+        paths = {"dataset": task.dataset} | ({"prior": task.prior} if task.prior else {})
+        if Path(task.rules).is_file() and not Path(task.dataset, task.rules).is_file():
+            paths["rules"] = task.rules
+        mode = "answer" if self.answers else "verify"
+        return self.override({key: str(Path(path).absolute()) for key, path in paths.items()} | {"mode": mode})
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Nested plain dicts without unset (None) values."""

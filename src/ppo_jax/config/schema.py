@@ -261,8 +261,9 @@ class EvaluationConfig:
     """Queries of a split used, a sample of them; by default all."""
     n_valid_queries: Count | None = None
     """The same for valid, which is judged again and again; by default `n_queries`."""
-    untrained_networks: Natural = 20
-    """Seeds of the untrained baseline: what a fresh network chooses greedily is an accident (MRR 0.60 ± 0.15)."""
+    untrained_networks: Natural | None = None
+    """Fresh networks of the untrained baseline, by default 20, as what one chooses greedily is an accident (MRR
+    0.60 ± 0.15); where queries are answered 3."""
 
     def n_queries_of(self, split: str) -> int | None:
         """Queries of a split that are used; None: all."""

@@ -49,6 +49,11 @@ class GraphTask:
         """Of the files of the data set."""
         return self.dataset.sha256
 
+    @property
+    def prior_sha256(self) -> str | None:
+        """Of the prior; None where there is none."""
+        return None if self.prior is None else self.prior.sha256
+
     def default_network(self, config: NetworkConfig) -> nn.Module:
         """One of `NETWORKS`.
 

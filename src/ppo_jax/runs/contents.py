@@ -69,5 +69,6 @@ ENVIRONMENT: Mapping[str, str] = {
     "git_commit": "of the source, where there is one",
     "run_id": "names the run, also once it was resumed",
     "dataset_sha256": "of the data of a knowledge graph",
+    "prior_sha256": "of the embeddings of its prior",
     "given": "what Python gave beside the configuration, such as `loss`, and what that was; `resume` needs it again",
 }

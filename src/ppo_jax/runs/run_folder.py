@@ -56,6 +56,7 @@ def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: M
         "git_commit": _git_commit(),
         "run_id": uuid.uuid4().hex,  # a resumed run keeps it
         "dataset_sha256": experiment.task.sha256,
+        "prior_sha256": experiment.task.prior_sha256,
         "given": dict(given or {}),
     }
     with files.explained(stage.parent):
@@ -164,17 +165,24 @@ def check_given(folder: Path, given: Collection[str], of: Collection[str], remed
 
 
 def check_data(folder: Path, experiment: Experiment) -> None:
-    """Make sure that a run reads the data that it began with: others have other constants behind the same numbers.
+    """Make sure that a run reads the data and the prior that it began with.
+
+    Other data have other constants behind the same numbers, and another prior ranks otherwise.
 
     Raises:
         PPOJaxError: they are others.
     """
-    then, now = read_environment(folder).get("dataset_sha256"), experiment.task.sha256
-    if isinstance(then, str) and then != now:
-        raise PPOJaxError(
-            f"{folder}: its data set {experiment.config.task.dataset or experiment.config.task.env_id} is another than "
-            f"the run began with: sha256 {then[:16]}… then, {str(now)[:16]}… now; restore its files, or train anew"
-        )
+    began, task, settings = read_environment(folder), experiment.task, experiment.config.task
+    read = {
+        "dataset_sha256": (f"data set {settings.dataset or settings.env_id}", task.sha256, "restore its files"),
+        "prior_sha256": (f"prior {settings.prior}", task.prior_sha256, "restore the file"),
+    }
+    for key, (what, now, remedy) in read.items():
+        if isinstance(then := began.get(key), str) and then != now:
+            raise PPOJaxError(
+                f"{folder}: its {what} is another than the run began with: sha256 {then[:16]}… then, "
+                f"{str(now)[:16]}… now; {remedy}, or train anew"
+            )
 
 
 def check_may_start_again(folder: Path, problems: list[str]) -> None:

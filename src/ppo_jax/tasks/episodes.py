@@ -46,6 +46,7 @@ class EpisodeTask:
     results: ClassVar[Results] = EpisodeTaskResults()
     warnings: ClassVar[tuple[str, ...]] = ()
     sha256: ClassVar[str | None] = None
+    prior_sha256: ClassVar[str | None] = None
     action_meaning: ClassVar[str | None] = None
 
     @property

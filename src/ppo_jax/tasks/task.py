@@ -68,6 +68,11 @@ class Task(Protocol):
         ...
 
     @property
+    def prior_sha256(self) -> str | None:
+        """Of the embeddings that were read beside the data; None where there are none."""
+        ...
+
+    @property
     def action_meaning(self) -> str | None:
         """What an action means, for the description of an exported policy; None where its space says it all."""
         ...

@@ -31,7 +31,7 @@ PyTree = Any
 Asked = tuple[int, int]  # row of the triple in its split, and which side is open
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 WEIGHING = 2**29  # bytes of scores on valid by which weights are chosen; of more queries the first are taken
-UNTRAINED = 3  # networks, at most: rankings differ little between them
+UNTRAINED = 3  # networks where a configuration asks for no number: rankings differ little between them
 COMBINE: tuple[Combine, ...] = ("noisy_or", "max")
 LEARNED = "learned weights, depth 1"
 MANY_RULES = 1000  # beyond, rules say the same over and over: their weights are also learned together
@@ -150,7 +150,7 @@ class AnswerTask(GraphTask):
         Untrained networks, the uniform policy, the shortest proof, rules by their confidence, and where there is one
         the prior alone and combined with the rules.
         """
-        n = min(self._evaluation.untrained_networks, UNTRAINED)
+        n = UNTRAINED if (asked := self._evaluation.untrained_networks) is None else asked
         networks = [untrained(UNTRAINED_SEED + i) for i in range(max(n, 1))]
         # With its logits multiplied by 0 any network is the uniform policy.
         uniform, queries, ranked = self._judge(policy, networks[0], "test", 0.0)

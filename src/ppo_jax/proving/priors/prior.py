@@ -17,10 +17,12 @@ folder of PyKEEN       ``entity_representations.npy``, ``relation_representation
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,15 @@ class Prior:
 
     params: Embeddings
 
+    @cached_property
+    def sha256(self) -> str:
+        """Of the embeddings."""
+        return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in self.params)).hexdigest()
+
     def describe(self) -> dict[str, Any]:
-        """``model`` and ``dim``, the complex components of a vector."""
-        return {"model": _name_of(type(self.params)), "dim": self.params.entities.shape[-1] // 2}
+        """``model``, ``dim``, the complex components of a vector, and ``sha256`` of the embeddings."""
+        model, dim = _name_of(type(self.params)), self.params.entities.shape[-1] // 2
+        return {"model": model, "dim": dim, "sha256": self.sha256}
 
     def scores(self, queries: OpenQueries) -> np.ndarray:
         """Log-softmax of the scores over all constants, [Q, n_constants + 1] float32; column 0, padding, is -inf.
