@@ -114,7 +114,7 @@ def load(
         if not folder.is_dir():
             raise PPOJaxError(
                 f"no data set {str(name_or_folder)!r}: neither a folder nor a built-in name ({', '.join(BUILTIN)}; "
-                f"`countries_s3@7` is resampled with split seed 7){nearest(str(name_or_folder), BUILTIN)}"
+                f"`countries_s3@7` is resampled with split seed 7){nearest(str(folder), [*BUILTIN, *_beside(folder)])}"
             )
         name = folder.resolve().name
         wanted = [_first(folder, _GRAPH_FILES), _first(folder, _TRAIN_FILES)]
@@ -256,6 +256,14 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "corrupt": dataset.corrupt,
         "warnings": list(dataset.warnings),
     }
+
+
+def _beside(folder: Path) -> list[str]:
+    """The data sets that lie where `folder` would."""
+    try:
+        return [str(other) for other in folder.parent.iterdir() if (other / _first(other, _TRAIN_FILES)).is_file()]
+    except OSError:
+        return []
 
 
 def _first(folder: Path, names: Sequence[str]) -> str:
