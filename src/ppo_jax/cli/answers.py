@@ -69,7 +69,11 @@ class Scores:
     """Run folders that differ in their seed alone, or a sweep of seeds."""
     form: Annotated[
         Literal["csv", "parquet", "latex", "table"] | None,
-        arg(name="format", help_behavior_hint="(default: csv; of several runs: table)"),
+        arg(
+            name="format",
+            metavar="{csv,parquet,latex,table}",
+            help_behavior_hint="(default: csv; of several runs: table)",
+        ),
     ] = None
     """csv and parquet: a line for each query; latex, and table to read: the results on test."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: standard output)")] = None
