@@ -284,6 +284,7 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert not {"answers", "candidates", "rank_without", "baseline_ranks"} & rows[0].keys()
     names = {"uniform_policy_rank", "untrained_rank", "shortest_proof_rank", "rules_rank", "rank_without_proofs"}
     assert names <= rows[0].keys()
+    assert "None" not in succeed("scores", "--help")
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$2)" in latex
@@ -291,6 +292,7 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
         r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
         ", ties by expected rank; at most 4 proof steps, 3 atoms of a resolvent, ",
+        " successors (no state of the graph can have more). PPO of",
         rf"PPO of ppo\_jax {version('ppo-jax')}, 96 environment steps, seed 0; the last parameters. Beam of 4",
         r"1 rule, of rules.txt, put together by ",
         r"No prior. Combined: ",
