@@ -83,11 +83,11 @@ def test_every_setting_is_in_the_reference(site):
 def test_settings_are_shown_with_type_range_and_default(site):
     text = re.sub(r"<[^>]+>", "", site["reference/settings.html"].text)
     for facts in (
-        "integer from 1 to 1015 · default 100000",  # total_timesteps, 10 to the 15th
+        "integer from 1 to 10¹⁵ · default 100000",  # total_timesteps, 10 to the 15th
         "number of at least 0 or schedule · default 0.0003",
         "number from 0 to 1 · default 0.99",
         "hrt or htr or rht · default none · proof tasks only",
-        "list, each integer from 1 to 216 · default [64, 64]",
+        "list, each integer from 1 to 2¹⁶ · default [64, 64]",
         "true or false · default false · environments only",
     ):
         assert facts in text, facts

@@ -40,6 +40,7 @@ TASKS: Mapping[str, type[Results]] = {
     "Answering open queries": AnswerResults,
 }
 COLUMNS = "80"  # of the help of a command: as many as a page has room for
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")  # a copied text keeps them, unlike <sup>
 
 
 def settings() -> str:
@@ -47,7 +48,7 @@ def settings() -> str:
     page = [
         "# Settings",
         "A configuration is TOML with the sections below. A key is unique across them, so `--set key=value` takes it "
-        "alone; `--set key=none` unsets it. Integers go up to 2<sup>31</sup> − 1 and numbers to 10<sup>30</sup> where "
+        "alone; `--set key=none` unsets it. Integers go up to 2³¹ − 1 and numbers to 10³⁰ where "
         "no other limit stands. `ppo-jax config` prints the keys in the terminal.",
     ]
     for section, cls in SECTIONS.items():
@@ -222,7 +223,10 @@ def _range(above: float | None, least: float | None, most: float | None) -> str:
 def _limit(most: float) -> str:
     """A bound; a large power as that."""
     powers = {base ** (power := round(math.log(most, base))): (base, power) for base in (2, 10)} if most > 2000 else {}
-    return "{}<sup>{}</sup>".format(*powers[most]) if most in powers else f"{most:g}"
+    if most not in powers:
+        return f"{most:g}"
+    base, power = powers[most]
+    return f"{base}{str(power).translate(SUPERSCRIPTS)}"
 
 
 def _toml(value: Any) -> str:

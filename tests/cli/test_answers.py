@@ -205,6 +205,23 @@ def test_the_prover_of_a_run_in_python(run, monkeypatch):
     assert str(prover.ask("in(z, X)")["unexplored"]) == "0.0"
 
 
+def test_a_ground_query_is_given_its_rank_among_all_answers(run, monkeypatch):
+    prover = ppo_jax.load_prover(run)
+    monkeypatch.setattr(prover.experiment.task, "prior", Mock(scores=lambda queries: -np.arange(20.0)[None, :size]))
+    size = prover.experiment.task.env.sizes.n_constants + 1
+    combined = prover.combined | {"weights": {"proofs": 0.0, "rules": 1.0, "prior": 1.0}}
+    prover = replace(prover, combined=combined)
+    answers = prover.ask("in(z, X)", top=size)["answers"]
+    assert [answer["rank"] for answer in answers] == [*range(1, size)]
+    assert prover.ask("in(z, X)", top=size)["answers"][:3] == prover.ask("in(z, X)", top=3)["answers"]
+    (third,) = prover.ask(f"in(z, {answers[2]['answer']})")["answers"]
+    assert third == answers[2]
+    assert "z" in {answer["answer"] for answer in answers}  # as in an evaluation, though no proof gives it
+    assert prover.ask("in(z, n)", proofs_alone=True)["answers"][0]["rank"] is None
+    assert next(csv.DictReader(io.StringIO(succeed("ask", run, "in(z, n)", "--csv"))))["rank"] == ""
+    assert re.search(r"^ *– +n ", succeed("ask", run, "in(z, n)"), flags=re.MULTILINE)
+
+
 def test_the_python_of_the_page_on_graphs(run, monkeypatch):
     text = (Path(__file__).resolve().parents[2] / "docs" / "how_to" / "graphs.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
@@ -245,6 +262,8 @@ def test_play_shows_proofs(run):
         ("in(zz, X)", "names the unknown constant 'zz'"),
         ("near_to(z, X)", "names the unknown predicate 'near_to'; the nearest known is 'near'"),
         ("in z X", "is not a ground atom"),
+        ("in(z, X", "'in(z, X' has no closing bracket"),
+        ("in(z, who)", "names the unknown constant 'who'; a variable begins with a capital"),
     ],
 )
 def test_a_question_that_cannot_be_asked(run, query, message):
@@ -265,6 +284,7 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert not {"answers", "candidates", "rank_without", "baseline_ranks"} & rows[0].keys()
     names = {"uniform_policy_rank", "untrained_rank", "shortest_proof_rank", "rules_rank", "rank_without_proofs"}
     assert names <= rows[0].keys()
+    assert "None" not in succeed("scores", "--help")
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$4)" in latex
@@ -272,6 +292,7 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
         r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
         ", ties by expected rank; at most 4 proof steps, 3 atoms of a resolvent, ",
+        " successors (no state of the graph can have more). PPO of",
         rf"PPO of ppo\_jax {version('ppo-jax')}, 96 environment steps, seed 0; the last parameters. Beam of 4",
         r"1 rule, of rules.txt, put together by ",
         r"No prior. Combined: ",

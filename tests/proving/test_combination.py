@@ -118,6 +118,10 @@ def test_a_capital_that_a_fact_knows_is_a_constant() -> None:
         parse_query(kb, "p(Who,What)")
     with pytest.raises(PPOJaxError, match=r"'p\(Who,nobody\)' names the unknown constant 'nobody'"):
         parse_query(kb, "p(Who,nobody)")
+    with pytest.raises(PPOJaxError, match=r"'p\(Ann,X\)\)' names the unknown constant 'X\)'"):
+        parse_query(kb, "p(Ann,X))")
+    with pytest.raises(PPOJaxError, match=r"the unknown constant 'ann'; the nearest known is 'Ann'$"):
+        parse_query(kb, "p(ann,b)")
 
 
 def test_proofs_have_a_weight_only_where_they_surely_help() -> None:

@@ -290,6 +290,17 @@ def test_an_unknown_name_lists_the_known_ones(name):
         load(name)
 
 
+def test_an_unknown_name_is_answered_with_the_data_set_that_lies_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(FILES, "deep/company")
+    (tmp_path / "deep" / "compn").mkdir()  # no data set
+    with pytest.raises(PPOJaxError, match=r"the nearest known is 'deep/company'$"):
+        load("deep/compny")
+    monkeypatch.chdir("deep")
+    with pytest.raises(PPOJaxError, match=r"the nearest known is 'company'$"):
+        load("compny")
+
+
 def test_unknown_variants_seeds_and_rule_files_are_refused(tmp_path, monkeypatch):
     with pytest.raises(PPOJaxError, match="nearest known is 'countries_s3'"):
         build_countries("countriess3")

@@ -341,6 +341,23 @@ def test_the_order_of_columns_can_be_named(order):
         read(columns="thr")
 
 
+@pytest.mark.parametrize(
+    ("order", "graph", "remedy"),
+    [
+        ("htr", table("\t"), "column 3 there; write the columns of both files in one order (that of train.txt is hrt)"),
+        ("rht", "relation\thead\ttail\n" + table("\t", "rht"), 'column 1 there; say so with columns = "rht"'),
+    ],
+)
+def test_queries_whose_columns_are_in_another_order_are_refused(order, graph, remedy):
+    message = complaint(graph=graph, test_txt=table("\t", order))
+    assert message == f"test.txt:1: no relation of test.txt occurs in train.txt, whose relations stand in {remedy}"
+
+
+def test_queries_of_relations_that_nothing_knows_are_said():
+    assert "no relation of test.txt occurs in train.txt" in read(test_txt="a\tlikes\td\n").warnings
+    assert not any("no relation" in one for one in read(test_txt="a\tlikes\td\na\tp\td\n").warnings)
+
+
 def test_n_triples_and_turtle():
     start = "http://e.org/"
     lines = "".join(f"<{start}{h}> <{start}{r}> <{start}{t}> .\n" for h, r, t in TRIPLES)

@@ -161,7 +161,8 @@ def fails(path: Path, dataset: datasets.Dataset, message: str) -> None:
 def test_what_does_not_fit_is_said_in_one_line(tmp_path, dataset) -> None:
     folder = tmp_path / "rotate"
     write_repository(folder, "RotatE")
-    fails(tmp_path / "nothing", dataset, "is no prior: neither")
+    fails(tmp_path / "nothing", dataset, "no prior .*nothing: there is no such file or folder")
+    fails(tmp_path, dataset, "is no prior: neither")
     (folder / "entities.dict").write_text("0\td\n1\ta\n2\te\n3\tc\n4\tbb\n")
     fails(folder, dataset, "has no embedding of the constant 'b', nor of 0 others of 4; the nearest known is 'bb'")
     (folder / "entities.dict").write_text("0\td\n1\ta\n2\tb\n3\tc\n")

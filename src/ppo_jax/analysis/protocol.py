@@ -17,7 +17,8 @@ from ppo_jax.tasks import results
 __all__ = ["SIZES", "caption", "own", "shared"]
 
 Json = Mapping[str, Any]
-# What bounds a search, in force: key -> what there are so many of at most. Older runs do not tell all of them.
+# What bounds a search, in force: key -> what there are so many of at most. Older runs do not tell all of them. Of
+# successors these are fewer than the setting where no state of the graph can have as many.
 SIZES = {"max_depth": "proof steps", "max_atoms": "atoms of a resolvent", "max_successors": "successors"}
 
 
@@ -81,7 +82,7 @@ def caption(logs: Sequence[RunLog]) -> str:
     if "data" not in common:
         said.insert(0, f"{common['env_id']}: returns of {common['episodes']} test episodes.")
         return " ".join(said)
-    said.insert(0, f"{common['data']}, {_asked(common)}.")
+    said.insert(0, f"{common['data']}, {_asked(common, (logs[0].summary.get('data') or {}).get('widest_row_cut'))}.")
     several = len(logs[0].settings.get("sharpness") or (1.0, 2.0)) > 1  # older runs do not tell: there were several
     said.append(f"Beam of {common['beam_width']}{_chosen(runs, 'sharpness', ', logits × {}', several)}.")
     if "rules" in common:
@@ -107,11 +108,13 @@ def caption(logs: Sequence[RunLog]) -> str:
     return " ".join(said)
 
 
-def _asked(common: Json) -> str:
+def _asked(common: Json, cut: int | None) -> str:
+    """What was asked; `cut` are the facts of the widest row that max_successors leaves out, None of older runs."""
     n, there_are = common["test_triples"], common["of"]
     how_many = f"all {n:,}" if there_are in (n, None) else f"{n:,} of {there_are:,}"
     sizes = ", ".join(f"{common[size]} {what}" for size, what in SIZES.items() if common[size])
-    at_most = f"; at most {sizes}" if sizes else ""
+    no_more = " (no state of the graph can have more)" if common["max_successors"] and cut == 0 else ""
+    at_most = f"; at most {sizes}{no_more}" if sizes else ""
     if "open" not in common:
         return f"{how_many} test triples, each ranked among its corruptions, ties by {common['ties']}{at_most}"
     return (

@@ -30,7 +30,8 @@ class Ask:
     folder: RunFolder
     """Folder of the run."""
     queries: Positional[Annotated[tuple[str, ...], arg(metavar="QUERY …", help_behavior_hint="")]] = ()
-    """Atoms with one variable, quoted: "ancestorOf(ann, X)" or "ancestorOf(X, bob)"."""
+    """Atoms with one variable, quoted: "ancestorOf(ann, X)" or "ancestorOf(X, bob)". Of one without, such as
+    "ancestorOf(ann, bob)", that answer alone is shown, with its rank among all; `ppo-jax prove` shows its proof."""
     file: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """A file of queries, one a line."""
     top: Annotated[int, arg(metavar="N", help_behavior_hint="(default: 10)")] = 10
@@ -38,7 +39,8 @@ class Ask:
     proofs: Switch = False
     """Rank by the probability of the proofs alone; otherwise as the run combined proofs, rules and prior."""
     csv: Switch = False
-    """Print CSV: query, rank, answer, known, probability of the proofs, and of a combined score what --json has."""
+    """Print CSV: query, rank, answer, known, probability of the proofs, and of a combined score what --json has. There
+    `prior` is the logarithm of the probability that the table shows."""
     trust: Trust = False
     json: Switch = False
     """Print JSON, with the steps of every proof."""
@@ -69,7 +71,11 @@ class Scores:
     """Run folders that differ in their seed alone, or a sweep of seeds."""
     form: Annotated[
         Literal["csv", "parquet", "latex", "table"] | None,
-        arg(name="format", help_behavior_hint="(default: as FILE ends; else csv, and of several runs table)"),
+        arg(
+            name="format",
+            metavar="{csv,parquet,latex,table}",
+            help_behavior_hint="(default: as FILE ends; else csv, and of several runs table)",
+        ),
     ] = None
     """csv and parquet: a line for each query; latex, and table to read: the results on test."""
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: standard output)")] = None

@@ -38,8 +38,8 @@ class Mine:
     """Most rules in all."""
     max_rules_per_head: int = 500
     """Most rules of a head, of paths and of rules with constants each."""
-    constants: Annotated[bool, arg(name="with-constants")] = True
-    """Mine rules with constants too; with --no-with-constants only rules of variables."""
+    constants: Annotated[bool, arg(name="with-constants", help_behavior_hint="(default: both kinds)")] = True
+    """Mine only rules of variables, none with constants."""
     seed: int = 0
     """Of the samples that are taken of what is too much."""
     json: Switch = False

@@ -44,7 +44,10 @@ class Sweep:
     """Members in the program at a time."""
     order: Annotated[
         Literal["side-by-side", "one-by-one"] | None,
-        arg(help_behavior_hint="(default: side-by-side on an accelerator, one-by-one on a CPU)"),
+        arg(
+            metavar="{side-by-side,one-by-one}",
+            help_behavior_hint="(default: side-by-side on an accelerator, one-by-one on a CPU)",
+        ),
     ] = None
     """Train the members of a chunk in one vmapped program, or one after another."""
     devices: Annotated[int, arg(metavar="N", help_behavior_hint="")] = 1

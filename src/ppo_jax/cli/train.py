@@ -48,7 +48,7 @@ class Train:
     """Replace the run that the folder holds."""
     reuse: Switch = False
     """Where --run-dir holds this run: print the results of one that is complete, go on with one that was stopped."""
-    on_nan: Annotated[Literal["stop", "skip"] | None, arg(help_behavior_hint="")] = None
+    on_nan: Annotated[Literal["stop", "skip"] | None, arg(metavar="{stop,skip}", help_behavior_hint="")] = None
     """Short for --set on_nan=…: stop at a loss that is not finite, or drop that update and go on."""
     placement: Devices = field(default_factory=Devices)
     trust: Trust = False

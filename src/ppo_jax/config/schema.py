@@ -126,8 +126,9 @@ class TaskConfig:
     """Atoms a resolvent can hold, inequalities among them; longer successors are dropped and counted. By default 6, in
     `answer` mode more where the longest rule needs it."""
     max_successors: Many | None = None
-    """Cap on the actions of a state besides `end`; by default what the knowledge base needs, in `answer` mode at most
-    256. Where more facts match, so many are drawn anew in each episode (`answer`), or the first ones are taken."""
+    """Cap on the actions of a state besides `end`; by default none, in `answer` mode 256. Where more facts match, so
+    many are drawn anew in each episode (`answer`), or the first ones are taken. Fewer where no state of the graph can
+    have as many; captions tell these."""
     negative_ratio: Natural = 1
     """Corrupted queries for each true one."""
     corrupt: Literal["tail", "head", "both"] | None = None

@@ -48,14 +48,16 @@ class Prover:
         """Ranked answers to a query with one variable such as ``"ancestorOf(ann, X)"``, as JSON data.
 
         Args:
-            query: the variable begins with a capital, ``_`` or ``?``.
+            query: the variable begins with a capital, ``_`` or ``?``. Of a ground query the last argument is asked for,
+                and of the answers that one alone is given.
             top: answers at most.
             proofs_alone: rank by the probability of the proofs, in place of the run's combined score.
 
         Returns:
-            ``query``; ``answers``, each with ``answer``, ``probability`` of its proofs, ``known`` (whether a training
-            fact says so), ``steps``, its most probable proof, and where scores are combined ``score``, ``parts`` (what
-            rules and prior say) and ``contributions`` (what each adds to the score); ``unexplored``, the probability
+            ``query``; ``answers``, each with its ``rank`` among all (None: nothing speaks for it), ``answer``,
+            ``probability`` of its proofs, ``known`` (whether a training fact says so), ``steps``, its most probable
+            proof, and where scores are combined ``score``, ``parts`` (what rules say, a probability, and the prior, the
+            logarithm of one) and ``contributions`` (what each adds to the score); ``unexplored``, the probability
             that was not followed; and of combined scores ``weights`` of the sum, and ``rules_known``: how many rules
             the part ``rules`` counts, and how many a proof may take.
 

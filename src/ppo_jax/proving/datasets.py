@@ -114,7 +114,7 @@ def load(
         if not folder.is_dir():
             raise PPOJaxError(
                 f"no data set {str(name_or_folder)!r}: neither a folder nor a built-in name ({', '.join(BUILTIN)}; "
-                f"`countries_s3@7` is resampled with split seed 7){nearest(str(name_or_folder), BUILTIN)}"
+                f"`countries_s3@7` is resampled with split seed 7){nearest(str(folder), [*BUILTIN, *_beside(folder)])}"
             )
         name = folder.resolve().name
         wanted = [_first(folder, _GRAPH_FILES), _first(folder, _TRAIN_FILES)]
@@ -258,6 +258,14 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def _beside(folder: Path) -> list[str]:
+    """The data sets that lie where `folder` would."""
+    try:
+        return [str(other) for other in folder.parent.iterdir() if (other / _first(other, _TRAIN_FILES)).is_file()]
+    except OSError:
+        return []
+
+
 def _first(folder: Path, names: Sequence[str]) -> str:
     return next((name for name in names if (folder / name).is_file()), names[0])
 
@@ -290,6 +298,7 @@ def _parse(
             "`head :- b1, b2.`, or set `rules` to the name or path of another"
         )
     evaluation: dict[str, Statements] = {}
+    predicates |= {fact[0] for part in sources.values() for fact in part.facts}
     for split, names in _QUERY_FILES.items():
         file = next((file for file in names if file in files), names[0])
         statements, _ = _parse_facts({file: "", **files}, file, columns, predicates, judge=False)
@@ -301,6 +310,8 @@ def _parse(
             raise PPOJaxError(
                 f"{clause.source}: {quote(clause.text)} is a rule; a query is a ground atom such as `pred(a,b)`"
             )
+        if statements.facts and predicates.isdisjoint(fact[0] for fact in statements.facts):
+            notes.append(_unknown_relations(statements, sources[train_file], predicates))
     if _EXAMPLES in files:
         examples = parse_statements(files[_EXAMPLES], _EXAMPLES)
         if any(part.clauses for part in sources.values()) and not evaluation["test"].facts:
@@ -350,6 +361,29 @@ def _parse_facts(
     found = parse_statements(files[file], file, order)
     note = f'{file}: the columns look like {what} and are read so; columns = "hrt" says otherwise'
     return found._replace(notes=(*found.notes, note)), order
+
+
+def _unknown_relations(queries: Statements, train: Statements, predicates: Collection[str]) -> str:
+    """What to say of queries none of whose relations facts or rules know.
+
+    Raises:
+        PPOJaxError: most of them have a known relation in another column.
+    """
+    file, said = train.file, f"no relation of {queries.file} occurs in {train.file}"
+    for order in ORDERS if queries.columns else ():
+        column = order.index("r")
+        place = "rht".index(queries.columns[column])  # of that column in a fact
+        if 2 * sum(fact[place] in predicates for fact in queries.facts) > len(queries.facts):
+            remedy = (
+                f'say so with columns = "{order}"'
+                if train.columns == order
+                else f"write the columns of both files in one order (that of {file} is {train.columns or ORDERS[0]})"
+            )
+            line = queries.lines[0]
+            raise PPOJaxError(
+                f"{queries.file}:{line}: {said}, whose relations stand in column {column + 1} there; {remedy}"
+            )
+    return said
 
 
 def _with_query_constants(kb: KnowledgeBase, evaluation: Mapping[str, Statements]) -> tuple[KnowledgeBase, list[str]]:

@@ -190,7 +190,7 @@ class AnswerResults(Results):
             "answers.listed[].probability": "of its proofs",
             "answers.listed[].known": "whether it is another known answer, which has no rank",
             "answers.listed[].score": "combined score",
-            "answers.listed[].parts": "what rules and prior say of it, by source",
+            "answers.listed[].parts": "what rules say of it, a probability, and the prior, the logarithm of one",
             "answers.listed[].contributions": "what each source adds to the score",
             "answers.listed[].right": "whether it is the answer asked for",
             "answers.listed[].rank": "its combined rank; null for a known answer",

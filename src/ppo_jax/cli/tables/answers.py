@@ -30,10 +30,11 @@ def show_answers(answered: list[Json]) -> None:
             console.print("no answer: no proof within the depth limit and the beam")
         names = list(answer_numbers(one["answers"][0])) if one["answers"] else []
         table = make_table(">", "answer", *(f">{name}" for name in names), "", "proof")
-        for rank, answer in enumerate(one["answers"], start=1):
+        for answer in one["answers"]:
+            rank = "–" if answer["rank"] is None else str(answer["rank"])
             numbers = answer_numbers(answer).values()
             mark = "known" if answer["known"] else ""
-            table.add_row(str(rank), answer["answer"], *numbers, mark, Text(_proof(answer["steps"]), "dim"))
+            table.add_row(rank, answer["answer"], *numbers, mark, Text(_proof(answer["steps"]), "dim"))
         if one["answers"]:
             console.print(table)
             if not any(answer["steps"] for answer in one["answers"]):
@@ -60,9 +61,9 @@ def flat_answers(answered: list[Json]) -> list[Json]:
     """A row for each answer, without proofs; the parts of a combined score in columns of their own."""
     rows = []
     for one in answered:
-        for rank, answer in enumerate(one["answers"], start=1):
-            row = {"query": one["query"], "rank": rank} | {
-                name: answer[name] for name in ("answer", "known", "score", "probability") if name in answer
+        for answer in one["answers"]:
+            row = {"query": one["query"]} | {
+                name: answer[name] for name in ("rank", "answer", "known", "score", "probability") if name in answer
             }
             rows.append(
                 row

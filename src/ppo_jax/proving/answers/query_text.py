@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from ppo_jax.proving.knowledge_base import KnowledgeBase
+from ppo_jax.proving.formats.statements import quote
+from ppo_jax.proving.knowledge_base import KnowledgeBase, nearest
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["format_query", "parse_query"]
@@ -24,9 +26,17 @@ def parse_query(kb: KnowledgeBase, text: str, place: str = "query") -> tuple[int
     """
     predicate, bracket, inside = text.strip().removesuffix(".").rstrip().partition("(")
     names = [name.strip() for name in inside.removesuffix(")").split(",")]
-    variables = [i for i, name in enumerate(names) if _is_variable(name) and name not in kb.constant_ids]
+    if bracket and not inside.endswith(")"):
+        raise PPOJaxError(f"{place}: {quote(text)} has no closing bracket")
+    unknown = [i for i, name in enumerate(names) if name not in kb.constant_ids]
+    variables = [i for i in unknown if _is_variable(names[i])]
     if not bracket or len(names) != 2 or not variables:
-        return kb.parse_atom(text, place)
+        try:
+            return kb.parse_atom(text, place)
+        except PPOJaxError as error:
+            if bracket and len(names) == 2 and any(not nearest(names[i], kb.constants) for i in unknown):
+                raise PPOJaxError(f"{error}; a variable begins with a capital") from error
+            raise
     if len(variables) == 2:
         raise PPOJaxError(f"{place}: {text!r} has two variables; write a constant for one of them")
     (open_side,) = variables
@@ -43,4 +53,4 @@ def format_query(kb: KnowledgeBase, atom: Sequence[int] | np.ndarray) -> str:
 
 
 def _is_variable(name: str) -> bool:
-    return bool(name) and (name[0] in "_?" or name[0].isupper())
+    return re.fullmatch(r"\??\w+|\?", name) is not None and (name[0] in "_?" or name[0].isupper())

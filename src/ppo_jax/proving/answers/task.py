@@ -198,18 +198,19 @@ class AnswerTask(GraphTask):
         Args:
             policy: asked at each step.
             params: its parameters.
-            query: an atom with one variable, or a ground one: then its last argument is asked for, and no other.
+            query: an atom with one variable, or a ground one: then its last argument is asked for, and of the answers
+                that one alone is given.
             sharpness: multiplies the policy's logits.
             top: answers at most.
             combined: the ``combined`` result of a run, whose ``weights`` and ``rules`` then rank the answers; None:
                 their probability does, and only what is proved is an answer.
 
         Returns:
-            ``query``; ``answers``, each with ``answer``, ``probability``, ``known`` (whether a training fact) and
-            ``steps``, and where scores are combined ``score``, ``parts`` (what rules and prior say of it) and
-            ``contributions``, what each source adds to the score; ``unexplored``, the probability that was not
-            followed; and of combined scores their ``weights``, and of how many rules ``rules`` and ``proofs`` know,
-            ``rules_known``.
+            ``query``; ``answers``, each with ``rank`` among all (None: nothing speaks for it), ``answer``,
+            ``probability``, ``known`` (whether a training fact) and ``steps``, and where scores are combined ``score``,
+            ``parts`` (what rules say of it, a probability, and the prior, the logarithm of one) and ``contributions``,
+            what each source adds to the score; ``unexplored``, the probability that was not followed; and of combined
+            scores their ``weights``, and of how many rules ``rules`` and ``proofs`` know, ``rules_known``.
 
         Raises:
             PPOJaxError: the query cannot be read, or has two variables.
@@ -225,11 +226,12 @@ class AnswerTask(GraphTask):
         way = {} if combined is None else {"rules": self._way(combined["rules"]).scores, **self._prior_source}
         sources = {name: source(asked)[0] for name, source in way.items()}
         said = listing.weigh(np.asarray(found.probability)[0], sources, combined and combined["weights"])
-        order = said.order(top) if wanted is None else [wanted]
+        ranks = {int(c): rank for rank, c in enumerate(said.order(len(known)), start=1)}
         answers = []
-        for c in map(int, order):
+        for c in list(ranks)[:top] if wanted is None else [wanted]:
             steps = listing.derivation(kb, atom, found, 0, c) or []
-            answers.append(said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]})
+            answer = said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]}
+            answers.append({"rank": ranks.get(c)} | answer)
         unexplored = max(0.0, float(found.unexplored[0]))
         answered = {"query": format_query(kb, atom), "answers": answers, "unexplored": unexplored}
         if combined is None:

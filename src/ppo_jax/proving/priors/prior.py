@@ -107,6 +107,8 @@ def load_prior(path: str | Path, dataset: Dataset) -> Prior:
         PPOJaxError: a file is missing or malformed, shapes do not fit, or a name has no embedding.
     """
     path = Path(path)
+    if not path.exists():
+        raise PPOJaxError(f"no prior {path}: there is no such file or folder; `ppo-jax embed` makes one")
     if path.is_file():
         named = _read_own(path)
     elif (path / "entity_embedding.npy").is_file():
