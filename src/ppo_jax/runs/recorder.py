@@ -26,9 +26,9 @@ __all__ = ["GUARDED", "Best", "Follower", "Hopeless", "NotFinite", "Recorder", "
 PROGRESS = ("env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second", "updates_skipped", "final")
 FORMAT = 3  # of the checkpoints to resume from; 3: running statistics with twice the digits
 LARGEST_RETURN = 1e15  # a rollout of larger ones has squares that float32 does not hold
-# Must be finite; a parameter is not finite only after a gradient that was not.
 RESUME = Path("checkpoints", "resume")
-GUARDED = ("policy_loss", "value_loss", "grad_norm")
+# Must be finite; a parameter is not finite only after a gradient that was not.
+GUARDED = ("policy_loss", "value_loss", "loss", "grad_norm")
 
 
 class Hopeless(PPOJaxError):

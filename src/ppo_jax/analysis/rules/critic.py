@@ -309,7 +309,7 @@ def gradient_always_clipped(run: Evidence) -> Hit | None:
     least=1,
 )
 def non_finite(run: Evidence) -> Hit | None:
-    for name in ("policy_loss", "value_loss", "approx_kl", "entropy", "action_std"):
+    for name in ("policy_loss", "value_loss", "loss", "approx_kl", "entropy", "action_std"):
         if name not in run.log.columns:
             continue
         lost = ~np.isfinite(run.series(name))
