@@ -262,7 +262,7 @@ def loss(
 def gradient(
     params: PyTree, trainer: Trainer, batch: Batch, scheduled: Scheduled, hyperparams: Hyperparams
 ) -> tuple[PyTree, Metrics]:
-    """Gradient of the trainer's loss on a minibatch of sequences [N / L, L, ...]; its metrics, with `loss` [] itself."""
+    """Gradient of the trainer's loss on a minibatch of sequences [N / L, L, ...]; its metrics, and itself as `loss`."""
     if trainer.settings.normalize_advantage:
         batch = batch._replace(advantages=normalization.standardize(batch.advantages, trainer.collectives))
 
