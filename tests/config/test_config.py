@@ -251,6 +251,8 @@ def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
         ("env_id=none", "task: give env_id or dataset"),
         ("dataset=x", "task: give env_id or dataset"),
         ("batch_size=7", "ppo.batch_size = 7 does not divide"),
+        ("loss_coefs.x=nan", "ppo.loss_coefs.x = nan: must be a finite number"),
+        ("loss_coefs={ x = -inf }", "ppo.loss_coefs.x = -inf: must be a finite number"),
     ],
 )
 def test_a_mistake_in_an_override(assignment, complaint):
