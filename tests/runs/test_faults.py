@@ -108,8 +108,11 @@ def test_a_loss_whose_value_alone_is_not_finite(tmp_path, settings, told):
         total, metrics = ppo.loss(*arguments)
         return total + jnp.nan, metrics
 
-    with pytest.raises(recorder.NotFinite, match=told):
+    with pytest.raises(recorder.NotFinite, match=told) as caught:
         train(tmp_path, toys.Probe(), loss, **settings)
+    assert "nothing was learnt. Look" in str(caught.value) or "written yet. Look" in str(caught.value)
+    assert "first at your loss tests.runs.test_faults.test_a_loss" in str(caught.value)
+    assert "<locals>.loss: its value and its gradient (sqrt, log and norms at 0). Lower learn" in str(caught.value)
 
 
 @pytest.mark.parametrize("settings", [{}, SKIP], ids=["stop", "skip"])

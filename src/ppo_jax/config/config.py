@@ -77,9 +77,9 @@ class Config:
                 "counted; raise n_envs or n_steps"
             )
         _check_sequences(ppo, self.sequence_length)
-        for name, value in (ppo.loss_coefs or {}).items():
-            if not math.isfinite(value):
-                raise PPOJaxError(f"ppo.loss_coefs.{name} = {value}: must be a finite number")
+        for name, coef in (ppo.loss_coefs or {}).items():
+            if not math.isfinite(coef):
+                raise PPOJaxError(f"ppo.loss_coefs.{name} = {coef}: must be a finite number")
         uses = {"task.shaping": self.task.shaping, "network.initial_embeddings": self.network.initial_embeddings}
         for name, value in uses.items():
             if value and not (self.task.prior and self.answers):
