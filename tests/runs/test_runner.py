@@ -474,3 +474,8 @@ def test_a_member_of_a_sweep_does_not_go_on_by_itself(run, tmp_path):
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
     with pytest.raises(PPOJaxError, match=r"a member of a sweep; .* ppo-jax sweep extract"):
         runner.resume(member, {"total_timesteps": 448}, progress=False)
+    for read in (runner.load, runner.resume):
+        with pytest.raises(
+            PPOJaxError, match=r"sweep: a sweep; name one of the runs in .*members, or .* sweep extract"
+        ):
+            read(tmp_path / "sweep")

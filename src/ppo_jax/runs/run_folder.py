@@ -33,6 +33,7 @@ __all__ = [
     "check_may_start_again",
     "check_resumable",
     "check_same",
+    "check_there",
     "cut_back",
     "holes",
     "other_versions",
@@ -90,14 +91,29 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     files.write_atomically(folder / "summary.json", json.dumps(files.to_json(summary), indent=2) + "\n")
 
 
+def check_there(folder: Path) -> None:
+    """Make sure that `folder` holds a run.
+
+    Raises:
+        PPOJaxError: no run there; of a sweep it says where its runs are.
+    """
+    if (folder / "config.toml").is_file():
+        return
+    if (folder / "sweep.json").is_file():
+        raise PPOJaxError(
+            f"{folder}: a sweep; name one of the runs in {folder / 'members'}, or take one out: "
+            f"ppo-jax sweep extract {folder} NAME --out FOLDER"
+        )
+    raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+
+
 def read_config(folder: Path) -> Config:
     """The configuration of the run in `folder`.
 
     Raises:
         PPOJaxError: no run there.
     """
-    if not (folder / "config.toml").is_file():
-        raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    check_there(folder)
     config = load_config(folder / "config.toml")
     # A run that does not say what it did with its folder is of a version that could only verify.
     return config.override({"mode": "verify"}) if config.task.dataset and config.task.mode is None else config

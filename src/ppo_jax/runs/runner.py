@@ -343,8 +343,7 @@ def load(
             configuration.
     """
     folder = manifest.settled(Path(folder))
-    if not (folder / "config.toml").is_file():
-        raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    run_folder.check_there(folder)
     recorded = load_config(folder / "config.toml")
     config = recorded.override(assignments) if assignments else recorded
     # Who uses a policy needs neither loss nor optimizer, which may not be there any more.
