@@ -270,7 +270,7 @@ def test_an_unknown_key_may_be_a_number_of_a_loss(tmp_path, loss):
     with pytest.raises(PPOJaxError, match=rf"unknown key 'drift'.*{hint}$"):
         load_config(write(tmp_path, "[ppo]\nloss = 'mine:drift'\ndrift = 0.1"))
     for without in (["drift=0.1"], ["drift=strong", loss]):
-        with pytest.raises(PPOJaxError, match="explains each$"):
+        with pytest.raises(PPOJaxError, match=r"explains each$"):
             from_dict(CARTPOLE).override(without)
 
 
