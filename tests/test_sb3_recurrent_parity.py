@@ -438,7 +438,7 @@ def test_the_whole_update(case: Case) -> None:
     jax.tree.map(close, learner.params, case.after)
     assert metrics["minibatches_applied"] == len(g["grad_norm"])
     assert metrics["epochs_completed"] == len(g["minibatches"])
-    for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm"):
+    for name in ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "loss", "grad_norm"):
         close(metrics[name], g[name].mean())
     close(metrics["entropy"], -g["entropy_loss"].mean())
 

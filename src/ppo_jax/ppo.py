@@ -262,12 +262,14 @@ def loss(
 def gradient(
     params: PyTree, trainer: Trainer, batch: Batch, scheduled: Scheduled, hyperparams: Hyperparams
 ) -> tuple[PyTree, Metrics]:
-    """Gradient of the trainer's loss on a minibatch of sequences [N / L, L, ...], and the loss's metrics."""
+    """Gradient of the trainer's loss on a minibatch of sequences [N / L, L, ...]; its metrics, and itself as `loss`."""
     if trainer.settings.normalize_advantage:
         batch = batch._replace(advantages=normalization.standardize(batch.advantages, trainer.collectives))
 
     def of_part(part: Batch) -> tuple[PyTree, Metrics]:
-        return jax.grad(trainer.loss, has_aux=True)(params, trainer, flatten(part), scheduled, hyperparams)
+        value_and_grad = jax.value_and_grad(trainer.loss, has_aux=True)
+        (total, metrics), grads = value_and_grad(params, trainer, flatten(part), scheduled, hyperparams)
+        return grads, metrics | {"loss": total}
 
     mean: Any = trainer.collectives.average(of_part, batch)
     return mean
@@ -324,7 +326,7 @@ def update_epochs(
 
     some = flatten(jax.tree.map(lambda x: x[:size], batch))
     names = jax.eval_shape(trainer.loss, learner.params, trainer, some, scheduled, hyperparams)[1]
-    names |= dict.fromkeys(("grad_norm", "grad_clip_fraction"), jnp.zeros(()))
+    names |= dict.fromkeys(("loss", "grad_norm", "grad_clip_fraction"), jnp.zeros(()))
     sums = jax.tree.map(lambda _: jnp.zeros(()), names)
     zero = jnp.zeros((), jnp.int32)
     end = jax.lax.while_loop(

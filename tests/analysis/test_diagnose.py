@@ -128,6 +128,32 @@ def test_advice_names_what_the_run_has_not_set_yet():
     assert advice("gradient-always-clipped", normalize_rewards=True) == "Raise max_grad_norm."
 
 
+@pytest.mark.parametrize(
+    ("setting", "told", "name"),
+    [("mine:drift", {}, "mine:drift"), (None, {"loss": "mine.drift#aa82eadf(c=1)"}, "mine.drift"), (None, {}, None)],
+)
+def test_advice_begins_with_a_loss_of_ones_own(setting, told, name):
+    still = {"approx_kl": 1e-5, "clip_fraction": 0.0, "entropy_normalized": 0.99}
+    cases = (
+        (
+            "lr-too-low",
+            still,
+            f"Your loss {name} may hold the policy: look at the weights of its terms. learning_rate",
+        ),
+        (
+            "non-finite",
+            {"loss": [0.0] * 49 + [np.nan]},
+            f"Look first at your loss {name}: its value and its gradient (sqrt, log and norms at 0). Lower learning",
+        ),
+    )
+    for id, columns, first in cases:
+        log = run(Config(TaskConfig("A"), PPOConfig(loss=setting)), **columns)
+        findings = diagnose(dataclasses.replace(log, given=told)).findings
+        advice = next(finding for finding in findings if finding.id == id).advice
+        assert advice.startswith(first if name else first.split(". ", 1)[1])
+        assert ("your loss" in advice.lower()) == (name is not None)
+
+
 def test_advice_that_was_followed_already_says_so():
     text = "Give it a memory: {recurrent}. It helped if it remembers."
     assert advise(text, "sb3", {}).startswith("Give it a memory: RecurrentPPO")

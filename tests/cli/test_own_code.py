@@ -69,6 +69,7 @@ LINES = {
     "env_id=own_code:Exits": "sys.exit(0)",
     "network=own_code:network": "RuntimeError: no network today",
     "loss=own_code:loss": "AttributeError: 'Batch' object has no attribute 'reward'",
+    "loss=there/own_code.py:loss": "ppo.loss = 'there/own_code.py:loss': leave out .py: own_code:loss",
     "optimizer=own_code:optimizer": "optimizer",
     "optimizer=own_code:stretched": "optimizer: its updates must have the shapes of the parameters",
     "optimizer=own_code:exported": "optimizer: must be one of optax's, got int",

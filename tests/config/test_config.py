@@ -252,11 +252,27 @@ def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
         ("env_id=none", "task: give env_id or dataset"),
         ("dataset=x", "task: give env_id or dataset"),
         ("batch_size=7", "ppo.batch_size = 7 does not divide"),
+        ("loss_coefs=1", "--set: ppo.loss_coefs: Expected a table of numbers, loss_coefs.name=…, got 1"),
+        ("env_params='x'", "--set: task.env_params: Expected a table, env_params.name=…, got 'x'"),
+        ("loss_coefs.x=nan", "ppo.loss_coefs.x = nan: must be a finite number"),
+        ("loss_coefs={ x = -inf }", "ppo.loss_coefs.x = -inf: must be a finite number"),
     ],
 )
 def test_a_mistake_in_an_override(assignment, complaint):
     with pytest.raises(PPOJaxError, match=re.escape(complaint)):
         from_dict(CARTPOLE).override([assignment])
+
+
+@pytest.mark.parametrize("loss", ["loss=mine:drift", "ppo.loss=mine:drift"])
+def test_an_unknown_key_may_be_a_number_of_a_loss(tmp_path, loss):
+    hint = "; a number of your loss is loss_coefs.drift"
+    with pytest.raises(PPOJaxError, match=rf"^--set drift: unknown key 'drift'; known: .*{hint}$"):
+        from_dict(CARTPOLE).override(["drift=0.1", loss])
+    with pytest.raises(PPOJaxError, match=rf"unknown key 'drift'.*{hint}$"):
+        load_config(write(tmp_path, "[ppo]\nloss = 'mine:drift'\ndrift = 0.1"))
+    for without in (["drift=0.1"], ["drift=strong", loss]):
+        with pytest.raises(PPOJaxError, match=r"explains each$"):
+            from_dict(CARTPOLE).override(without)
 
 
 def test_files_that_cannot_be_read(tmp_path):

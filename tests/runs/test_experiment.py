@@ -69,6 +69,10 @@ def test_parts_of_your_own_take_their_places():
             lambda params, trainer, batch, *_: (0.0 * batch.returns.sum(), {"approx_kl": 0.0, "update": 0.0}),
             "update is a metric of the update itself; give the loss's own another name",
         ),
+        (
+            lambda *arguments: (0.0, {"approx_kl": 0.0, "loss": 0.0}),
+            "loss is a metric of the update itself; give the loss's own another name",
+        ),
         (lambda params, trainer, batch, *_: batch.nothing, r"loss raised AttributeError.*\(test_experiment.py:\d+\)"),
     ],
 )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import ppo_jax
+from ppo_jax import ppo
 from ppo_jax.runs import recorder, runner
 from ppo_jax.runs.files import read_summary
 from ppo_jax.types import PPOJaxError
@@ -64,8 +65,8 @@ class Stuck(toys.Probe):
         return step._replace(observation=self.reset(key, params)[0])
 
 
-def train(tmp_path, env: toys.Probe, **settings: Any) -> dict[str, Any]:
-    build = lambda config: ppo_jax.build(config, env=env)  # noqa: E731
+def train(tmp_path, env: toys.Probe, loss: ppo.Loss | None = None, **settings: Any) -> dict[str, Any]:
+    build = lambda config: ppo_jax.build(config, env=env, loss=loss)  # noqa: E731
     return runner.train(PLAIN.override(settings), tmp_path / "run", progress=False, build=build)
 
 
@@ -93,6 +94,25 @@ def test_a_run_whose_every_update_was_skipped_is_not_completed(tmp_path):
     assert str(caught.value).startswith("every update was skipped, 3 of 3: nothing was learnt. The environment's obs")
     summary = read_summary(tmp_path / "run")
     assert (summary["status"], summary["updates_skipped"], summary["error"]) == ("failed", 3, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({}, "update 1: loss is not finite; no checkpoint"), (SKIP, "every update was skipped, 3 of 3: nothing")],
+    ids=["stop", "skip"],
+)
+def test_a_loss_whose_value_alone_is_not_finite(tmp_path, settings, told):
+    """Its gradient is, so that the parameters would never show it."""
+
+    def loss(*arguments):
+        total, metrics = ppo.loss(*arguments)
+        return total + jnp.nan, metrics
+
+    with pytest.raises(recorder.NotFinite, match=told) as caught:
+        train(tmp_path, toys.Probe(), loss, **settings)
+    assert "nothing was learnt. Look" in str(caught.value) or "written yet. Look" in str(caught.value)
+    assert "first at your loss tests.runs.test_faults.test_a_loss" in str(caught.value)
+    assert "<locals>.loss: its value and its gradient (sqrt, log and norms at 0). Lower learn" in str(caught.value)
 
 
 @pytest.mark.parametrize("settings", [{}, SKIP], ids=["stop", "skip"])

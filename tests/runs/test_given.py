@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import nullcontext
 from functools import partial
 
 import jax
@@ -10,7 +12,9 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ppo_jax.runs.given import LONGEST, describe_given
+from ppo_jax.runs.given import LONGEST, describe_given, same_name
+from ppo_jax.runs.run_folder import check_given
+from ppo_jax.types import PPOJaxError
 
 
 class Env:
@@ -57,6 +61,29 @@ def test_other_code_by_the_same_name_is_something_else():
     codes += ["lambda x: abs(x)", "lambda x: sum(x)", "lambda x: x in {'a', 'b', 'c'}"]
     assert len({told(f"loss = {code}") for code in codes}) == len(codes)
     assert [told(f"loss = {code}") for code in codes] == [told(f"\n\nloss = {code}") for code in codes]
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "outcome"),
+    [
+        ("mine.drift#aa82eadf", "mine.drift#aa82eadf", []),
+        ("mine.drift#aa82eadf", "mine.drift#00000000", ["mine.drift is not what it began with"]),
+        ("mine.drift#aa82eadf(c=1)", "mine.drift#aa82eadf(c=2)", ["mine.drift is not what it began with"]),
+        ("__main__.drift#aa82eadf", "mine.drift#aa82eadf", []),
+        ("mine.drift#aa82eadf", "__main__.drift#00000000", ["__main__.drift is not what it began with"]),
+        ("mine.drift#aa82eadf", "mine.other#aa82eadf", None),
+        ("mine.drift#aa82eadf", "yours.drift#aa82eadf", None),
+        ("__main__.drift", "mine.adrift", None),
+    ],
+)
+def test_what_is_given_again_has_the_same_name(tmp_path, told, now, outcome):
+    (tmp_path / "environment.json").write_text(json.dumps({"given": {"loss": told, "env": "mine.Env"}}))
+    assert same_name(told, now) == (outcome is not None)
+    with (
+        pytest.raises(PPOJaxError, match=r"its loss was \S+drift, not .*; again$") if outcome is None else nullcontext()
+    ):
+        lines = check_given(tmp_path, {"loss": now}, ["loss", "hook"], "again")
+        assert len(lines) == len(outcome) and all(part in line for part, line in zip(outcome, lines, strict=True))
 
 
 def test_an_object_whose_repr_fails():

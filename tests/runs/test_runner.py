@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import resource
 import shutil
 from functools import partial
@@ -443,6 +444,10 @@ def test_what_python_gave_must_be_given_again(tmp_path):
     longer = {"total_timesteps": 128}
     with pytest.raises(PPOJaxError, match="its loss was given from Python when it began; resume it from Python"):
         runner.resume(tmp_path / "run", longer, progress=False)
+    with pytest.raises(
+        PPOJaxError, match=r"its loss was .*<locals>\.loss, not ppo_jax\.ppo\.loss; resume it from Python"
+    ):
+        runner.resume(tmp_path / "run", longer, progress=False, build=partial(build, loss=ppo.loss))
     with pytest.raises(PPOJaxError, match="its hook was not given"):
         runner.resume(tmp_path / "run", longer, progress=False, build=own, hook=lambda *both: both)
     with pytest.raises(PPOJaxError, match=r"^resume total_timestep: unknown key .*did you mean total_timesteps"):
@@ -450,7 +455,11 @@ def test_what_python_gave_must_be_given_again(tmp_path):
     with pytest.raises(PPOJaxError, match=r"this run is complete; a larger total_timesteps makes it longer$"):
         runner.resume(tmp_path / "run", progress=False, build=own)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == config.settings.n_updates
-    assert runner.resume(tmp_path / "run", longer, progress=False, build=own, warn=print)["env_steps"] == 128
+    environment = (tmp_path / "run" / "environment.json").read_text()  # as if its code had been mended since
+    (tmp_path / "run" / "environment.json").write_text(re.sub(r"loss#\w{8}", "loss#00000000", environment))
+    told: list[str] = []
+    assert runner.resume(tmp_path / "run", longer, progress=False, build=own, warn=told.append)["env_steps"] == 128
+    assert "<locals>.loss is not what it began with: other code or arguments" in told[0]
     runner.load(tmp_path / "run")  # a policy needs no loss
     gone = '[ppo]\nloss = "not_there:loss"\noptimizer = "not_there:make"'
     text = (tmp_path / "run" / "config.toml").read_text()
@@ -465,3 +474,8 @@ def test_a_member_of_a_sweep_does_not_go_on_by_itself(run, tmp_path):
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
     with pytest.raises(PPOJaxError, match=r"a member of a sweep; .* ppo-jax sweep extract"):
         runner.resume(member, {"total_timesteps": 448}, progress=False)
+    for read in (runner.load, runner.resume):
+        with pytest.raises(
+            PPOJaxError, match=r"sweep: a sweep; name one of the runs in .*members, or .* sweep extract"
+        ):
+            read(tmp_path / "sweep")

@@ -17,6 +17,7 @@ from typing import Any
 from ppo_jax.config.checks import convert
 from ppo_jax.config.experiments import experiment_file, read_experiment
 from ppo_jax.config.hyperparams import Hyperparams, KLAdaptive, Schedule, Settings
+from ppo_jax.config.legible import shorten
 from ppo_jax.config.retired import rename_retired
 from ppo_jax.config.schema import (
     ENVIRONMENT_KEYS,
@@ -77,6 +78,9 @@ class Config:
                 "counted; raise n_envs or n_steps"
             )
         _check_sequences(ppo, self.sequence_length)
+        for name, coef in (ppo.loss_coefs or {}).items():
+            if not math.isfinite(coef):
+                raise PPOJaxError(f"ppo.loss_coefs.{name} = {coef}: must be a finite number")
         uses = {"task.shaping": self.task.shaping, "network.initial_embeddings": self.network.initial_embeddings}
         for name, value in uses.items():
             if value and not (self.task.prior and self.answers):
@@ -178,11 +182,13 @@ class Config:
             pairs = [parse_assignment(text, place) for text in assignments]
         check_once(pairs, place)
         tables = self.to_dict()
+        own_loss = self.ppo.loss is not None or any(_without_section(key) == "loss" for key, _ in pairs)
         for key, new in pairs:
             name, *inner = _without_section(key).split(".")
             if not inner:
                 for current, value in rename_retired({name: new}, place).items():
-                    tables[_section_of(current, f"{place} {key}")][current] = value
+                    of_loss = own_loss and isinstance(value, int | float)
+                    tables[_section_of(current, f"{place} {key}", of_loss)][current] = value
                 continue
             table = tables[_section_of(name, f"{place} {key}")]
             if name in OPEN_TABLES and len(inner) == 1:
@@ -245,7 +251,7 @@ SECTIONS: dict[str, type] = {
 }
 RATES = ("learning_rate", "critic_learning_rate")
 SCHEDULED = (*RATES, "clip_range", "ent_coef")
-OPEN_TABLES = ("env_params", "loss_coefs")  # whose keys are the user's
+OPEN_TABLES = {"env_params": "a table", "loss_coefs": "a table of numbers"}  # whose keys are the user's
 _FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in SECTIONS.items()}
 _OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
 
@@ -285,8 +291,12 @@ def from_dict(tables: Mapping[str, Any], place: str = "config") -> Config:
         values = rename_retired(values, f"{place}: [{section}]")
         types = _FIELD_TYPES[section]
         for name in values:
-            if (owner := _section_of(name, f"{place}: [{section}]")) != section:
+            of_loss = "loss" in values and isinstance(values[name], int | float)
+            if (owner := _section_of(name, f"{place}: [{section}]", of_loss)) != section:
                 raise PPOJaxError(f"{place}: [{section}] has no key {name!r}; it belongs under [{owner}]")
+            if name in OPEN_TABLES and not isinstance(values[name], Mapping | None):
+                expected = f"{OPEN_TABLES[name]}, {name}.name=…"
+                raise PPOJaxError(f"{place}: {section}.{name}: Expected {expected}, got {shorten(values[name])}")
         converted = {name: convert(value, types[name], f"{place}: {section}.{name}") for name, value in values.items()}
         sections[section] = SECTIONS[section](**converted)
     return Config(**sections)
@@ -308,11 +318,12 @@ def _without_section(key: str) -> str:
     return rest if dot and section in SECTIONS else key
 
 
-def _section_of(name: str, place: str) -> str:
+def _section_of(name: str, place: str, of_loss: bool = False) -> str:
+    """The section of a key; one that is unknown may be meant as a number of the user's loss."""
     if name not in _OWNER:
-        raise PPOJaxError(
-            f"{place}: unknown key {name!r}; {nearest_key(name, _OWNER, '`ppo-jax config` explains each')}"
-        )
+        hint = nearest_key(name, _OWNER, "`ppo-jax config` explains each")
+        meant = f"; a number of your loss is loss_coefs.{name}" if of_loss else ""
+        raise PPOJaxError(f"{place}: unknown key {name!r}; {hint}{meant}")
     return _OWNER[name]
 
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 from ppo_jax.config.own_code import describe_raised, summarize_error
@@ -23,6 +24,8 @@ def imported(path: str, place: str) -> Any:
     """
     module_name, _, attribute = path.partition(":")
     where = f"{place} = {path!r}"
+    if module_name.endswith(".py"):
+        raise PPOJaxError(f"{where}: leave out .py: {PurePath(module_name).name.removesuffix('.py')}:{attribute}")
     if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
         raise PPOJaxError(f"{where}: expected an import path such as my_package.module:Name")
     if _is_pythons(module_name):

@@ -9,8 +9,9 @@ from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-__all__ = ["describe_given"]
+__all__ = ["LOOK_AT_LOSS", "describe_given", "given_name", "name_of_loss", "same_name"]
 
+LOOK_AT_LOSS = "Look first at your loss {}: its value and its gradient (sqrt, log and norms at 0)"
 LONGEST = 160  # characters; of what is longer the end is a digest of the whole
 
 
@@ -29,6 +30,22 @@ def describe_given(thing: Any) -> str:
     if len(text) <= LONGEST:
         return text
     return f"{text[:LONGEST]}… {_digest(text)}"
+
+
+def given_name(told: str) -> str:
+    """The name in a description, without the digest of the code and the arguments."""
+    return re.split(r"[#(]", told, maxsplit=1)[0]
+
+
+def name_of_loss(setting: str | None, given: Mapping[str, str]) -> str | None:
+    """The name of the loss that a run has in place of PPO's, by its setting or what Python gave; None: it has none."""
+    return given_name(given["loss"]) if "loss" in given else setting
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two descriptions have one name; a module that is run as a program is called ``__main__``."""
+    one, other = sorted(map(given_name, (one, other)), key=lambda name: not name.startswith("__main__."))
+    return one == other or (one.startswith("__main__.") and other.endswith(one.removeprefix("__main__")))
 
 
 def _describe(thing: Any, seen: set[int]) -> str:

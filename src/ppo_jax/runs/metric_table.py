@@ -11,6 +11,11 @@ METRICS = tuple(
     for row in (
         ("policy_loss", "", "clipped surrogate, mean over the minibatches applied; in units of the advantages"),
         ("value_loss", "return²", "mean squared value error (clipped where clip_range_vf is set), raw returns"),
+        (
+            "loss",
+            "",
+            "the whole loss, whose gradient is followed; its value error in the units of the network's output",
+        ),
         ("entropy", "nat", "mean entropy of the policy over valid actions"),
         ("entropy_normalized", "1", "entropy / log(valid actions), over states with at least two"),
         ("approx_kl", "nat", "mean of (r - 1) - log r, r the ratio of new to old probability"),

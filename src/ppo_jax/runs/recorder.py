@@ -17,6 +17,7 @@ from ppo_jax.ops import keys
 from ppo_jax.runs import checkpoint, files, loggers
 from ppo_jax.runs.contents import LINES
 from ppo_jax.runs.experiment import Experiment, PolicyParams, policy_params
+from ppo_jax.runs.given import LOOK_AT_LOSS, name_of_loss
 from ppo_jax.tasks.wrappers import NO_VALID_ACTION
 from ppo_jax.types import PPOJaxError
 
@@ -26,9 +27,9 @@ __all__ = ["GUARDED", "Best", "Follower", "Hopeless", "NotFinite", "Recorder", "
 PROGRESS = ("env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second", "updates_skipped", "final")
 FORMAT = 3  # of the checkpoints to resume from; 3: running statistics with twice the digits
 LARGEST_RETURN = 1e15  # a rollout of larger ones has squares that float32 does not hold
-# Must be finite; a parameter is not finite only after a gradient that was not.
 RESUME = Path("checkpoints", "resume")
-GUARDED = ("policy_loss", "value_loss", "grad_norm")
+# Must be finite; a parameter is not finite only after a gradient that was not.
+GUARDED = ("policy_loss", "value_loss", "loss", "grad_norm")
 
 
 class Hopeless(PPOJaxError):
@@ -130,7 +131,7 @@ class Recorder:
                     "is all false the environment must end the episode"
                 )
             if run.on_nan == "stop" and (broken := [x for x in GUARDED if not np.isfinite(row.get(x, 0.0))]):
-                raise NotFinite(_not_finite(broken[0], standing, row, self._checkpoint))
+                raise NotFinite(_not_finite(broken[0], self._find_cause(row), standing, self._checkpoint))
         self._timing.write({"update": standing.update, "updates": n, "seconds": seconds})
         self.summary |= {
             "env_steps": self.env_steps,
@@ -145,7 +146,7 @@ class Recorder:
             if self.finished and self.summary["updates_skipped"] >= standing.update:
                 raise NotFinite(
                     f"every update was skipped, {standing.update} of {standing.update}: nothing was learnt. "
-                    f"{_find_cause(row, standing.state)}"
+                    f"{self._find_cause(row)}"
                 )
         return dict(row)
 
@@ -170,6 +171,10 @@ class Recorder:
         minutes = (time.monotonic() - self._checkpointed_at) / 60.0
         by_time = run.checkpoint_minutes and minutes >= run.checkpoint_minutes
         return bool(self.finished or by_updates or by_time) and done > self._checkpoint
+
+    def _find_cause(self, row: dict[str, float]) -> str:
+        loss = name_of_loss(self.experiment.config.ppo.loss, self.experiment.given)
+        return _find_cause(row, self.standing.state, loss)
 
     def save_checkpoint(self, state: ppo.TrainState) -> None:
         """Begin to write a checkpoint to resume from; `state` is the standing's, whole and on this process.
@@ -299,17 +304,18 @@ def restore(
     return Standing(train_state, best, stored.update, record["summary"]["train_seconds"]), record, problems
 
 
-def _not_finite(name: str, standing: Standing, row: dict[str, float], latest: int) -> str:
+def _not_finite(name: str, cause: str, standing: Standing, latest: int) -> str:
     kept = f"the checkpoint of update {latest} is kept" if latest else "no checkpoint was written yet"
-    return f"update {standing.update}: {name} is not finite; {kept}. {_find_cause(row, standing.state)}"
+    return f"update {standing.update}: {name} is not finite; {kept}. {cause}"
 
 
-def _find_cause(row: dict[str, float], state: ppo.TrainState) -> str:
-    """What the first update that is not finite points to: the environment or the settings, and what to do about it.
+def _find_cause(row: dict[str, float], state: ppo.TrainState, loss: str | None) -> str:
+    """What the first update that is not finite points to: environment, loss or settings, and what to do about it.
 
     Args:
         row: its metrics.
         state: after it, or after later ones.
+        loss: name of one in place of PPO's.
     """
     running, observation = state.rollout.env_state.episode_return, state.rollout.observation
     here = [x for x in jax.tree.leaves((running, observation)) if x.is_fully_addressable]  # of several processes
@@ -323,4 +329,5 @@ def _find_cause(row: dict[str, float], state: ppo.TrainState) -> str:
         return "The environment's observations are not finite"
     if not all(np.isfinite(row.get(name, 0.0)) for name in ("returns_std", "advantage_std")):
         return "The rollout itself is not finite: look for observations or rewards that are not, or are far too large"
-    return "Lower learning_rate, or go on without such updates: on_nan=skip"
+    first = f"{LOOK_AT_LOSS.format(loss)}. " if loss else ""
+    return f"{first}Lower learning_rate, or go on without such updates: on_nan=skip"

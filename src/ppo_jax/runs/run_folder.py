@@ -17,9 +17,11 @@ from typing import Any
 import jax
 
 from ppo_jax.config import Config, from_dict, load_config
+from ppo_jax.config.legible import legible
 from ppo_jax.runs import checkpoint, files, manifest, trust
 from ppo_jax.runs.contents import LINES
 from ppo_jax.runs.experiment import Experiment
+from ppo_jax.runs.given import given_name, same_name
 from ppo_jax.runs.recorder import RESUME
 from ppo_jax.types import PPOJaxError
 
@@ -31,6 +33,7 @@ __all__ = [
     "check_may_start_again",
     "check_resumable",
     "check_same",
+    "check_there",
     "cut_back",
     "holes",
     "other_versions",
@@ -89,14 +92,29 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     files.write_atomically(folder / "summary.json", json.dumps(files.to_json(summary), indent=2) + "\n")
 
 
+def check_there(folder: Path) -> None:
+    """Make sure that `folder` holds a run.
+
+    Raises:
+        PPOJaxError: no run there; of a sweep it says where its runs are.
+    """
+    if (folder / "config.toml").is_file():
+        return
+    if (folder / "sweep.json").is_file():
+        raise PPOJaxError(
+            f"{folder}: a sweep; name one of the runs in {folder / 'members'}, or take one out: "
+            f"ppo-jax sweep extract {folder} NAME --out FOLDER"
+        )
+    raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+
+
 def read_config(folder: Path) -> Config:
     """The configuration of the run in `folder`.
 
     Raises:
         PPOJaxError: no run there.
     """
-    if not (folder / "config.toml").is_file():
-        raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    check_there(folder)
     config = load_config(folder / "config.toml")
     # A run that does not say what it did with its folder is of a version that could only verify.
     return config.override({"mode": "verify"}) if config.task.dataset and config.task.mode is None else config
@@ -145,23 +163,35 @@ def check_alone(folder: Path) -> None:
         )
 
 
-def check_given(folder: Path, given: Collection[str], of: Collection[str], remedy: str) -> None:
+def check_given(folder: Path, given: Mapping[str, str], of: Collection[str], remedy: str) -> list[str]:
     """Make sure that what a run was given from Python is given again: no configuration holds it.
 
     Args:
         folder: the run.
-        given: names of what is given now.
+        given: what is given now, by name: descriptions.
         of: names that matter.
         remedy: what to do, at the end of the line.
 
+    Returns:
+        A line on each that has the same name and other code or arguments: code may be mended on purpose.
+
     Raises:
-        PPOJaxError: one of them was given then and is not now, or the other way round.
+        PPOJaxError: one of them was given then and is not now, or the other way round, or has another name.
     """
     then = read_environment(folder).get("given")  # of older runs a list of names
     for name in of:
         if isinstance(then, dict | list) and (name in then) != (name in given):
             did = "was" if name in then else "was not"
             raise PPOJaxError(f"{folder}: its {name} {did} given from Python when it began; {remedy}")
+    began, changed = then if isinstance(then, dict) else {}, []
+    # What a hook holds may change while it runs, and a hook may be mended: that there is one is all that counts.
+    for name in (one for one in of if one in began and one in given and one != "hook"):
+        told, now = legible(str(began[name])), given[name]
+        if not same_name(told, now):
+            raise PPOJaxError(f"{folder}: its {name} was {given_name(told)}, not {given_name(now)}; {remedy}")
+        if told.removeprefix(given_name(told)) != now.removeprefix(given_name(now)):
+            changed.append(f"{folder}: its {name} {given_name(now)} is not what it began with: other code or arguments")
+    return changed
 
 
 def check_data(folder: Path, experiment: Experiment) -> None:

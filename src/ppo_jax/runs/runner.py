@@ -177,9 +177,10 @@ def _resume(
         warn(text)
     again = "resume it from Python with the same `build` and `hook`"
     if (known := _known(build)) is not None:  # before what lacks is said in other words
-        run_folder.check_given(folder, known | ({"hook"} if hook else set()), GIVEN, again)
+        run_folder.check_given(folder, known | _hook(hook), GIVEN, again)
     experiment = build(config)
-    run_folder.check_given(folder, _given(experiment, hook), GIVEN, again)
+    for text in run_folder.check_given(folder, _given(experiment, hook), GIVEN, again):
+        warn(text)
     run_folder.check_data(folder, experiment)
     standing, record, problems = restore(
         experiment, folder, lambda record: run_folder.check_same(folder, record["config"], config)
@@ -215,16 +216,21 @@ def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
     return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
 
 
-def _known(builder: Build) -> set[str] | None:
+def _known(builder: Build) -> dict[str, str] | None:
     """What is given by `ppo_jax.build`, or by a partial of it; None of another builder: what it builds will tell."""
     if getattr(builder, "func", builder) is not build:
         return None
-    return {name for name, argument in getattr(builder, "keywords", {}).items() if argument is not None}
+    keywords = getattr(builder, "keywords", {})
+    return {name: describe_given(argument) for name, argument in keywords.items() if argument is not None}
 
 
 def _given(experiment: Experiment, hook: loop.Hook | None) -> dict[str, str]:
     """What came from Python beside the configuration, by name."""
-    return dict(experiment.given) | ({} if hook is None else {"hook": describe_given(hook)})
+    return dict(experiment.given) | _hook(hook)
+
+
+def _hook(hook: loop.Hook | None) -> dict[str, str]:
+    return {} if hook is None else {"hook": describe_given(hook)}
 
 
 def beginning(experiment: Experiment) -> dict[str, Any]:
@@ -337,8 +343,7 @@ def load(
             configuration.
     """
     folder = manifest.settled(Path(folder))
-    if not (folder / "config.toml").is_file():
-        raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    run_folder.check_there(folder)
     recorded = load_config(folder / "config.toml")
     config = recorded.override(assignments) if assignments else recorded
     # Who uses a policy needs neither loss nor optimizer, which may not be there any more.

@@ -137,8 +137,8 @@ CASES = {  # id -> (a run that fires it, a near miss)
     ),
     "clip-fraction-high": (run(clip_fraction=last_fifth(0.0, 0.31)), run(clip_fraction=last_fifth(0.9, 0.29))),
     "gradient-always-clipped": (
-        run(grad_clip_fraction=0.96, grad_norm=2.6),
-        run(grad_clip_fraction=0.96, grad_norm=2.4),
+        run(grad_clip_fraction=last_fifth(0.1, 0.96), grad_norm=last_fifth(0.1, 2.6)),
+        run(grad_clip_fraction=0.96, grad_norm=last_fifth(9.0, 2.4)),
     ),
     "advantages-degenerate": (run(advantage_std=1e-7), run(advantage_std=1e-5)),
     "rollout-too-small": (

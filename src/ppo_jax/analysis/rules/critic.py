@@ -19,6 +19,7 @@ from ppo_jax.analysis.rules.curve import high, median
 from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.rules.policy import hardly_moves
 from ppo_jax.analysis.rules.rule import Hit, number, peak, rule
+from ppo_jax.runs.given import LOOK_AT_LOSS
 from ppo_jax.tasks import results
 
 __all__ = [
@@ -271,7 +272,7 @@ def horizon_too_short(run: Evidence) -> Hit | None:
 @rule(
     "gradient-always-clipped",
     severity="info",
-    threshold=f"over {GRADIENTS_CLIPPED_ALWAYS:.0%} of the gradients are clipped, at a median norm over 5 × "
+    threshold=f"over {GRADIENTS_CLIPPED_ALWAYS:.0%} of the gradients are clipped at the end, at a median norm over 5 × "
     "max_grad_norm",
     cause="Each step has the same length whatever the loss: the clip, not the learning rate, sets the pace, and the "
     "larger of the policy's and the critic's gradients crowds out the other.",
@@ -284,13 +285,13 @@ def horizon_too_short(run: Evidence) -> Hit | None:
     least=5,
 )
 def gradient_always_clipped(run: Evidence) -> Hit | None:
-    share, limit = median(run.finite("grad_clip_fraction")), run.setting("max_grad_norm")
-    norm = median(run.finite("grad_norm"))
+    share, norm, limit = run.late("grad_clip_fraction"), run.late("grad_norm"), run.setting("max_grad_norm")
     if share <= GRADIENTS_CLIPPED_ALWAYS or norm <= 5.0 * limit:
         return None
     scaled = run.setting("normalize_rewards") or run.setting("normalize_values")
     return Hit(
-        f"{share:.0%} of the gradients were clipped; their norm is {number(norm)}, the limit {limit:g}",
+        f"{share:.0%} of the gradients were clipped over {run.last_fifth()}; their norm is {number(norm)}, the limit "
+        f"{limit:g}",
         {"max_grad_norm": 2.0 * limit} if scaled else {"normalize_rewards": True},
     )
 
@@ -309,7 +310,7 @@ def gradient_always_clipped(run: Evidence) -> Hit | None:
     least=1,
 )
 def non_finite(run: Evidence) -> Hit | None:
-    for name in ("policy_loss", "value_loss", "approx_kl", "entropy", "action_std"):
+    for name in ("policy_loss", "value_loss", "loss", "approx_kl", "entropy", "action_std"):
         if name not in run.log.columns:
             continue
         lost = ~np.isfinite(run.series(name))
@@ -326,7 +327,8 @@ def non_finite(run: Evidence) -> Hit | None:
         if bad.size:
             first = run.log.columns["update"][bad[0]]
             return Hit(
-                f"{name} is not finite at {bad.size} of {run.n_updates} updates, the first is update {first:.0f}"
+                f"{name} is not finite at {bad.size} of {run.n_updates} updates, the first is update {first:.0f}",
+                advice=f"{LOOK_AT_LOSS.format(run.own_loss)}. {non_finite.advice}" if run.own_loss else None,
             )
     return None
 

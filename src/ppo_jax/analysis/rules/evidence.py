@@ -16,6 +16,7 @@ from ppo_jax.analysis.readers.updates import NORMAL_ENTROPY, largest_entropy
 from ppo_jax.analysis.rules.curve import Curve, make_curve, median, running_median
 from ppo_jax.config.experiments import NEEDS_MEMORY
 from ppo_jax.results import Results, look_up
+from ppo_jax.runs.given import name_of_loss
 from ppo_jax.runs.metric_table import METRICS
 from ppo_jax.tasks import results
 
@@ -50,6 +51,11 @@ class Evidence:
     def ours(self) -> bool:
         """Whether the run is one of ppo_jax, with all its metrics."""
         return self.log.kind == "ppo_jax"
+
+    @property
+    def own_loss(self) -> str | None:
+        """The name of the loss that a run of ppo_jax has in place of PPO's; None: it has none."""
+        return name_of_loss(self.setting("loss"), self.log.given) if self.ours else None
 
     @property
     def task(self) -> Results:

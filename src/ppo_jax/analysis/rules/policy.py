@@ -264,12 +264,16 @@ def lr_too_low(run: Evidence) -> Hit | None:
         return None
     known = not np.isnan(rate)
     higher = min(max(30.0 * rate, USUAL_RATE), 3e-3)
+    advice = _larger_steps(rate, higher) if known else KL_TOO_TIMID if follows_kl(setting) else None
+    if run.own_loss:
+        held = f"Your loss {run.own_loss} may hold the policy: look at the weights of its terms."
+        advice = f"{held} {advice or lr_too_low.advice}"
     return Hit(
         f"KL {number(middle)} at the median and {number(most)} in all but 5% of the updates, {np.median(clipped):.1%} "
         "of the ratios clipped" + (f"; learning_rate = {rate:g}" if known else ""),
         {"learning_rate": _decay(higher)} if known else {},
         severity="warning" if run.learns() else None,
-        advice=_larger_steps(rate, higher) if known else KL_TOO_TIMID if follows_kl(setting) else None,
+        advice=advice,
     )
 
 
