@@ -53,7 +53,7 @@ def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
         console.print(make_pairs(parts | {"source ": finding.source}))
     if diagnosis.own_metrics:
         console.print("\nYour own metrics", style="bold")
-        table = make_table("", ">first", ">last")
+        table = make_table("", ">first", ">last fifth")
         for metric, (first, last) in diagnosis.own_metrics.items():
             table.add_row(metric, f"{first:.4g}", f"{last:.4g}")
         console.print(table)
@@ -91,7 +91,7 @@ def show_comparison(run_sets: Sequence[RunSet]) -> None:
         if not (movements := compare.movements(run_set)):
             console.print("no metric on record\n")
             continue
-        table = make_table("", ">first", ">last", "")
+        table = make_table("", ">first", ">last fifth", "")
         for moved in movements:
             first = "–" if moved.first is None else _short(moved.first)
             spread = f" ± {_short(moved.spread)}" if moved.spread == moved.spread else ""
