@@ -364,6 +364,9 @@ def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(
     told = protocol.caption(logs)
     assert "Prior: ComplEx of dimension 100, one of its own each." in told
     assert "2,325 rules, of rules.txt, put together by" in told and "proofs take the surest 64 of a predicate." in told
+    for log in logs:  # files of two names, with the same embeddings
+        log.summary["data"]["prior"]["sha256"] = "a" * 64
+    assert "Prior: ComplEx of dimension 100." in protocol.caption(logs)
     assert "Prior: ComplEx of dimension 100." in protocol.caption(logs[:1])
     assert "the parameters best on valid, of update" in told and "logits × 0.5 (chosen on valid)." in told
     alone = [replace(log, settings=log.settings | {"sharpness": [0.5]}) for log in logs]

@@ -91,7 +91,7 @@ def caption(logs: Sequence[RunLog]) -> str:
         most = common["max_rules"]
         taken = f"; proofs take the surest {most} of a predicate" if most and n > most else ""
         said.append(f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{put_together}{taken}.")
-        priors = len({one.get("prior_file") for one in runs})
+        priors = len({one.get("prior_sha256") or one.get("prior_file") for one in runs})  # older runs lack the first
         each = "" if priors == 1 else ", one of its own each" if priors == len(runs) else f", {priors} of them"
         said.append(f"Prior: {_named(common['prior'])}{each}." if common["prior"] else "No prior.")
         said += [f"{name[0].upper()}{name[1:]}: on {n:,} of the triples." for name, n in common["samples"].items()]
