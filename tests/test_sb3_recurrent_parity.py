@@ -404,9 +404,8 @@ def test_replayed_rollout(case: Case) -> None:
 @jax.jit
 def one_minibatch(trainer: ppo.Trainer, learner: Learner, minibatch: Batch, scheduled: Any, hp: Hyperparams) -> Any:
     """The loss [] of sequences [S, L, ...], its terms, and the learner one step on."""
-    transitions = flatten(minibatch)
-    transitions = transitions._replace(advantages=standardize(transitions.advantages))
-    total, _ = ppo.loss(learner.params, trainer, transitions, scheduled, hp)
+    minibatch = minibatch._replace(advantages=standardize(minibatch.advantages))
+    total, _ = ppo.loss(learner.params, trainer, flatten(minibatch), scheduled, hp)
     grads, terms = ppo.gradient(learner.params, trainer, minibatch, scheduled, hp)
     learner, norms = ppo.gradient_step(trainer, learner, grads, hp)
     return total, terms | norms, learner

@@ -263,8 +263,6 @@ def gradient(
     params: PyTree, trainer: Trainer, batch: Batch, scheduled: Scheduled, hyperparams: Hyperparams
 ) -> tuple[PyTree, Metrics]:
     """Gradient of the trainer's loss on a minibatch of sequences [N / L, L, ...]; its metrics, and itself as `loss`."""
-    if trainer.settings.normalize_advantage:
-        batch = batch._replace(advantages=normalization.standardize(batch.advantages, trainer.collectives))
 
     def of_part(part: Batch) -> tuple[PyTree, Metrics]:
         value_and_grad = jax.value_and_grad(trainer.loss, has_aux=True)
@@ -305,9 +303,11 @@ def update_epochs(
     """
     n_sequences, length = batch.log_prob.shape
     size = trainer.settings.batch_size // length  # sequences of a minibatch
+    standardize = partial(normalization.standardize, collectives=trainer.collectives)
 
-    def minibatch_step(carry: _Epochs, indices: jax.Array) -> tuple[_Epochs, None]:
-        minibatch = jax.tree.map(lambda x: x[indices], batch)
+    def minibatch_step(carry: _Epochs, of_minibatch: tuple[jax.Array, jax.Array]) -> tuple[_Epochs, None]:
+        indices, advantages = of_minibatch
+        minibatch = jax.tree.map(lambda x: x[indices], batch)._replace(advantages=advantages)
         grads, metrics = gradient(carry.learner.params, trainer, minibatch, scheduled, hyperparams)
         stopped = carry.stopped | (metrics["approx_kl"] > 1.5 * hyperparams.target_kl)
         moved, norms = gradient_step(trainer, carry.learner, grads, hyperparams)
@@ -321,7 +321,10 @@ def update_epochs(
 
     def epoch(carry: _Epochs) -> _Epochs:
         order = trainer.collectives.shuffle(jax.random.fold_in(key, carry.begun), n_sequences, size)
-        carry, _ = jax.lax.scan(minibatch_step, carry, order)
+        advantages = batch.advantages[order]  # standardised for all minibatches at once: one exchange of the devices
+        if trainer.settings.normalize_advantage:
+            advantages = jax.vmap(standardize)(advantages)
+        carry, _ = jax.lax.scan(minibatch_step, carry, (order, advantages))
         return carry._replace(begun=carry.begun + 1, completed=carry.completed + ~carry.stopped)
 
     some = flatten(jax.tree.map(lambda x: x[:size], batch))
