@@ -288,6 +288,7 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     latex = succeed("scores", run, "--format", "latex")
     assert latex.count(r"\\") == 1 + 7
     assert r"untrained ($\times$4)" in latex
+    assert "}\n\\label{tab:data}\n" in latex
     for said in (
         r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
@@ -375,6 +376,14 @@ def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(
     del older["data"]["max_atoms"]  # which older runs do not tell
     (seeds[1] / "summary.json").write_text(json.dumps(older))
     assert len(read_seeds(seeds)) == 2
+
+
+def test_a_label_is_ascii_whatever_the_data_are_called(seeds):
+    for name, label in (("Café_v2 (2024)", "tab:cafe-v2-2024"), ("家族", "tab:results")):
+        summary = read_summary(seeds[0])
+        summary["data"]["name"] = name
+        (seeds[0] / "summary.json").write_text(json.dumps(summary))
+        assert f"\\label{{{label}}}" in succeed("scores", seeds[0], "--format", "latex")
 
 
 def test_scores_of_runs_that_do_not_belong_together(run, seeds, places, tmp_path):

@@ -103,7 +103,12 @@ def test_a_defect_of_the_program_is_not_hidden(workplace, tmp_path, monkeypatch)
         ("train --on_nan skip", "missing from ppo-jax train: EXPERIMENT .* see `ppo-jax train --help`"),
         ("train x.toml y.toml", "unrecognized options: y.toml; see `ppo-jax train --help`"),
         ("train x.toml --run-dir", "missing value for argument '--run-dir'. .*; see `ppo-jax train --help`"),
-        ("train x.toml --seed one", "error parsing --seed: .*'one'; see `ppo-jax train --help`"),
+        ("train x.toml --seed one", "error parsing --seed: expected INT, got 'one'; see `ppo-jax train --help`"),
+        (
+            "scores x --format xls",
+            "invalid choice 'xls' for argument '--format'. Expected one of csv, latex, parquet, table; see `ppo-jax "
+            "scores --help`",
+        ),
         ("eval x --split train", "invalid choice 'train' for argument '--split'. .*valid.*; see `ppo-jax eval --help`"),
         ("data bild", "unrecognized options: bild; see `ppo-jax data --help`"),
         ("sweep extract x", "missing from ppo-jax sweep extract: MEMBER .* --out FOLDER .*"),

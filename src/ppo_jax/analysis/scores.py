@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -173,11 +175,20 @@ def _latex(runs: Sequence[RunLog]) -> str:
     headers = [" ".join(header.split()) for header in table.headers]
     told = protocol.caption(runs)
     notes = [] if several else [f"% {note}" for note in kind.notes(kind.rows(runs[0].summary))]
-    lines = ["\\begin{table}", "\\centering", f"\\caption{{{_escaped(told)}}}"]
+    lines = ["\\begin{table}", "\\centering", f"\\caption{{{_escaped(told)}}}", f"\\label{{{_label(runs[0])}}}"]
     lines += [f"\\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}", "\\toprule", _row(headers), "\\midrule"]
     lines += [_row(row) for row in table.rows]
     lines += ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
     return "\n".join([*notes, *lines]) + "\n"
+
+
+def _label(run: RunLog) -> str:
+    """``tab:`` and the data set or environment, in small letters, digits and hyphens."""
+    common = protocol.shared(run)
+    name = unicodedata.normalize("NFKD", str(common.get("data") or common.get("env_id")))
+    return "tab:" + (
+        re.sub(r"[^a-z0-9]+", "-", name.encode("ascii", "ignore").decode().lower()).strip("-") or "results"
+    )
 
 
 def _row(cells: Sequence[str]) -> str:

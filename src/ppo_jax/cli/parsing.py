@@ -18,6 +18,9 @@ __all__ = ["parse"]
 
 OPTION = re.compile(r"^\W*(?:-h, )?(--[a-z][a-z-]*)", re.MULTILINE)  # at the beginning of a line of the help
 RULE = re.compile("[─-]{9,}")
+CHOICES = re.compile(r"Expected one of \(('[^)]*')\)")
+NO_TYPE = re.compile(r"no type matching \{None\}\|(\S+) could be instantiated from \[(.*?)\]\.\s+Got errors:.*")
+NO_INT = "invalid literal for int() with base 10:"
 
 
 def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | None = None) -> Any:
@@ -65,5 +68,12 @@ def _without_frame(text: str) -> str:
             said.append(line.strip("│ "))
         elif said:
             break
-    sentence = " ".join(said).removesuffix(".")
+    sentence = CHOICES.sub(_choices, " ".join(said).removesuffix("."))
+    sentence = NO_TYPE.sub(r"expected \1, got \2", sentence).replace(NO_INT, "expected INT, got")
     return sentence[:1].lower() + sentence[1:]
+
+
+def _choices(expected: re.Match[str]) -> str:
+    """Without None, which is no word to type, and in one order."""
+    words = sorted(set(re.findall(r"'([^']*)'", expected[1])) - {"None"})
+    return f"Expected one of {', '.join(words)}"
