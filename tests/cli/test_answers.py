@@ -290,7 +290,8 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert r"untrained ($\times$4)" in latex
     assert "}\n\\label{tab:data}\n" in latex
     for said in (
-        r"\caption{data, all 2 test triples, head and tail open, ranked among all constants",
+        r"\caption{data (17 facts, 2 relations, 10 constants), all 2 test triples (0 with their like in train), head and",
+        "tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
         ", ties by expected rank; at most 4 proof steps, 3 atoms of a resolvent, ",
         " successors (no state of the graph can have more). PPO of",
@@ -308,6 +309,9 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     sizes = {name: measured[name] for name in ("max_depth", "max_rules", "max_atoms")}
     assert sizes == {"max_depth": 4, "max_rules": 64, "max_atoms": 3} and measured["max_successors"] > 1
     assert (measured["runs"][0]["ppo_jax"], measured["runs"][0]["evaluations"]) == (version("ppo-jax"), 1)
+    assert (measured["facts"], measured["relations"], measured["constants"]) == (17, 2, 10)
+    assert (measured["test_triples_like_train"], measured["test_triples_reversed_in_train"]) == (0, 0)
+    assert measured["rules_mined_by"] is None
     assert measured["runs"][0]["weights"] == {"combined": read_summary(run)["test"]["combined"]["weights"]}
     assert "scores.csv: exists; choose another file with --out" in fail("scores", run, "--out", tmp_path / "scores.csv")
     assert "is a file of a run" in fail("scores", run, "--out", run / "queries.jsonl")
@@ -357,6 +361,7 @@ def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(
     for number, folder in enumerate(seeds):
         summary = read_summary(folder)
         summary["data"] |= {"rules": 2325, "prior": {"model": "complex", "dim": 100}}
+        summary["data"]["mined_by"] = {"max_length": 2, "min_confidence": 0.01, "constants": False}
         summary["test"]["answers"]["sharpness"] = 0.5
         (folder / "summary.json").write_text(json.dumps(summary))
         config = (folder / "config.toml").read_text().replace("[task]", f"[task]\nprior = '{number}.npz'")
@@ -364,11 +369,19 @@ def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(
     logs = [read_run(folder) for folder in seeds]
     told = protocol.caption(logs)
     assert "Prior: ComplEx of dimension 100, one of its own each." in told
-    assert "2,325 rules, of rules.txt, put together by" in told and "proofs take the surest 64 of a predicate." in told
+    mined = "(mined: at most 2 atoms, none with constants, confidence from 0.01)"
+    assert (
+        f"2,325 rules, of rules.txt {mined}, put together by" in told
+        and "proofs take the surest 64 of a predicate." in told
+    )
+    for number, log in enumerate(logs):
+        log.summary["data"]["prior"] |= {"seed": number, "sha256": f"{number}" * 64}
+    assert "Prior: ComplEx of dimension 100, one of its own each, seeds 0, 1." in protocol.caption(logs)
+    assert [protocol.own(log)["prior_seed"] for log in logs] == [0, 1]
     for log in logs:  # files of two names, with the same embeddings
-        log.summary["data"]["prior"]["sha256"] = "a" * 64
-    assert "Prior: ComplEx of dimension 100." in protocol.caption(logs)
-    assert "Prior: ComplEx of dimension 100." in protocol.caption(logs[:1])
+        log.summary["data"]["prior"] |= {"seed": 0, "sha256": "a" * 64}
+    assert "Prior: ComplEx of dimension 100, seed 0." in protocol.caption(logs)
+    assert "Prior: ComplEx of dimension 100, seed 0." in protocol.caption(logs[:1])
     assert "the parameters best on valid, of update" in told and "logits × 0.5 (chosen on valid)." in told
     alone = [replace(log, settings=log.settings | {"sharpness": [0.5]}) for log in logs]
     assert "logits × 0.5." in protocol.caption(alone)
@@ -467,7 +480,7 @@ def test_mining_before_a_run_goes_on_where_it_was_interrupted(workplace, tmp_pat
     assert "going on from" in result.err
     assert not list(run.glob("*.unfinished*"))
     mined = mining.mine(datasets.load(data, require_rules=False).kb, mining.Limits(max_rules_per_head=150))
-    assert (run / "rules.txt").read_text().count("\n") == len(mined.rules)
+    assert (run / "rules.txt").read_text().count("\n") == 1 + len(mined.rules)
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(workplace, tmp_path):

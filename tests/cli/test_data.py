@@ -88,7 +88,7 @@ def test_what_of_test_has_its_like_in_train(tmp_path):
     (tmp_path / "valid.txt").write_text("other(a,h).\n")
     (tmp_path / "test.txt").write_text("p(g,h).\ns(d,c).\nother(b,a).\n")
     found = json.loads(succeed("data", "check", tmp_path, "--json"))["leakage"]
-    assert (found["test_triples"], found["of"]) == (2, 3)
+    assert (found["test_triples"], found["of"], found["reversed"]) == (2, 3, 3)
     # s(b,a) and p(a,b) share a pair, other(g,h) and like(g,h) too, but few of their relations' pairs.
     assert {(pair["relation"], pair["other"], pair["how"]) for pair in found["pairs"]} == {
         ("p", "back", "reverse"),
@@ -99,3 +99,4 @@ def test_what_of_test_has_its_like_in_train(tmp_path):
     told = succeed("data", "check", tmp_path)
     assert "note: 2 of 3 test triples (66.7%) have their like in train" in told
     assert "s is symmetric (100% of pairs; 1)" in told and "nothing odd" not in told
+    assert "; of 3 train has the pair the other way round, by whatever relation" in told

@@ -31,6 +31,7 @@ def test_embeddings_are_trained_shown_and_written(workplace, tmp_path):
     assert set(found["splits"]) == {"valid"}
     dataset = datasets.load(workplace / "data")
     prior = load_prior(file, dataset)
+    assert (prior.seed, prior.describe()["seed"]) == (3, 3)
     assert embeddings.rank_answers(prior.params, dataset, "valid") == pytest.approx(found["splits"]["valid"])
 
 
@@ -72,7 +73,7 @@ def test_the_same_command_goes_on_and_ends_the_same(workplace, tmp_path, model, 
     assert f"going on from {tmp_path / 'prior.npz.unfinished'}\n" in again.err
     epochs = [line.split(":")[0] for line in (first.err + again.err).splitlines() if line.startswith("epoch")]
     assert epochs == ["epoch 2", "epoch 4", "epoch 6"]
-    save_prior(tmp_path / "library.npz", whole.params, dataset)
+    save_prior(tmp_path / "library.npz", whole.params, dataset, seed=0)
     for name in ("whole", "library"):
         assert (tmp_path / "prior.npz").read_bytes() == (tmp_path / f"{name}.npz").read_bytes()
     assert not list(tmp_path.glob("*.unfinished")) and other.code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -239,7 +240,13 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mined.txt"
     assert main(["rules", "mine", "countries_s3", "--out", str(file), "--max-length", "2"]) == 0
     assert "paths of 2 atoms" in capsys.readouterr().out
-    assert file.read_text().startswith("m1:")
+    limits, first = file.read_text().splitlines()[:2]
+    assert limits.startswith("# mined by ppo-jax: {") and first.startswith("m1:")
+    mined = datasets.load("countries_s3", str(file)).mined_by
+    assert mined == dataclasses.asdict(Limits(max_length=2))
+    edited = tmp_path / "edited.txt"  # by hand: no longer what was mined
+    edited.write_text(f"{limits}\n{first}\n")
+    assert datasets.load("countries_s3", str(edited)).mined_by is None
     for arguments in (["countries_s3", "--out", str(file)], ["nowhere"], ["countries_s3", "--max-length", "0"]):
         assert main(["rules", "mine", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
@@ -252,7 +259,7 @@ def test_rules_mined_from_python_are_lines_of_a_rule_file(tmp_path):
     lines = ppo_jax.mine_rules(tmp_path, file, max_length=2, constants=False)
     mined = mine(datasets.load(tmp_path, require_rules=False).kb, Limits(max_length=2, constants=False))
     assert len(lines) == len(mined.rules) > 0
-    assert file.read_text().splitlines() == lines
+    assert file.read_text().splitlines()[1:] == lines
     with pytest.raises(PPOJaxError, match=r"rules.txt is there already"):
         ppo_jax.mine_rules(tmp_path, file)
     with pytest.raises(PPOJaxError, match="unknown limit 'max_lenght'; did you mean max_length"):

@@ -14,12 +14,15 @@ from ppo_jax.proving.results import ANSWERS, COMBINED, INTERVAL_LEVEL, INTERVAL_
 from ppo_jax.results import baseline_name, look_up
 from ppo_jax.tasks import results
 
-__all__ = ["SIZES", "caption", "own", "shared"]
+__all__ = ["UNTOLD", "caption", "own", "shared"]
 
 Json = Mapping[str, Any]
-# What bounds a search, in force: key -> what there are so many of at most. Older runs do not tell all of them. Of
-# successors these are fewer than the setting where no state of the graph can have as many.
+# What bounds a search, in force: key -> what there are so many of at most. Of successors these are fewer than the
+# setting where no state of the graph can have as many.
 SIZES = {"max_depth": "proof steps", "max_atoms": "atoms of a resolvent", "max_successors": "successors"}
+COUNTS = {"facts": "facts", "relations": "predicates", "constants": "constants"}  # what the summary calls them
+# What older runs do not tell.
+UNTOLD = (*SIZES, "test_triples_like_train", "test_triples_reversed_in_train", "rules_mined_by")
 
 
 def shared(run: RunLog) -> dict[str, Any]:
@@ -31,16 +34,19 @@ def shared(run: RunLog) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "data": data.get("name", summary.get("env_id")),
         "sha256": data.get("sha256"),
+        **{name: data.get(key) for name, key in COUNTS.items()},
         "split": "test",
     }
     judged = {name: one for name in (ANSWERS, *PROTOCOLS) if (one := look_up(summary, "test", name))}
     first: Json = next(iter(judged.values()), {})
     facts |= {"test_triples": first.get("n_queries"), "of": first.get("of_queries")}
+    facts["test_triples_like_train"] = look_up(data, "leakage", "test_triples")
+    facts["test_triples_reversed_in_train"] = look_up(data, "leakage", "reversed")
     if ANSWERS in judged:
         facts |= {"open": first.get("open", "head and tail"), "candidates": first.get("candidates")}
         facts |= {"filtered_by": ["train", "valid", "test"]}
         facts |= {"max_rules": settings.get("max_rules"), "rules": data.get("rules"), "rules_from": _rules_from(run)}
-        facts["prior"] = _prior(run)
+        facts |= {"rules_mined_by": data.get("mined_by"), "prior": _prior(run)}
         facts["samples"] = {
             baseline_name(name): n
             for name, one in (summary.get("baselines") or {}).items()
@@ -71,7 +77,7 @@ def own(run: RunLog) -> dict[str, Any]:
         facts["weights"] = {name: one for name, one in weights.items() if one}
     if results.of(summary) is not results.EPISODES and run.settings.get("prior"):
         facts["prior_file"] = run.settings["prior"]
-        facts["prior_sha256"] = look_up(run.summary, "data", "prior", "sha256")
+        facts |= {f"prior_{name}": look_up(summary, "data", "prior", name) for name in ("seed", "sha256")}
     return facts
 
 
@@ -82,7 +88,8 @@ def caption(logs: Sequence[RunLog]) -> str:
     if "data" not in common:
         said.insert(0, f"{common['env_id']}: returns of {common['episodes']} test episodes.")
         return " ".join(said)
-    said.insert(0, f"{common['data']}, {_asked(common, (logs[0].summary.get('data') or {}).get('widest_row_cut'))}.")
+    cut = look_up(logs[0].summary, "data", "widest_row_cut")
+    said.insert(0, f"{common['data']}{_counts(common)}, {_asked(common, cut)}.")
     several = len(logs[0].settings.get("sharpness") or (1.0, 2.0)) > 1  # older runs do not tell: there were several
     said.append(f"Beam of {common['beam_width']}{_chosen(runs, 'sharpness', ', logits × {}', several)}.")
     if "rules" in common:
@@ -90,10 +97,9 @@ def caption(logs: Sequence[RunLog]) -> str:
         n = common["rules"]
         most = common["max_rules"]
         taken = f"; proofs take the surest {most} of a predicate" if most and n > most else ""
-        said.append(f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{put_together}{taken}.")
-        priors = len({one.get("prior_sha256") or one.get("prior_file") for one in runs})  # older runs lack the first
-        each = "" if priors == 1 else ", one of its own each" if priors == len(runs) else f", {priors} of them"
-        said.append(f"Prior: {_named(common['prior'])}{each}." if common["prior"] else "No prior.")
+        rules = f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{_mined(common['rules_mined_by'])}"
+        said.append(f"{rules}{put_together}{taken}.")
+        said.append(f"Prior: {_named(common['prior'])}{_priors(runs)}." if common["prior"] else "No prior.")
         said += [f"{name[0].upper()}{name[1:]}: on {n:,} of the triples." for name, n in common["samples"].items()]
         for name in ("combined", "rules and prior"):
             sums = dict.fromkeys(sum_of(one["weights"][name]) for one in runs if name in one.get("weights", {}))
@@ -108,17 +114,26 @@ def caption(logs: Sequence[RunLog]) -> str:
     return " ".join(said)
 
 
+def _counts(common: Json) -> str:
+    """How large the graph is, in brackets; empty where a run does not tell."""
+    counts = [f"{common[name]:,} {name}" for name in COUNTS if common[name] is not None]
+    return f" ({', '.join(counts)})" if counts else ""
+
+
 def _asked(common: Json, cut: int | None) -> str:
     """What was asked; `cut` are the facts of the widest row that max_successors leaves out, None of older runs."""
     n, there_are = common["test_triples"], common["of"]
     how_many = f"all {n:,}" if there_are in (n, None) else f"{n:,} of {there_are:,}"
+    like_train = common["test_triples_like_train"]
+    of = "" if there_are == n else f" of the {there_are:,}"
+    like = "" if like_train is None else f" ({like_train:,}{of} with their like in train)"
     sizes = ", ".join(f"{common[size]} {what}" for size, what in SIZES.items() if common[size])
     no_more = " (no state of the graph can have more)" if common["max_successors"] and cut == 0 else ""
     at_most = f"; at most {sizes}{no_more}" if sizes else ""
     if "open" not in common:
-        return f"{how_many} test triples, each ranked among its corruptions, ties by {common['ties']}{at_most}"
+        return f"{how_many} test triples{like}, each ranked among its corruptions, ties by {common['ties']}{at_most}"
     return (
-        f"{how_many} test triples, {common['open']} open, ranked among all constants without other answers that "
+        f"{how_many} test triples{like}, {common['open']} open, ranked among all constants without other answers that "
         f"{', '.join(common['filtered_by'][:-1])} or {common['filtered_by'][-1]} know: {common['candidates']:,.0f} "
         f"candidates on average, ties by {common['ties']}{at_most}"
     )
@@ -156,7 +171,24 @@ def _prior(run: RunLog) -> dict[str, Any] | None:
     if not run.settings.get("prior"):
         return None
     prior = look_up(run.summary, "data", "prior") or {"model": "unknown"}
-    return {key: value for key, value in prior.items() if key != "sha256"}  # of its own in each run
+    return {key: value for key, value in prior.items() if key not in ("seed", "sha256")}  # of its own in each run
+
+
+def _priors(runs: Sequence[Json]) -> str:
+    """The seeds of the priors, where all tell; of several runs whether each has its own."""
+    by_run = {str(one.get("prior_sha256") or one.get("prior_file")): one.get("prior_seed") for one in runs}
+    seeds = list(by_run.values())  # older runs tell neither checksum nor seed
+    said = f", seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}" if None not in seeds else ""
+    each = ", one of its own each" if len(seeds) == len(runs) else f", {len(seeds)} of them"
+    return said if len(seeds) == 1 else f"{each}{said}"
+
+
+def _mined(limits: Json | None) -> str:
+    """The limits of a mining that most depends on, in brackets; empty where rules are given, or nothing is told."""
+    if not limits:
+        return ""
+    kinds = "" if limits.get("constants", True) else ", none with constants"
+    return f" (mined: at most {limits.get('max_length')} atoms{kinds}, confidence from {limits.get('min_confidence')})"
 
 
 def _named(prior: Json) -> str:

@@ -95,7 +95,7 @@ def read_seeds(folders: Sequence[str | Path], *, results_on_test: bool = True) -
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         facts = [protocol.shared(one) for one in (first, run)]
         values = {key: [one.get(key) for one in facts] for key in facts[0].keys() | facts[1].keys()}
-        untold = {size for size in protocol.SIZES if None in values.get(size, ())}  # by older runs
+        untold = {key for key in protocol.UNTOLD if None in values.get(key, ())}  # by older runs
         differ = [key for key, (one, other) in values.items() if one != other and key not in untold]
         settings = {*first.settings, *run.settings} - NOT_COMPARED
         differ += [key for key in settings if first.settings.get(key) != run.settings.get(key)]

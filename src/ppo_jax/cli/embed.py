@@ -71,7 +71,7 @@ class Embed:
                 return bool(signals.received)
 
             trained = embeddings.train(dataset, settings, self.seed, report, unfinished)
-        prior.save_prior(path, trained.params, dataset)
+        prior.save_prior(path, trained.params, dataset, self.seed)
         if trained.stopped != "interrupted":
             unfinished.remove()
         splits = {"valid": embeddings.rank_answers(trained.params, dataset, "valid")}

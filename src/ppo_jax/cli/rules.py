@@ -48,7 +48,7 @@ class Mine:
     def run(self) -> int:
         from ppo_jax.proving import datasets
         from ppo_jax.proving.rules import mining
-        from ppo_jax.proving.rules.files import format_rules
+        from ppo_jax.proving.rules.files import format_mined
         from ppo_jax.runs.loggers import show_stage
         from ppo_jax.runs.signals import sigterm_interrupts
 
@@ -68,7 +68,7 @@ class Mine:
         with sigterm_interrupts(), goes_on_again(unfinished):
             mined = mining.mine(kb, limits, show_stage, unfinished)
         if self.out is not None and unfinished is not None:
-            write_atomically(self.out, format_rules((one.rule for one in mined.rules), kb))
+            write_atomically(self.out, format_mined(mined.added_to(kb).rules, kb, limits))
             unfinished.remove()
         found = mining.describe(mined, kb)
         output({**found, "file": None if self.out is None else str(self.out)}, self.json, show_mined)

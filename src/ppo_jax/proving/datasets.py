@@ -37,7 +37,7 @@ import numpy as np
 from ppo_jax.proving.countries import BUILTIN, build_countries
 from ppo_jax.proving.formats.columns import ORDERS, guess_order
 from ppo_jax.proving.formats.ids import read_id_triples, read_names
-from ppo_jax.proving.formats.mined import read_relation_ids
+from ppo_jax.proving.formats.mined import read_limits, read_relation_ids
 from ppo_jax.proving.formats.read import parse_statements
 from ppo_jax.proving.formats.statements import Statements, is_number, quote
 from ppo_jax.proving.forward import derive
@@ -85,6 +85,7 @@ class Dataset:
     warnings: tuple[str, ...]  # one line each
     sha256: str  # over the names and bytes of the files that were read
     corrupt: str  # which argument corruptions replace by default: "tail" (Countries) or "both"
+    mined_by: dict[str, Any] | None = None  # limits of the mining, where the rules are as a mining wrote them
 
 
 def load(
@@ -213,6 +214,7 @@ def from_files(
         ),
         sha256=_sha256({file: files[file] for file in used if file in files}),
         corrupt="tail" if conclusions and conclusions <= _COUNTRIES_PREDICATES else "both",
+        mined_by=read_limits(files.get(rules, ""), len(kb.rules)),
     )
 
 

@@ -13,6 +13,7 @@ from ppo_jax.proving.breadth_first import BUDGET, LEFT_OUT, shortest_proofs
 from ppo_jax.proving.candidates import Candidates, candidates
 from ppo_jax.proving.derivations import Derivations, Policy, estimate, in_blocks, visit
 from ppo_jax.proving.environment import ProofEnv, ProofParams
+from ppo_jax.proving.leakage import count_leaked
 
 __all__ = ["ProofEvaluator", "data_summary", "shortest_proof_baseline"]
 
@@ -137,6 +138,8 @@ def data_summary(
         "constants": len(dataset.kb.constants),
         "queries": {split: len(rows) for split, rows in dataset.queries.items()},
         "overlaps": dataset.overlaps,
+        "leakage": count_leaked(dataset),
+        "mined_by": dataset.mined_by,
         "max_atoms": env.sizes.max_atoms,
         "max_successors": env.sizes.max_successors,
         "max_depth": env.max_depth,

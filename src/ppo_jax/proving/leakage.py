@@ -13,16 +13,22 @@ import numpy as np
 
 from ppo_jax.proving.datasets import Dataset
 
-__all__ = ["leaked"]
+__all__ = ["count_leaked", "leaked"]
 
 OVERLAP = 0.8
+
+
+def count_leaked(dataset: Dataset) -> dict[str, int]:
+    """The counts of `leaked`, without the relations."""
+    return {name: count for name, count in leaked(dataset).items() if name != "pairs"}
 
 
 def leaked(dataset: Dataset) -> dict[str, Any]:
     """How many test triples have a duplicate or a reverse among the training facts, as JSON data.
 
     Returns:
-        ``test_triples`` with such a fact, ``of`` all; and ``pairs`` of relations, those that give away most first:
+        ``test_triples`` with such a fact, ``of`` all; ``reversed``, of how many a training fact of any relation has the
+        pair the other way round; and ``pairs`` of relations, those that give away most first:
         ``relation`` of the test triples, ``other`` of the facts, ``how`` (``"duplicate"``, ``"reverse"``, or
         ``"symmetric"`` where both are one relation), ``overlap``, the lesser share of pairs that they have in common,
         and how many ``test_triples`` are so given away.
@@ -58,4 +64,6 @@ def leaked(dataset: Dataset) -> dict[str, Any]:
             pair = {"relation": names[r - 1], "other": names[s - 1], "how": how, "overlap": float(overlap)}
             pairs.append(pair | {"test_triples": int(found.sum())})
     pairs = sorted((one for one in pairs if one["test_triples"]), key=lambda one: -one["test_triples"])
-    return {"test_triples": int(given_away.sum()), "of": len(test), "pairs": pairs}
+    turned = np.isin(test[:, 2].astype(np.int64) * size + test[:, 1], train[:, 1].astype(np.int64) * size + train[:, 2])
+    counts = {"test_triples": int(given_away.sum()), "of": len(test), "reversed": int(turned.sum())}
+    return {**counts, "pairs": pairs}

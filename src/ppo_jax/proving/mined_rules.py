@@ -9,7 +9,7 @@ from typing import Any
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.files import write_atomically
 from ppo_jax.proving import datasets
-from ppo_jax.proving.rules.files import format_rules
+from ppo_jax.proving.rules.files import format_mined
 from ppo_jax.proving.rules.mining import Limits, mine
 from ppo_jax.types import PPOJaxError
 
@@ -36,7 +36,8 @@ def mine_rules(dataset: str | Path, file: str | Path | None = None, **limits: An
     if file is not None and Path(file).exists():
         raise PPOJaxError(f"{file} is there already; name another file or remove it")
     kb = datasets.load(dataset, require_rules=False).kb
-    text = format_rules((mined.rule for mined in mine(kb, Limits(**limits)).rules), kb)
+    wanted = Limits(**limits)
+    text = format_mined(mine(kb, wanted).added_to(kb).rules, kb, wanted)
     if file is not None:
         write_atomically(Path(file), text)
-    return text.splitlines()
+    return text.splitlines()[1:]

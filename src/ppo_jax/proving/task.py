@@ -28,7 +28,7 @@ from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask
 from ppo_jax.proving.priors.prior import load_prior
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
 from ppo_jax.proving.rules.confidence import surest, with_counted_confidence
-from ppo_jax.proving.rules.files import format_rules
+from ppo_jax.proving.rules.files import format_mined
 from ppo_jax.proving.rules.mining import Limits, Progress, mine, state_of
 from ppo_jax.proving.search import Attempts, MarginalProofs
 from ppo_jax.results import Judged, Played
@@ -291,7 +291,7 @@ def with_mined_rules(
             kept[-1].remove()
             raise PPOJaxError(f"data set {data.name!r} has no rules, and none could be mined: no rule is right twice")
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, format_rules((one.rule for one in mined.rules), data.kb))
+        write_atomically(file, format_mined(mined.added_to(data.kb).rules, data.kb, limits))
         with_rules = load(str(file))
         # Without a valid.txt, what is drawn for it depends on the rules: none may rest on such a fact.
         if set(map(tuple, with_rules.queries["valid"])) <= set(map(tuple, data.queries["valid"])):

@@ -69,7 +69,7 @@ def show_data_check(found: Json) -> None:
     say(f"{found['name']}: {counts}, queries: {queries}", sys.stdout)
     for text in found["warnings"]:
         say(f"warning: {text}", sys.stdout)
-    if found["leakage"]["test_triples"]:
+    if found["leakage"]["test_triples"] or found["leakage"]["reversed"]:
         say(f"note: {_leakage(found['leakage'])}", sys.stdout)
     elif not found["warnings"]:
         say("nothing odd about it", sys.stdout)
@@ -119,12 +119,15 @@ def _confidence(confidence: float | None) -> str:
 def _leakage(found: Json) -> str:
     """How many test triples have their like in train, and by which relations most."""
     triples = count(found["of"], "test triple")
+    share = "" if not found["test_triples"] else f" ({found['test_triples'] / found['of']:.1%})"
     worst = [_pair(pair) for pair in found["pairs"][:PAIRS_SHOWN]]
     more = len(found["pairs"]) - len(worst)
     rest = f"; {more} more pairs of relations, --json has all" if more > 0 else ""
+    by = f": {'; '.join(worst)}{rest}" if worst else ""
     return (
-        f"{found['test_triples']:,} of {triples} ({found['test_triples'] / found['of']:.1%}) have their like in train, "
-        f"under a relation that says nearly the same, straight or reversed: {'; '.join(worst)}{rest}"
+        f"{found['test_triples']:,} of {triples}{share} have their like in train, under a relation that says nearly "
+        f"the same, straight or reversed{by}; of {found['reversed']:,} train has the pair the other way round, by "
+        "whatever relation"
     )
 
 

@@ -17,6 +17,7 @@ from ppo_jax.proving.answers.query_text import format_query, parse_query
 from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.graph_task import GraphTask
 from ppo_jax.proving.knowledge_base import KnowledgeBase
+from ppo_jax.proving.leakage import count_leaked
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
 from ppo_jax.proving.priors.prior import Prior
 from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults, sum_of
@@ -137,6 +138,8 @@ class AnswerTask(GraphTask):
             "constants": len(dataset.kb.constants),
             "queries": {split: len(rows) for split, rows in dataset.queries.items()},
             "overlaps": dataset.overlaps,
+            "leakage": count_leaked(dataset),
+            "mined_by": dataset.mined_by,
             "max_atoms": self.env.sizes.max_atoms,
             "max_successors": self.env.sizes.max_successors,
             "max_depth": self.env.max_depth,

@@ -1,9 +1,14 @@
-"""Reads the rule files that rule miners write: AnyBURL and PyClause, AMIE 3, NCRL and Neural-LP, RNNLogic."""
+"""Reads the rule files that rule miners write: AnyBURL and PyClause, AMIE 3, NCRL and Neural-LP, RNNLogic.
+
+Rules of ``ppo-jax rules mine`` are read as any others; a comment above them has the limits that they were mined by.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ppo_jax.proving.formats.statements import (
     Clause,
@@ -16,14 +21,30 @@ from ppo_jax.proving.formats.statements import (
     is_number,
 )
 
-__all__ = ["chain", "is_amie", "read_amie", "read_relation_ids", "read_rule_line"]
+__all__ = ["chain", "is_amie", "limits_line", "read_amie", "read_limits", "read_relation_ids", "read_rule_line"]
 
 _ANYBURL = re.compile(r"\d+\t\d+\t([\d.eE+-]+)\t(.+?)\s*<=\s*(.*)")
 _CHAIN = re.compile(r"([\d.eE+-]+)(?:\s*\([^()]*\))?\s+([^\s()]+(?: [^\s()]+)*)\s*<--\s*([^()]+)")
 _AMIE = re.compile(r"\s*\?\w+\s+.*=>\s*\S.*")
 _AMIE_COLUMNS = ["Rule", "Head Coverage", "Std Confidence", "PCA Confidence"]
 _INVERSE = "inv_"
+_MINED_BY = "# mined by ppo-jax: "
 _SELF = "me_myself_i"  # AnyBURL's sign for the other argument of the same atom
+
+
+def limits_line(limits: Mapping[str, Any], n_rules: int) -> str:
+    """The comment above `n_rules` rules that were mined by these limits."""
+    return f"{_MINED_BY}{json.dumps({'rules': n_rules, **limits})}\n"
+
+
+def read_limits(text: str, n_rules: int) -> dict[str, Any] | None:
+    """The limits that the rules of a file were mined by; None where it does not say, or had another number of rules."""
+    first = text.partition("\n")[0]
+    try:
+        limits = json.loads(first.removeprefix(_MINED_BY)) if first.startswith(_MINED_BY) else None
+    except ValueError:
+        return None
+    return limits if isinstance(limits, dict) and limits.pop("rules", None) == n_rules else None
 
 
 def read_rule_line(line: str, file: str, number: int) -> Clause | str | None:

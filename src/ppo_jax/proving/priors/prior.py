@@ -44,6 +44,7 @@ class Prior:
     """Embeddings in the ids of a data set."""
 
     params: Embeddings
+    seed: int | None = None  # of the training; None: the file does not tell
 
     @cached_property
     def sha256(self) -> str:
@@ -51,9 +52,9 @@ class Prior:
         return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in self.params)).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """``model``, ``dim``, the complex components of a vector, and ``sha256`` of the embeddings."""
+        """``model``, ``dim``, the complex components of a vector, the ``seed``, and ``sha256`` of the embeddings."""
         model, dim = _name_of(type(self.params)), self.params.entities.shape[-1] // 2
-        return {"model": model, "dim": dim, "sha256": self.sha256}
+        return {"model": model, "dim": dim, "seed": self.seed, "sha256": self.sha256}
 
     def scores(self, queries: OpenQueries) -> np.ndarray:
         """Log-softmax of the scores over all constants, [Q, n_constants + 1] float32; column 0, padding, is -inf.
@@ -73,15 +74,19 @@ class _Named:
     relations: np.ndarray  # [2, R, 2 D] by the side that is open (ComplEx), or phases [R, D]
     entity_names: Sequence[str]
     relation_names: Sequence[str]
+    seed: int | None = None
 
 
-def save_prior(path: str | Path, params: Embeddings, dataset: Dataset) -> None:
+def save_prior(path: str | Path, params: Embeddings, dataset: Dataset, seed: int | None = None) -> None:
     """Write embeddings in the ids of `dataset` with the names of its constants and predicates, so that ids may change.
+
+    `seed` is what they were trained by.
 
     Raises:
         PPOJaxError: the file cannot be written.
     """
     entities, relations = (np.asarray(array, np.float32) for array in params)
+    trained: dict[str, Any] = {} if seed is None else {"seed": np.array(seed)}
     try:
         with Path(path).open("wb") as file:
             np.savez(
@@ -91,6 +96,7 @@ def save_prior(path: str | Path, params: Embeddings, dataset: Dataset) -> None:
                 relations=relations[..., 1:, :],
                 entity_names=np.array(dataset.kb.constants),
                 relation_names=np.array(dataset.kb.predicates),
+                **trained,
             )
     except OSError as error:
         raise PPOJaxError(f"cannot write {path}: {error.strerror}") from error
@@ -130,7 +136,7 @@ def load_prior(path: str | Path, dataset: Dataset) -> Prior:
     entities[1:] = named.entities[entity_rows]
     relations = np.zeros((*named.relations.shape[:-2], len(relation_rows) + 1, named.relations.shape[-1]), np.float32)
     relations[..., 1:, :] = np.where(relation_rows[:, None] >= 0, named.relations[..., relation_rows, :], 0.0)
-    return Prior(MODELS[named.model](entities, relations))
+    return Prior(MODELS[named.model](entities, relations), named.seed)
 
 
 def _check(named: _Named, path: Path) -> None:
@@ -173,7 +179,8 @@ def _read_own(path: Path) -> _Named:
         if missing := [name for name in wanted if name not in arrays.files]:
             raise PPOJaxError(f"{path} is no .npz file of `ppo-jax embed`: it has no {missing[0]}")
         model, entities, relations, entity_names, relation_names = (arrays[name] for name in wanted)
-    return _Named(str(model), entities, relations, entity_names.tolist(), relation_names.tolist())
+        seed = int(arrays["seed"]) if "seed" in arrays.files else None
+    return _Named(str(model), entities, relations, entity_names.tolist(), relation_names.tolist(), seed)
 
 
 def _read_repository(folder: Path) -> _Named:

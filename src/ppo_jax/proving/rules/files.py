@@ -1,20 +1,28 @@
 r"""Rules as text, in the arrow notation: ``name:confidence:b1(X,Z), b2(Z,Y), X != Y -> head(X,Y)``.
 
 A name that the notation could not tell from its own signs is put in single quotes, with ``\`` before a quote or a
-backslash in it. Variables are named so that no constant has the name.
+backslash in it. Variables are named so that no constant has the name. A comment above mined rules has the limits.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
 
+from ppo_jax.proving.formats.mined import limits_line
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule
+from ppo_jax.proving.rules.mining import Limits
 
-__all__ = ["format_rule", "format_rules"]
+__all__ = ["format_mined", "format_rule", "format_rules"]
 
 _PLAIN = re.compile(r"(?!.*(?:->|:-|!=))[^\s(),'\"%#][^\s(),'\"]*(?<!\.)")
 _VARIABLES = "XYZW"
+
+
+def format_mined(rules: Collection[Rule], kb: KnowledgeBase, limits: Limits) -> str:
+    """A comment with the limits that the rules were mined by, then one rule a line."""
+    return limits_line(asdict(limits), len(rules)) + format_rules(rules, kb)
 
 
 def format_rules(rules: Iterable[Rule], kb: KnowledgeBase) -> str:
