@@ -47,9 +47,13 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
     out = trained[1].out
     for row in ("trained (best)", "combined", "uniform policy", "shortest proof", "untrained (×4)", "rules"):
         assert any(line.startswith(row) for line in out.splitlines()), row
-    assert "all 2 queries, each with head and tail open" in " ".join(out.split())
+    assert "all 2 triples, each with head and tail open" in " ".join(out.split())
     searched = "shortest proof: answers, filtered, fewest steps, 1,000 resolvents a query, expected rank of ties; "
-    assert searched + "all 2 queries; 0 of 4 searches given up" in " ".join(out.split())
+    assert searched + "all 2 triples; 0 of 4 searches given up" in " ".join(out.split())
+    queries = r"\d of 4 queries, not for \d"
+    by = ("proved by the policy for", "derived by rules for", "found by breadth-first search for")
+    found = f"found: the right answer is {'; '.join(f'{how} {queries}' for how in by)} resolvents: states"
+    assert re.search(found, " ".join(out.split()))
     assert "weights were chosen on valid, so on test a part may rank higher than the sum" in " ".join(out.split())
     assert re.search(r"^ +resolvents\n +MRR .* a query$", out, flags=re.MULTILINE)
     assert "resolvents: states, the atoms left to prove" in out
@@ -290,8 +294,8 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert r"untrained ($\times$4)" in latex
     assert "}\n\\label{tab:data}\n" in latex
     for said in (
-        r"\caption{data (17 facts, 2 relations, 10 constants), all 2 test triples (0 with their like in train), head and",
-        "tail open, ranked among all constants",
+        r"\caption{data (17 facts, 2 relations, 10 constants), all 2 test triples (0 with their like in train), ",
+        "in train), head and tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
         ", ties by expected rank; at most 4 proof steps, 3 atoms of a resolvent, ",
         " successors (no state of the graph can have more). PPO of",

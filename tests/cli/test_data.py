@@ -53,7 +53,7 @@ def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
     # All but none: each of a, b, d, x, y has a neighbour whose island is known without it.
     assert found["train_positives_provable"] == 5
     table = succeed("data", "describe", workplace / "data")
-    assert "5 of 5 training positives" in table
+    assert "of 5 training positives 5 can be proved, 0 cannot; " in table
     assert "r1 (rules.txt:1): in(X,Y) :- near(X,Z), in(Z,Y)" in table
     assert "given up" not in table and "less sure" not in table
     rules = {f"r{i} (rules.txt:{i})": f"p(X,Y) :- q{i}(X,Y)" for i in range(1, 26)}
@@ -61,10 +61,9 @@ def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "rules 0.24 r25 (rules.txt:25): p(X,Y) :- q25(X,Y) 0.23 r24" in out
     assert "q16(X,Y) and 15 more" in out and "r15 (" not in out
-    show_data(found | {"searches_given_up": 3, "train_positives_provable": 2})
+    show_data(found | {"searches_given_up": 3, "train_positives_provable": 2, "train_positives_given_up": 3})
     out = " ".join(capsys.readouterr().out.split())
-    assert "2 of 5 training positives" in out
-    assert "of 3 it is not known, the search was given up" in out
+    assert "of 5 training positives 2 can be proved, 0 cannot, the search for 3 was given up; " in out
 
 
 def test_data_of_other_programs_is_checked(tmp_path):

@@ -22,6 +22,7 @@ from tests.cli.console import call, fail, fields_of, read_summary, succeed, writ
 
 SUMMARY = {
     *("status", "env_id", "seed", "env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second"),
+    *("valid_seconds", "test_seconds"),
     *("final", "data", "best_update", "valid", "test", "test_last", "baselines"),
 }
 RANKING = {
@@ -65,11 +66,13 @@ def test_results_stand_beside_their_baselines_in_eighty_columns(places, trained_
     for line in (greedy["protocol"], marginal["protocol"], f"run {places}", "environment steps/s", "compiling"):
         assert line in text
     data = summary["data"]
+    positives = data["train_positives_searched"]
     assert (
-        f"What the data allows: {data['train_positives_provable']} of {data['train_positives_searched']} training "
-        f"positives and {data['train_negatives_provable']} of {data['train_negatives_searched']} training negatives "
-        "have a proof within 3 steps."
+        f"What the data allows within 3 steps: of {positives} training positives {data['train_positives_provable']} "
+        f"can be proved, {positives - data['train_positives_provable']} cannot; of {data['train_negatives_searched']} "
+        f"training negatives {data['train_negatives_provable']} can be proved, "
     ) in text
+    assert re.search(r"judging on valid \d+\.\d s and on test, with baselines, \d+\.\d s", text)
     assert "without learning" in text or "Better than every baseline." in text
 
 
@@ -118,10 +121,7 @@ def test_the_summary_of_a_proof_task(places):
         assert set(summary[name]["greedy"]) == RANKING | {"mrr_interval"}
         assert set(summary[name]["marginal"]) == RANKING | {"mrr_interval", "auc_pr", "unexplored_mass", "sharpness"}
     untrained, uniform, shortest = (summary["baselines"][name] for name in ("untrained", "uniform", "shortest_proof"))
-    assert [len(untrained[name]["mrr_each"]) for name in ("greedy", "marginal")] == [
-        4,
-        3,
-    ]  # at most three by the dear one
+    assert [len(untrained[name]["mrr_each"]) for name in ("greedy", "marginal")] == [4, 4]  # as asked
     assert (set(untrained), set(uniform), set(shortest)) == ({"greedy", "marginal"}, {"marginal"}, {"greedy"})
     assert summary["data"]["overlaps"] == {"train/valid": 1, "train/test": 0, "valid/test": 1}
     assert summary["data"]["queries"] == {"train": 5, "valid": 2, "test": 2}

@@ -19,7 +19,7 @@ from ppo_jax.proving.derivations import Derivations, visit
 from ppo_jax.proving.environment import REWARDS
 from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
-from ppo_jax.proving.results import given_up
+from ppo_jax.proving.results import provable
 from ppo_jax.proving.search import _descending, attempt, greediest
 from ppo_jax.proving.task import ProofTask
 
@@ -86,7 +86,8 @@ def test_the_data_says_what_a_perfect_agent_could_reach(env, monkeypatch):
     searches = [("search for proofs", 0, told[0][2]), ("search for proofs", 16, told[0][2])]
     assert told == [*searches, ("search for proofs", 16, 16)] and told[0][2] > 16
     assert fewer["train_positives_provable"] <= fewer["train_positives_searched"]
-    assert "317 more were not searched" in given_up(fewer) and not given_up(summary)
+    assert "; 317 more were not searched" in provable(fewer) and "not searched" not in provable(summary)
+    assert (summary["train_positives_given_up"], summary["train_negatives_given_up"]) == (0, 0)
 
 
 def test_the_uniform_policy_scores_as_published(env, evaluator):

@@ -101,7 +101,7 @@ def assert_same(resumed: Path, whole: Path) -> None:
 
 
 def without_clocks(folder: Path) -> dict:
-    clocks = {"compile_seconds", "train_seconds", "steps_per_second"}
+    clocks = {"compile_seconds", "train_seconds", "valid_seconds", "test_seconds", "steps_per_second"}
     return {k: v for k, v in json.loads((folder / "summary.json").read_text()).items() if k not in clocks}
 
 

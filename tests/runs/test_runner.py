@@ -47,7 +47,7 @@ FILES = {
     "checkpoints",
 }
 PROGRESS = {"status", "env_id", "seed", "env_steps", "updates"}
-SPEED = {"compile_seconds", "train_seconds", "steps_per_second"}
+SPEED = {"compile_seconds", "train_seconds", "valid_seconds", "test_seconds", "steps_per_second"}
 RESULTS = {"final", "best_update", "valid", "test", "test_last", "baselines"}
 EPISODES = {"return_mean", "return_std", "length_mean", "episodes"}
 
@@ -106,6 +106,7 @@ def test_the_summary_has_the_keys_that_readers_rely_on(run):
     assert all(set(summary[name]) == EPISODES for name in ("valid", "test", "test_last"))
     assert set(summary["baselines"]) == {"random"} and set(summary["baselines"]["random"]) == EPISODES
     assert summary["final"] == {k: v for k, v in read_lines(run / "metrics.jsonl")[-1].items() if k in summary["final"]}
+    assert min(summary[name] for name in SPEED) > 0.0
     assert summary["steps_per_second"] == pytest.approx(224 / summary["train_seconds"])
 
 

@@ -240,11 +240,17 @@ def test_what_is_said_below_a_table_of_proofs():
     ]
     data = {f"train_{kind}_{what}": 3 for kind in ("positives", "negatives") for what in ("provable", "searched")}
     note = results.PROOFS.data_note(data | {"searches_given_up": 0, "max_depth": 5})
-    assert note is not None and note.endswith("3 of 3 training negatives have a proof within 5 steps.")
-    older = results.PROOFS.data_note(data | {"searches_given_up": 2})
-    assert older is not None and older.endswith(
-        "have a proof within the depth limit; of 2 it is not known, the search was given up."
+    assert note == (
+        "What the data allows within 5 steps: of 3 training positives 3 can be proved, 0 cannot; of 3 training "
+        "negatives 3 can be proved, 0 cannot."
     )
+    older = results.PROOFS.data_note(data | {"searches_given_up": 2})
+    assert older is not None and "of 3 training positives 3 can be proved; of 3" in older
+    assert "within the depth limit: " in older and older.endswith("; the search for 2 of both was given up.")
+    networks = {name: {"mrr_each": [0.5] * n} for name, n in (("greedy", 20), ("marginal", 3))}
+    assert results.PROOFS.notes(rows | {"untrained (×20)": networks})[2:] == [
+        "untrained (×20): 3 of these networks by the marginal protocol, where they differ little"
+    ]
     alone = results.PROOFS.table({"a": {"marginal": MARGINAL}, "b": {}})
     assert alone.headers == ("", "marginal\nMRR", "\nAUC-PR")
     assert alone.rows == (("a", "0.950 (0.60–0.90)", "0.800"), ("b", "–", "–"))

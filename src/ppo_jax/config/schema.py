@@ -264,7 +264,7 @@ class EvaluationConfig:
     """The same for valid, which is judged again and again; by default `n_queries`."""
     untrained_networks: Natural | None = None
     """Fresh networks of the untrained baseline, by default 20, as what one chooses greedily is an accident (MRR
-    0.60 ± 0.15); where queries are answered 3."""
+    0.60 ± 0.15), of which 3 by the marginal protocol; where queries are answered 3."""
 
     def n_queries_of(self, split: str) -> int | None:
         """Queries of a split that are used; None: all."""

@@ -17,7 +17,6 @@ __all__ = [
     "AnswerResults",
     "ProofResults",
     "answer_numbers",
-    "given_up",
     "provable",
     "sum_of",
 ]
@@ -140,7 +139,11 @@ class ProofResults(Results):
         for summary in (first[protocol] for protocol in PROTOCOLS if protocol in first):
             unexplored = summary.get("unexplored_mass")
             left = "" if unexplored is None else f"; {unexplored:.1%} of the probability unexplored"
-            lines.append(f"{summary['protocol']}, {_of_queries(summary)}{left}")
+            lines.append(f"{summary['protocol']}, {_of(summary, 'queries')}{left}")
+        for name, result in rows.items():
+            greedy, marginal = (len(look_up(result, protocol, "mrr_each") or ()) for protocol in PROTOCOLS)
+            if greedy != marginal:
+                lines.append(f"{name}: {marginal} of these networks by the marginal protocol, where they differ little")
         return lines
 
     def data_note(self, data: Json) -> str | None:
@@ -148,10 +151,7 @@ class ProofResults(Results):
         if not data:
             return None
         depth = f"{data['max_depth']} steps" if "max_depth" in data else "the depth limit"  # older runs do not tell
-        return (
-            f"What the data allows: {provable(data, 'positives')} and {provable(data, 'negatives')} "
-            f"have a proof within {depth}{given_up(data)}."
-        )
+        return f"What the data allows within {depth}: {provable(data)}."
 
 
 class AnswerResults(Results):
@@ -244,8 +244,9 @@ class AnswerResults(Results):
         ]
         tried = any(one.get(ANSWERS, {}).get("looked_at") is not None for one in rows.values())
         return [
-            f"{summary['protocol']}; {_of_queries(summary)}, each with {sides} open, among "
+            f"{summary['protocol']}; {_of(summary, 'triples')}, each with {sides} open, among "
             f"{summary['candidates']:,.0f} candidates{left}",
+            *([f"found: the right answer is {'; '.join(found)}"] if (found := _found(rows)) else []),
             *(["resolvents: states, the atoms left to prove, whose next steps were tried"] if tried else []),
             *(
                 [f"{'; '.join(weights)}; weights were chosen on valid, so on test a part may rank higher than the sum"]
@@ -280,39 +281,59 @@ def answer_numbers(answer: Json) -> dict[str, str]:
     return numbers | ({"score": f"{answer['score']:.2f}"} if "score" in answer else {})
 
 
-def provable(data: Json, kind: str) -> str:
-    """How many of the training ``"positives"`` or ``"negatives"`` can be proved."""
-    return f"{data[f'train_{kind}_provable']} of {data[f'train_{kind}_searched']} training {kind}"
-
-
-def given_up(data: Json) -> str:
-    """Of how many queries it is not known whether they can be proved; empty where it is known of all."""
-    count, left_out = data["searches_given_up"], data.get("searches_left_out")  # older runs left none out
-    said = f"; of {count} it is not known, the search was given up" if count else ""
-    return said + (f"; {left_out} more were not searched, it would have taken minutes" if left_out else "")
+def provable(data: Json) -> str:
+    """How many training positives and negatives can be proved, how many cannot, and of how many it is not known."""
+    said, given_up = [], data["searches_given_up"]
+    for kind in ("positives", "negatives"):
+        proved, searched = data[f"train_{kind}_provable"], data[f"train_{kind}_searched"]
+        counts = f"of {searched:,} training {kind} {proved:,} can be proved"
+        if (unknown := data.get(f"train_{kind}_given_up", None if given_up else 0)) is not None:
+            counts += f", {searched - proved - unknown:,} cannot"
+            counts += f", the search for {unknown:,} was given up" if unknown else ""
+        said.append(counts)
+    if given_up and "train_positives_given_up" not in data:  # older runs tell the sum alone
+        said.append(f"the search for {given_up:,} of both was given up")
+    if left_out := data.get("searches_left_out"):  # older runs left none out
+        said.append(f"{left_out:,} more were not searched, it would have taken minutes")
+    return "; ".join(said)
 
 
 def _with_sample(name: str, summary: Json, asked: int | None) -> str:
     """The name of a baseline that was asked as many queries as the policy, otherwise also how many."""
     n_queries = summary.get("n_queries")
-    return name if n_queries in (asked, None) else f"{name} on {n_queries:,} queries"
+    return name if n_queries in (asked, None) else f"{name} on {n_queries:,} triples"
+
+
+def _found(rows: Mapping[str, Json]) -> list[str]:
+    """For how many of the open queries proofs, rules and search reach the right answer; the counts of each add up."""
+    said = []
+    by = {next(iter(rows)): "proved by the policy", "rules": "derived by rules"}
+    for name, how in (by | {"shortest proof": "found by breadth-first search"}).items():
+        summary = look_up(rows, name, ANSWERS) or {}
+        if (share := summary.get("answered")) is None:
+            continue
+        queries = summary["n_queries"] * (1 + summary.get("open", "head and tail").count(" and "))
+        found, given_up = round(share * queries), summary.get("given_up", 0)
+        more = f", given up for {given_up:,}" if given_up else ""
+        said.append(f"{how} for {found:,} of {queries:,} queries, not for {queries - found - given_up:,}{more}")
+    return said
 
 
 def _searched(name: str, summary: Json) -> str:
     """What a breadth-first search was asked, and how often it was given up."""
     given_up, searches = summary["given_up"], summary["searches"]
     return (
-        f"{name}: {summary['protocol']}; {_of_queries(summary)}; {given_up:,} of {searches:,} searches given up, "
+        f"{name}: {summary['protocol']}; {_of(summary, 'triples')}; {given_up:,} of {searches:,} searches given up, "
         "what they did not find counts as not derived"
     )
 
 
-def _of_queries(summary: Json) -> str:
-    """How many queries were asked, and of how many; older runs do not tell of how many."""
+def _of(summary: Json, what: str) -> str:
+    """How many queries or triples were asked, and of how many; older runs do not tell of how many."""
     asked, there_are = summary["n_queries"], summary.get("of_queries")
     if there_are is None or asked == there_are:
-        return f"{asked:,} queries" if there_are is None else f"all {asked:,} queries"
-    return f"{asked:,} of {there_are:,} queries"
+        return f"{asked:,} {what}" if there_are is None else f"all {asked:,} {what}"
+    return f"{asked:,} of {there_are:,} {what}"
 
 
 def _mrr(summary: Json) -> str:

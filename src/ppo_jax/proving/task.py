@@ -41,7 +41,7 @@ MINING_ROUNDS = 4
 MINED_PER_HEAD = 150  # rules of a predicate, of paths and of rules with constants each
 UNTRAINED_SEED = 1_000_003  # first seed of the untrained baseline, far from seeds people use
 UNTRAINED = 20  # networks where a configuration asks for no number
-UNTRAINED_MARGINAL = 3  # of them by the dear marginal protocol, in which they hardly differ
+UNTRAINED_MARGINAL = 3  # of these by the dear marginal protocol, in which they hardly differ
 CANDIDATES_SHOWN = 10  # corruptions of a query in ``queries.jsonl``
 
 
@@ -97,12 +97,13 @@ class ProofTask(GraphTask):
     def baselines(self, policy: Policy, untrained: Callable[[int], PyTree]) -> dict[str, Any]:
         """What no learning reaches on test: untrained networks, the uniform policy, the shortest proof."""
         queries = self.candidates("test")
-        n = UNTRAINED if (asked := self._evaluation.untrained_networks) is None else asked
+        asked = self._evaluation.untrained_networks
+        n, n_marginal = (UNTRAINED, UNTRAINED_MARGINAL) if asked is None else (asked, asked)
         networks = [untrained(UNTRAINED_SEED + i) for i in range(n)]
         # With its logits multiplied by 0 any network is the uniform policy.
         flattened = networks[0] if networks else untrained(UNTRAINED_SEED)
         greedy = [self._evaluator.greedy(policy, params, queries)[0] for params in networks]
-        marginal = [self._marginal(policy, params, "test")[0] for params in networks[:UNTRAINED_MARGINAL]]
+        marginal = [self._marginal(policy, params, "test")[0] for params in networks[:n_marginal]]
         uniform, _ = self._evaluator.marginal(policy, flattened, queries, sharpness=0.0)
         return {
             "untrained": {"greedy": _mean(greedy), "marginal": _mean(marginal)} if networks else {},

@@ -51,6 +51,8 @@ SUMMARY: Mapping[str, str] = {
     "tested_update": "of a run that was made longer and has not ended: the update that its results are of",
     "compile_seconds": "time to compile the training program",
     "train_seconds": "time in training, without compiling and evaluating",
+    "valid_seconds": "time in judging on valid while training",
+    "test_seconds": "time in testing, with the baselines; not of the members of a sweep",
     "steps_per_second": "env_steps / train_seconds",
     "final": "metrics of the last update",
     "best_update": "the update whose parameters are best on valid",

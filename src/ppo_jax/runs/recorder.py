@@ -24,7 +24,10 @@ from ppo_jax.types import PPOJaxError
 __all__ = ["GUARDED", "Best", "Follower", "Hopeless", "NotFinite", "Recorder", "Standing", "restore"]
 
 # What a chunk adds to the summary.
-PROGRESS = ("env_steps", "updates", "compile_seconds", "train_seconds", "steps_per_second", "updates_skipped", "final")
+PROGRESS = (
+    *("env_steps", "updates", "compile_seconds", "train_seconds", "valid_seconds", "steps_per_second"),
+    *("updates_skipped", "final"),
+)
 FORMAT = 3  # of the checkpoints to resume from; 3: running statistics with twice the digits
 LARGEST_RETURN = 1e15  # a rollout of larger ones has squares that float32 does not hold
 RESUME = Path("checkpoints", "resume")
@@ -152,9 +155,10 @@ class Recorder:
 
     def evaluate(self, state: ppo.TrainState) -> dict[str, float]:
         """Judge the parameters on valid and keep them if they are the best; returns the best score so far to show."""
-        params = policy_params(self.experiment.trainer, state)
+        begin, params = time.perf_counter(), policy_params(self.experiment.trainer, state)
         result = self.experiment.evaluate(params, "valid")
         row = result | self.experiment.value_errors(params)
+        self.summary["valid_seconds"] = self.summary.get("valid_seconds", 0.0) + time.perf_counter() - begin
         self._evaluations.write(self._position | row)
         for writer in self._writers:
             writer.write(self._position | dict(_flat_numbers("eval", row)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
@@ -270,8 +271,10 @@ def _run(
             recorder = Recorder(experiment, standing, folder, summary, writers)
             loop.fit(experiment, recorder, bar.update, hook, hook_interval)
             bar.say("testing …")
+            begin = time.perf_counter()
             summary |= test_context(experiment)
             test(experiment, folder, summary, standing)
+            summary["test_seconds"] = time.perf_counter() - begin
         summary["status"] = "completed"
         if missing := run_folder.holes(folder, standing.update):
             summary |= {"status": "failed", "error": missing}

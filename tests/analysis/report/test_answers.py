@@ -112,7 +112,7 @@ def test_the_mrr_of_each_part_alone_and_together():
     }
     text = to_markdown(report.build([run()]))
     assert "with weights chosen on valid: 0.5 proofs + 2 rules + 1 prior." in text
-    assert "50 of 5,626 queries, each with head and tail open, among 40 candidates" in text
+    assert "50 of 5,626 triples, each with head and tail open, among 40 candidates" in text
     assert "0.400 (0.30 to 0.50)" in text
     assert "figures/answers.svg" in text
 

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ppo_jax.cli.console import count, make_console, make_pairs, make_table, say
-from ppo_jax.proving.results import given_up, provable
+from ppo_jax.proving.results import provable
 
 if TYPE_CHECKING:
     from ppo_jax.tasks.suites.registry import Suite
@@ -89,7 +89,7 @@ def show_data(found: Json) -> None:
         "corruptions": f"replace the {'tail' if found['corrupt'] == 'tail' else 'head and the tail'}",
     }
     if found["rules"]:
-        facts["provable"] = f"{provable(found, 'positives')}, {provable(found, 'negatives')}{given_up(found)}"
+        facts["provable"] = provable(found)
         facts["actions"] = f"at most {found['max_successors']} in a state, besides `end`"
     facts["sha256"] = found["sha256"]
     console.print(make_pairs(facts))

@@ -49,12 +49,20 @@ def _show_run(summary: Json, folder: Path) -> None:
         "run": str(folder),
         "best": f"{best}, on valid: {kind.headline(summary['valid'])}",
         "speed": f"{summary['steps_per_second']:,.0f} environment steps/s",
-        "time": f"training {summary['train_seconds']:.1f} s, compiling {summary['compile_seconds']:.1f} s before",
+        "time": _time(summary),
     }
     if skipped := summary.get("updates_skipped"):
         facts["skipped"] = f"{skipped} of {summary['updates']} updates, whose loss was not finite"
     console.print()
     console.print(make_pairs(facts))
+
+
+def _time(summary: Json) -> str:
+    """Where the time went; older runs did not take that of judging."""
+    said = f"training {summary['train_seconds']:.1f} s, compiling {summary['compile_seconds']:.1f} s before"
+    if None in (judged := (summary.get("valid_seconds"), summary.get("test_seconds"))):
+        return f"{said}, without judging"
+    return f"{said}, judging on valid {judged[0]:.1f} s and on test, with baselines, {judged[1]:.1f} s"
 
 
 def _lost_successors(log: RunLog) -> str | None:
