@@ -245,7 +245,8 @@ def test_prove_finds_the_proof_of_a_ground_query(run):
     alone = math.prod(step["probability"] for step in proof["steps"])
     assert alone <= proof["probability"] + 1e-6
     text = " ".join(succeed("prove", run, "in(z,s)").split())
-    assert f"this derivation has probability {alone:.3g} all its derivations" in text
+    assert f"this derivation has probability {alone:.3g} all its derivations in the beam" in text
+    assert "as `ask` says of in(z,X): " in text
     assert "has a variable; `ppo-jax ask` gives its answers" in fail("prove", run, "in(z,X)")
     code, out, _ = call("prove", run, "in(z,n)")
     assert code == 1
@@ -307,6 +308,8 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
         assert said in latex
     told = succeed("scores", run, "--out", tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text() == succeed("scores", run)
+    assert "scores.csv: 4 lines; " in told
+    assert "x.json: its ending tells no format; choose" in fail("scores", run, "--out", tmp_path / "x.json")
     assert f"{tmp_path / 'scores.protocol.json'} says how they were measured" in told
     measured = json.loads((tmp_path / "scores.protocol.json").read_text())
     assert (measured["test_triples"], measured["beam_width"], measured["rules"], measured["prior"]) == (2, 4, 1, None)
@@ -378,6 +381,8 @@ def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(
         f"2,325 rules, of rules.txt {mined}, put together by" in told
         and "proofs take the surest 64 of a predicate." in told
     )
+    logs[0].summary["data"]["rules_in_proofs"] = 2325  # none is left out, however many there are in all
+    assert "surest" not in protocol.caption(logs)
     for number, log in enumerate(logs):
         log.summary["data"]["prior"] |= {"seed": number, "sha256": f"{number}" * 64}
     assert "Prior: ComplEx of dimension 100, one of its own each, seeds 0, 1." in protocol.caption(logs)
@@ -493,4 +498,8 @@ def test_a_run_that_cannot_begin_leaves_nothing(workplace, tmp_path):
     run = tmp_path / "run"
     message = fail("train", workplace / "places.toml", "--run-dir", run, "--set", "mode=answer", f"dataset={data}")
     assert "none could be mined" in message
+    settings = ("mode=answer", f"dataset={data}", f"prior={data / 'rules.npz'}")  # said before anything is mined
+    assert "rules.npz: there is no such" in fail(
+        "train", workplace / "places.toml", "--run-dir", run, "--set", *settings
+    )
     assert not run.exists()

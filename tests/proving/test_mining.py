@@ -247,7 +247,13 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edited = tmp_path / "edited.txt"  # by hand: no longer what was mined
     edited.write_text(f"{limits}\n{first}\n")
     assert datasets.load("countries_s3", str(edited)).mined_by is None
-    for arguments in (["countries_s3", "--out", str(file)], ["nowhere"], ["countries_s3", "--max-length", "0"]):
+    for arguments in (
+        ["countries_s3", "--out", str(file)],
+        ["nowhere"],
+        ["countries_s3", "--max-length", "0"],
+        ["countries_s3", "--seed", "-1"],
+        ["countries_s3", "--out", "no/x.txt"],
+    ):
         assert main(["rules", "mine", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 

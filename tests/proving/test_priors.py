@@ -195,7 +195,7 @@ def test_files_that_are_no_prior_of_ours(tmp_path, dataset) -> None:
     np.savez(tmp_path / "other.npz", model="complex")
     fails(tmp_path / "other.npz", dataset, "has no entities")
     (tmp_path / "text.npz").write_text("nothing")
-    fails(tmp_path / "text.npz", dataset, "no array that numpy reads")
+    fails(tmp_path / "text.npz", dataset, "text.npz is no .npz file of `ppo-jax embed`")
     with pytest.raises(PPOJaxError, match="cannot write"):
         save_prior(tmp_path / "no" / "folder.npz", ComplEx(np.zeros((5, 2)), np.zeros((2, 4, 2))), dataset)
 

@@ -22,7 +22,7 @@ Json = Mapping[str, Any]
 SIZES = {"max_depth": "proof steps", "max_atoms": "atoms of a resolvent", "max_successors": "successors"}
 COUNTS = {"facts": "facts", "relations": "predicates", "constants": "constants"}  # what the summary calls them
 # What older runs do not tell.
-UNTOLD = (*SIZES, "test_triples_like_train", "test_triples_reversed_in_train", "rules_mined_by")
+UNTOLD = (*SIZES, "test_triples_like_train", "test_triples_reversed_in_train", "rules_mined_by", "rules_in_proofs")
 
 
 def shared(run: RunLog) -> dict[str, Any]:
@@ -46,7 +46,8 @@ def shared(run: RunLog) -> dict[str, Any]:
         facts |= {"open": first.get("open", "head and tail"), "candidates": first.get("candidates")}
         facts |= {"filtered_by": ["train", "valid", "test"]}
         facts |= {"max_rules": settings.get("max_rules"), "rules": data.get("rules"), "rules_from": _rules_from(run)}
-        facts |= {"rules_mined_by": data.get("mined_by"), "prior": _prior(run)}
+        facts |= {"rules_in_proofs": data.get("rules_in_proofs"), "rules_mined_by": data.get("mined_by")}
+        facts["prior"] = _prior(run)
         facts["samples"] = {
             baseline_name(name): n
             for name, one in (summary.get("baselines") or {}).items()
@@ -96,7 +97,8 @@ def caption(logs: Sequence[RunLog]) -> str:
         put_together = _chosen(runs, "rules_combined_by", ", put together by {}")
         n = common["rules"]
         most = common["max_rules"]
-        taken = f"; proofs take the surest {most} of a predicate" if most and n > most else ""
+        some = n > (common["rules_in_proofs"] or most or n)  # older runs do not tell how many proofs take
+        taken = f"; proofs take the surest {most} of a predicate" if some else ""
         rules = f"{n:,} rule{'' if n == 1 else 's'}, {common['rules_from']}{_mined(common['rules_mined_by'])}"
         said.append(f"{rules}{put_together}{taken}.")
         said.append(f"Prior: {_named(common['prior'])}{_priors(runs)}." if common["prior"] else "No prior.")

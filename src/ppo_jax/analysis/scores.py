@@ -30,7 +30,7 @@ Rows = Mapping[str, Mapping[str, Any]]  # results by the name of their row
 
 
 def write_scores(folders: str | Path | Sequence[str | Path], form: str, out: Path | None) -> int:
-    """Write the scores of a run, or of several that differ in their seed alone; returns how many lines they have.
+    """Write the scores of a run, or of several that differ in their seed alone; returns how many lines, or queries.
 
     Args:
         folders: the run, or the runs.
@@ -65,7 +65,7 @@ def write_scores(folders: str | Path | Sequence[str | Path], form: str, out: Pat
         writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        n = _write(text.getvalue(), out)
+        n = _write(text.getvalue(), out) - 1
     if out is not None:
         told = protocol.shared(runs[0]) | {"runs": [protocol.own(run) for run in runs]}
         write_atomically(protocol_file(out), json.dumps(told, indent=2) + "\n")

@@ -74,7 +74,7 @@ class Scores:
         arg(
             name="format",
             metavar="{csv,parquet,latex,table}",
-            help_behavior_hint="(default: as FILE ends; else csv, and of several runs table)",
+            help_behavior_hint="(default: as FILE ends; without FILE csv, of several runs table)",
         ),
     ] = None
     """csv and parquet: a line for each query; latex, and table to read: the results on test."""
@@ -89,8 +89,7 @@ class Scores:
         if self.out is not None:
             check_writable(self.out)
             check_new(self.out)
-        ending = self.out.suffix if self.out else ""
-        form = self.form or ENDINGS.get(ending) or ("csv" if len(folders) == 1 else "table")
+        form = self.form or (_form_of(self.out) if self.out else "csv" if len(folders) == 1 else "table")
         with as_written(folders[0] / "summary.json"):
             return self._write(folders, form)
 
@@ -109,6 +108,15 @@ class Scores:
             beside = "" if form == "latex" else f"; {protocol_file(self.out)} says how they were measured"
             say(f"wrote {self.out}: {n} lines{beside}", sys.stdout)
         return 0
+
+
+def _form_of(out: Path) -> str:
+    if out.suffix not in ENDINGS:
+        raise PPOJaxError(
+            f"{out}: its ending tells no format; choose --format csv, parquet or latex (the JSON of a run is its "
+            "queries.jsonl)"
+        )
+    return ENDINGS[out.suffix]
 
 
 def _lines(file: Path) -> list[str]:

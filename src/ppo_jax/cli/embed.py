@@ -48,6 +48,8 @@ class Embed:
         for option, value in {"--dim": self.dim, "--epochs": self.epochs}.items():
             if value is not None and value < 1:
                 raise PPOJaxError(f"{option} must be at least 1, not {value}")
+        if self.seed < 0:
+            raise PPOJaxError(f"--seed must be at least 0, not {self.seed}")
         path = self.out or Path(f"{Path(self.name).name}-{self.model}.npz")
         if not path.absolute().parent.is_dir():
             raise PPOJaxError(f"cannot write {path}: there is no folder {path.parent}")

@@ -11,6 +11,7 @@ from tyro.conf import arg
 from ppo_jax.cli.arguments import DataName, Switch, check_new
 from ppo_jax.cli.console import output, say
 from ppo_jax.cli.errors import goes_on_again
+from ppo_jax.cli.policies import check_writable
 from ppo_jax.cli.tables.rules import show_mined
 from ppo_jax.files import write_atomically
 
@@ -62,6 +63,7 @@ class Mine:
             seed=self.seed,
         )
         if self.out is not None:
+            check_writable(self.out)
             check_new(self.out)
         kb = datasets.load(self.name, require_rules=False).kb
         unfinished = None if self.out is None else mining.state_of(self.out, kb, limits, say)

@@ -260,7 +260,8 @@ class AnswerResults(Results):
         """What the data allows."""
         if not data:
             return None
-        return f"{data['facts']:,} facts, {data['rules']:,} rules, at most {data['max_depth']} steps."
+        size = f"{data['predicates']:,} relations, {data['constants']:,} constants"
+        return f"{data['facts']:,} facts, {size}, {data['rules']:,} rules, at most {data['max_depth']} steps."
 
 
 def sum_of(weights: Json) -> str:

@@ -284,6 +284,8 @@ def with_mined_rules(
             f"data set {data.name!r} has no rules; before several processes train together, mine some: "
             "`ppo-jax rules mine FOLDER --out FOLDER/rules.txt`"
         )
+    if config.task.prior:
+        load_prior(config.task.prior, data)  # what is wrong with it should not cost the mining
     file, limits, kept = folder / "rules.txt", Limits(max_rules_per_head=MINED_PER_HEAD), []
     for number in range(1, MINING_ROUNDS + 1):
         kept.append(state_of(kept_in / f"rules-{number}.txt", data.kb, limits, say))

@@ -36,7 +36,7 @@ def show_proof(proof: Json) -> None:
     if proof["proved"]:
         console.print(f"proved in {steps}; this derivation has probability {probability:.3g}")
         if "probability" in proof:
-            together = "all its derivations in the beam together, as `ask` adds them up"
+            together = f"all its derivations in the beam together, as `ask` says of {proof['asked_as']}"
             console.print(f"{together}: {proof['probability']:.3g}")
     else:
         after = f" after {steps}" if proof["steps"] else ""

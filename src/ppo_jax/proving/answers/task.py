@@ -134,6 +134,7 @@ class AnswerTask(GraphTask):
             "name": dataset.name,
             "facts": len(dataset.kb.facts),
             "rules": len(self._kb.rules),
+            "rules_in_proofs": len(dataset.kb.rules),
             "predicates": len(dataset.kb.predicates),
             "constants": len(dataset.kb.constants),
             "queries": {split: len(rows) for split, rows in dataset.queries.items()},

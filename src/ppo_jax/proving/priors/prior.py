@@ -171,9 +171,9 @@ def _rows(names: Sequence[str], known: Sequence[str], used: Sequence[str], kind:
 
 
 def _read_own(path: Path) -> _Named:
-    arrays = _load(path)
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
+    if not zipfile.is_zipfile(path):
         raise PPOJaxError(f"{path} is no .npz file of `ppo-jax embed`")
+    arrays = _load(path)
     wanted = ("model", "entities", "relations", "entity_names", "relation_names")
     with arrays:
         if missing := [name for name in wanted if name not in arrays.files]:

@@ -60,6 +60,8 @@ class Limits:
             raise PPOJaxError(f"max_length = {self.max_length}: a path has 1 to {MAX_LENGTH} atoms")
         if not 0 <= self.min_confidence <= 1:
             raise PPOJaxError(f"min_confidence = {self.min_confidence} is not between 0 and 1")
+        if self.seed < 0:
+            raise PPOJaxError(f"seed = {self.seed} must be at least 0")
         for name in ("min_support", "max_rules_per_head", "max_rules", "facts_per_head", "neighbours", "max_products"):
             if getattr(self, name) < 1:
                 raise PPOJaxError(f"{name} = {getattr(self, name)} must be at least 1")
