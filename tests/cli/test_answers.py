@@ -279,7 +279,7 @@ def test_who_cannot_be_asked(places, cartpole, run, tmp_path):
     assert "learned to verify ground queries" in fail("ask", places, "in(z, X)")
     assert "no proof task" in fail("ask", cartpole, "in(z, X)")
     assert "ask: no query" in fail("ask", run)
-    assert "cannot read" in fail("ask", run, "--file", tmp_path / "nothing.txt")
+    assert "nothing.txt: No such file" in fail("ask", run, "--file", tmp_path / "nothing.txt")
     assert "--top = 0" in fail("ask", run, "in(z, X)", "--top", "0")
 
 

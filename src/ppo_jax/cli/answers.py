@@ -123,5 +123,6 @@ def _lines(file: Path) -> list[str]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PPOJaxError(f"cannot read {file}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise PPOJaxError(f"cannot read {file}: {why}") from error
     return [line.strip() for line in text.splitlines() if line.strip() and line.strip()[0] not in "%#"]
