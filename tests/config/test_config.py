@@ -254,7 +254,8 @@ def test_a_mistake_at_the_top_of_a_file(tmp_path, text, complaint):
         ("batch_size=7", "ppo.batch_size = 7 does not divide"),
         ("loss_coefs=1", "--set: ppo.loss_coefs: Expected a table of numbers, loss_coefs.name=…, got 1"),
         ("env_params='x'", "--set: task.env_params: Expected a table, env_params.name=…, got 'x'"),
-        ("loss_coefs.x=nan", "ppo.loss_coefs.x = nan: must be a finite number"),
+        ("loss_coefs.x=abc", "ppo.loss_coefs.x: Expected `float`, got `str`"),
+        ("loss_coefs.x=nan", "--set: ppo.loss_coefs.x: Expected a number, got nan"),
         ("loss_coefs={ x = -inf }", "ppo.loss_coefs.x = -inf: must be a finite number"),
     ],
 )

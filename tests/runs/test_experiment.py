@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def test_parts_of_your_own_take_their_places():
     loss, optimizer, env = without("entropy"), optax.sgd(0.1), toys.Walk()
     experiment = ppo_jax.build(CONFIG, env=env, loss=loss, optimizer=optimizer)
     trainer = experiment.trainer
-    assert (trainer.loss, trainer.optimizer, experiment.env) == (loss, optimizer, env)
+    assert (trainer.loss.function, trainer.optimizer, experiment.env) == (loss, optimizer, env)
     _, metrics = jax.eval_shape(ppo.update, trainer, experiment.shapes()[0])
     assert "entropy" not in metrics and "approx_kl" in metrics
 
@@ -80,6 +81,52 @@ def test_a_loss_that_does_not_fit(loss, complaint):
     with pytest.raises(PPOJaxError, match=complaint) as raised:
         ppo_jax.build(CONFIG, loss=loss)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["high", None, {"a": 1.0}, (1.0, 2.0, 3.0), 1j, object()])
+def test_a_metric_that_is_no_number(value):
+    def loss(*arguments):
+        return 0.0, {"approx_kl": 0.0, "mine": value}
+
+    told = rf"loss: {__name__}.test_a_metric_\S+loss returns a {type(value).__name__} as its metric mine: a metric is a"
+    with pytest.raises(PPOJaxError, match=told):
+        experiment.OwnLoss(loss)(CONFIG.hyperparams)
+
+
+@pytest.mark.parametrize(
+    ("coefs", "complaint"),
+    [
+        ({"b": 1.0}, r"^loss_coefs\.b: the loss does not read it; it reads a$"),
+        ({}, r'^the loss reads loss_coefs\["a"\], .* or "a" to hyperparams.loss_coefs in Python$'),
+        (None, r'^the loss reads loss_coefs\["a"\], which nobody set'),
+        (0.5, r"^hyperparams.loss_coefs: must be a dict of numbers"),
+        ({"a": 1.0}, None),
+    ],
+)
+def test_numbers_put_into_hyperparams_later_are_checked_too(coefs, complaint):
+    loss = experiment.OwnLoss(lambda hp: (hp.loss_coefs["a"], {}))
+    with pytest.raises(PPOJaxError, match=complaint) if complaint else nullcontext():
+        loss(CONFIG.hyperparams._replace(loss_coefs=coefs))
+
+
+@pytest.mark.parametrize("name", ["env", "network", "loss", "optimizer"])
+def test_what_is_given_at_another_place_or_as_text(tmp_path, name):
+    key = "env_id" if name == "env" else name
+    with pytest.raises(PPOJaxError, match=f"build: {name} is no text; .* in the configuration: {key} = 'mine:own'"):
+        ppo_jax.build(CONFIG, **{name: "mine:own"})
+    for function in (partial(ppo_jax.train, CONFIG), ppo_jax.resume):
+        with pytest.raises(PPOJaxError, match=rf"give {name} by build=functools.partial\(ppo_jax.build, {name}=…\)"):
+            function(tmp_path / "run", **{name: 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'lose'"):
+        ppo_jax.train(CONFIG, tmp_path / "run", lose=1)
+    with pytest.raises(PPOJaxError, match="train: build is a function of a configuration"):
+        ppo_jax.train(CONFIG, tmp_path / "run", build=1)
+
+
+@pytest.mark.parametrize("key", [0, jnp.int32(0), CONFIG])
+def test_a_number_is_no_random_key(key):
+    with pytest.raises(PPOJaxError, match=r"key: must be a random key, such as jax.random.key\(0\)"):
+        ppo.train(ppo_jax.build(CONFIG).trainer, key, CONFIG.hyperparams)
 
 
 def test_a_metric_of_a_loss_does_not_hide_that_of_the_environment():
@@ -146,7 +193,11 @@ def test_a_number_of_a_loss_is_traced():
             r'reads loss_coefs\["b"\], which nobody set: add loss_coefs\.b=',
         ),
         ("", lambda coefs: coefs["a"], r'^the loss reads loss_coefs\["a"\], which nobody set'),
-        ("", lambda coefs: coefs.a, r"^loss raised AttributeError.*\(test_experiment.py:\d+\)"),
+        (
+            "",
+            lambda coefs: coefs.a,
+            r'^loss raised AttributeError: write loss_coefs\["a"\].*\(test_experiment.py:\d+\)',
+        ),
     ],
 )
 def test_numbers_that_are_set_and_read_are_the_same(coefs, read, complaint):

@@ -279,7 +279,8 @@ def test_other_library_versions_are_a_warning_that_names_them(whole, tmp_path):
 def test_a_run_is_made_longer_and_says_what_its_schedules_do(whole, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "run")
     summary = resume(folder, "total_timesteps=640", warned=(warned := []))
-    assert warned == ["schedules run over 640 steps from update 12 on"]
+    told = "learning_rate was 0.000925 and goes on at 0.00406"
+    assert warned == [f"schedules run over 640 steps from update 12 on: {told}"]
     assert (summary["status"], summary["updates"], summary["env_steps"]) == ("completed", 20, 640)
     rows = lines(folder / "metrics.jsonl")
     assert [row["update"] for row in rows] == list(range(1, 21))
@@ -295,7 +296,8 @@ def test_a_run_is_made_longer_and_says_what_its_schedules_do(whole, tmp_path):
 def test_a_rate_that_follows_kl_goes_on_from_where_it_was(tmp_path):
     rate = {"shape": "kl_adaptive", "init": 1e-3, "desired_kl": 1e-2}
     train(tmp_path / "run", TOY.override({"learning_rate": rate, "eval_interval": 0, "total_timesteps": 96}))
-    resume(tmp_path / "run", "total_timesteps=192", warned=[])
+    resume(tmp_path / "run", "total_timesteps=192", warned=(warned := []))
+    assert warned == []  # no schedule rises again
     rates = [row["learning_rate"] for row in lines(tmp_path / "run" / "metrics.jsonl")]
     np.testing.assert_allclose(rates, 1e-3 * 1.5 ** np.arange(6), rtol=1e-5)  # so small a rate moves nothing
 

@@ -36,6 +36,8 @@ def convert(value: Any, kind: Any, place: str) -> Any:
             if name not in keys:
                 raise PPOJaxError(f"{place}: unknown key {name!r}; {nearest(name, keys)}")
         value = {name: convert(one, keys[name], f"{place}.{name}") for name, one in value.items()}
+    if isinstance(value, dict) and (of := [typing.get_args(one)[1] for one in kinds if typing.get_origin(one) is dict]):
+        value = {name: convert(one, of[0], f"{place}.{name}") for name, one in value.items()}
     if isinstance(value, float) and value.is_integer() and int in kinds:
         value = int(value)
     if isinstance(value, float) and math.isnan(value):

@@ -144,7 +144,8 @@ def call_own_code(what: str, function: Callable[..., Any], *args: Any) -> Any:
     """Call a function of the user's; what it raises becomes one line that begins with `what` and says where."""
     try:
         return function(*args)
-    except PPOJaxError:
+    except PPOJaxError as error:
+        error.__notes__ = []  # JAX's, on the frames that it hid
         raise
     except (Exception, SystemExit) as error:
         place = last_place(error)

@@ -22,7 +22,7 @@ from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization
 from ppo_jax.results import Judged
 from ppo_jax.runs.given import describe_given
-from ppo_jax.runs.loss_check import check_loss
+from ppo_jax.runs.loss_check import OwnLoss, check_loss
 from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
@@ -192,6 +192,10 @@ def build(
             what an environment needs, or a network that does not fit it.
     """
     arguments = {"env": env, "network": network, "loss": loss, "optimizer": optimizer}
+    for name, argument in arguments.items():
+        if isinstance(argument, str):
+            key = "env_id" if name == "env" else name
+            raise PPOJaxError(f"build: {name} is no text; name what it is in the configuration: {key} = {argument!r}")
     given = {name: describe_given(argument) for name, argument in arguments.items() if argument is not None}
     task = make_task(config, env)
     if steps_outside(task.env) and (config.run.devices or 1) > 1:
@@ -218,7 +222,7 @@ def build(
         network=network,
         settings=config.settings,
         optimizer=optimizer,
-        loss=ppo.loss if loss is None else loss,
+        loss=ppo.loss if loss is None or loss is ppo.loss else OwnLoss(loss),
         collectives=default_collectives(),
     )
     if trainer.loss is ppo.loss and config.ppo.loss_coefs:

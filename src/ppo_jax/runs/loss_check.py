@@ -1,9 +1,10 @@
-"""Whether a loss of the user's own fits, told in one line before anything is compiled."""
+"""A loss of the user's own: whether it fits, told in one line before anything is compiled; what it reads."""
 
 from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,10 +16,51 @@ from ppo_jax.config import Hyperparams
 from ppo_jax.networks.check import call_own_code
 from ppo_jax.ops import schedules
 from ppo_jax.ops.sequences import flatten
+from ppo_jax.runs.given import describe_given, given_name
 from ppo_jax.runs.metric_table import OF_UPDATE
 from ppo_jax.types import PPOJaxError, PyTree
 
-__all__ = ["check_loss"]
+__all__ = ["OwnLoss", "check_loss"]
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """A loss of the user's own; wherever it is traced, numbers that it lacks and metrics that are none are one line."""
+
+    function: ppo.Loss
+
+    def __call__(self, *arguments: Any) -> tuple[jax.Array, ppo.Metrics]:
+        """What the function returns.
+
+        Raises:
+            PPOJaxError: what it returns does not fit, or it reads other `loss_coefs` than are set.
+        """
+        coefs = arguments[-1].loss_coefs
+        if not isinstance(coefs, Mapping | None):
+            raise PPOJaxError('hyperparams.loss_coefs: must be a dict of numbers by name, {"name": 0.1}')
+        read: dict[str, bool] = {}
+        try:
+            output = self._call(*arguments, coefs=coefs if coefs is None else _Coefficients(coefs, read))
+        except Exception:
+            if coefs is None:  # which may be why
+                self._call(*arguments, coefs=_Coefficients({}, read))
+                _check_read({}, read)
+            raise
+        _check_read(coefs or {}, read)
+        return output
+
+    def _call(self, *arguments: Any, coefs: Any) -> tuple[jax.Array, ppo.Metrics]:
+        function: Any = self.function
+        output: Any = function(*arguments[:-1], arguments[-1]._replace(loss_coefs=coefs))
+        if not (isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)):
+            raise PPOJaxError("loss: must return (loss, metrics), metrics a dict")
+        for name, value in output[1].items():
+            if not (isinstance(name, str) and _is_metric(value)):
+                raise PPOJaxError(
+                    f"loss: {given_name(describe_given(self.function))} returns a {type(value).__name__} as its metric "
+                    f"{name}: a metric is a number with a name, or a pair of a sum and its weight"
+                )
+        return output
 
 
 def check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
@@ -36,7 +78,8 @@ def check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
         return state.learner.params, flatten(batch), scheduled, transitions.info.get("metrics", {})
 
     params, batch, scheduled, of_environment = jax.eval_shape(minibatch, trainer, jax.random.key(0))
-    total, metrics = _trace(trainer.loss, params, trainer, batch, scheduled, hyperparams)
+    trace = partial(jax.eval_shape, trainer.loss)
+    total, metrics = call_own_code("loss", trace, params, trainer, batch, scheduled, hyperparams)
     if getattr(total, "shape", None) != ():
         raise PPOJaxError(f"loss: must be one number [], got {list(jnp.shape(total))}")
     if "approx_kl" not in metrics:
@@ -51,31 +94,17 @@ def check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
             )
 
 
-def _trace(loss: ppo.Loss, *arguments: Any) -> tuple[Any, ppo.Metrics]:
-    """Shapes of what a loss returns for `arguments`, the last of which are hyperparameters."""
-    coefs = arguments[-1].loss_coefs
-    read: dict[str, bool] = {}
+def _is_metric(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return len(value) == 2 and all(map(_is_real, value))
+    return _is_real(value)
 
-    def traced(noting: bool, params: PyTree, trainer: ppo.Trainer, batch: Any, scheduled: Any, hyperparams: Any) -> Any:
-        if noting:
-            hyperparams = hyperparams._replace(loss_coefs=_Coefficients(hyperparams.loss_coefs or {}, read))
-        output = loss(params, trainer, batch, scheduled, hyperparams)
-        if not (isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)):
-            raise PPOJaxError("loss: must return (loss, metrics), metrics a dict")
-        return output
 
-    def trace(noting: bool) -> Any:
-        return call_own_code("loss", partial(jax.eval_shape, partial(traced, noting)), *arguments)
-
-    try:
-        output = trace(noting=coefs is not None)
-    except PPOJaxError:
-        if coefs is None:  # which may be why
-            trace(noting=True)
-            _check_read({}, read)
-        raise
-    _check_read(coefs or {}, read)
-    return output
+def _is_real(x: Any) -> bool:
+    """Whether `x` is a number or an array of numbers, of whatever shape."""
+    if not hasattr(x, "dtype"):
+        return isinstance(x, bool | int | float)
+    return any(jnp.issubdtype(x.dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating))
 
 
 def _check_read(coefs: Mapping[str, Any], read: Mapping[str, bool]) -> None:
@@ -84,8 +113,10 @@ def _check_read(coefs: Mapping[str, Any], read: Mapping[str, bool]) -> None:
         told = ", ".join(read) or "none"
         raise PPOJaxError(f"loss_coefs.{unread[0]}: the loss does not read it; it reads {told}")
     if unset := [name for name, needed in read.items() if needed and name not in coefs]:
+        name, others = unset[0], f"; set: {', '.join(coefs)}" if coefs else ""
         raise PPOJaxError(
-            f'the loss reads loss_coefs["{unset[0]}"], which nobody set: add loss_coefs.{unset[0]}=… to the settings'
+            f'the loss reads loss_coefs["{name}"], which nobody set: add loss_coefs.{name}=… to the settings, or '
+            f'"{name}" to hyperparams.loss_coefs in Python{others}'
         )
 
 
@@ -98,6 +129,9 @@ class _Coefficients(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         self.read[name] = True
         return self.data.get(name, jnp.ones(()))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f'write loss_coefs["{name}"]: its numbers are no attributes')
 
     def get(self, name: str, default: Any = None) -> Any:
         self.read.setdefault(name, False)

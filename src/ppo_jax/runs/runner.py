@@ -9,14 +9,16 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import jax.numpy as jnp
 import numpy as np
 
-from ppo_jax.config import Config, load_config
+from ppo_jax import ppo
+from ppo_jax.config import Config, Hyperparams, load_config
 from ppo_jax.config.own_code import original
 from ppo_jax.devices import mesh, processes
+from ppo_jax.ops import schedules
 from ppo_jax.runs import checkpoint, files, loggers, loop, manifest, run_folder, signals
 from ppo_jax.runs import trust as consent
 from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
@@ -64,6 +66,7 @@ def train(
     build: Build = build,
     hook: loop.Hook | None = None,
     hook_interval: int = 1,
+    **misplaced: Never,
 ) -> dict[str, Any]:
     """Train, evaluate and write a complete run folder; returns its summary, {} in a process that follows another.
 
@@ -78,11 +81,13 @@ def train(
             updates: for self-play, curricula, logging of your own. Both keep their shapes. What it changes in the
             trainer is not saved and should follow from the state.
         hook_interval: updates.
+        **misplaced: none; of a loss, a network or the like it is said where they are given.
 
     Raises:
         PPOJaxError: the folder holds a run already, cannot be written, or the configuration cannot be built.
         KeyboardInterrupt: after the summary was written with status ``interrupted``.
     """
+    _check_placed("train", build, misplaced)
     folder = Path(folder)
     if not processes.leads():
         _follow(build(mesh.resolve(config)), hook, hook_interval)
@@ -123,6 +128,7 @@ def resume(
     hook: loop.Hook | None = None,
     hook_interval: int = 1,
     trust: bool = False,
+    **misplaced: Never,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, as if it had not been; returns its summary.
 
@@ -139,11 +145,13 @@ def resume(
         hook: as for `train`.
         hook_interval: updates.
         trust: the user consents to the code that the run names, where it was not made here.
+        **misplaced: as for `train`.
 
     Raises:
         PPOJaxError: no run there, it is complete, another process writes to it, its checkpoint is of another
             configuration or cannot be read, its data are others, or it names code without consent.
     """
+    _check_placed("resume", build, misplaced)
     folder = Path(folder)
     if not processes.leads() or not folder.is_dir():
         return _resume(folder, assignments, progress, warn, build, hook, hook_interval, trust)
@@ -198,9 +206,11 @@ def _resume(
             warn(f"{folder}/{missing}; the run will not count as completed")
         if standing.state.hyperparams.total_timesteps < np.float32(config.hyperparams.total_timesteps):
             longer = jnp.asarray(config.hyperparams.total_timesteps, jnp.float32)
-            hyperparams = standing.state.hyperparams._replace(total_timesteps=longer)
-            standing.state = standing.state._replace(hyperparams=hyperparams)
-            warn(f"schedules run over {config.ppo.total_timesteps:,} steps from update {standing.update} on")
+            before = standing.state.hyperparams
+            standing.state = standing.state._replace(hyperparams=before._replace(total_timesteps=longer))
+            if moved := _moved_schedules(before, standing.state, config.settings.rollout_size):
+                steps = f"{config.ppo.total_timesteps:,} steps from update {standing.update} on"
+                warn(f"schedules run over {steps}: {', '.join(moved)}")
     run_folder.cut_back(folder, standing.update if standing else 0)
     summary = beginning(experiment) | _results_so_far(summary) | record.get("summary", {})
     run_folder.write_summary(folder, summary)  # first: a longer run must not count as the complete one that it was
@@ -209,12 +219,30 @@ def _resume(
     return _run(experiment, folder, standing, summary, progress, hook, hook_interval)
 
 
+def _check_placed(function: str, builder: Build, misplaced: Mapping[str, Any]) -> None:
+    """Make sure that parts of the user's own were given to `ppo_jax.build`, and that to `train` or `resume`."""
+    for name in misplaced:
+        if name not in inspect.signature(build).parameters:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+        raise PPOJaxError(f"{function}: give {name} by build=functools.partial(ppo_jax.build, {name}=…)")
+    if not callable(builder):
+        raise PPOJaxError(f"{function}: build is a function of a configuration, such as ppo_jax.build")
+
+
 def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
     """Of a run that was complete and is made longer: results stay, as those of the update they were measured at."""
     measured = summary.get("updates") if summary.get("status") == "completed" else summary.get("tested_update")
     if measured is None:
         return {}
     return {"tested_update": measured} | {name: summary[name] for name in RESULTS if name in summary}
+
+
+def _moved_schedules(before: Hyperparams, state: ppo.TrainState, rollout_size: int) -> list[str]:
+    """Of each setting that a longer run changes: its value in the last update, and in the next."""
+    last = schedules.scheduled(before, state.step - 1, rollout_size)
+    now = schedules.scheduled(state.hyperparams, state.step, rollout_size)
+    moved = [name for name in last if getattr(before, name) is not None and last[name] != now[name]]
+    return [f"{name} was {last[name]:.3g} and goes on at {now[name]:.3g}" for name in moved]
 
 
 def _known(builder: Build) -> dict[str, str] | None:
