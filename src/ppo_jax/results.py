@@ -58,6 +58,8 @@ class Results(ABC):
     """The numbers that are held against the baselines, by label; more is better."""
     form: ClassVar[str]
     """Format of one of these numbers."""
+    judged_on: ClassVar[str] = "queries"
+    """What a split holds."""
     metrics: ClassVar[Mapping[str, tuple[Metric, ...]]]
     """What a result holds, in nested objects under the paths that are the keys; those of "" are its own."""
     files: ClassVar[Mapping[str, Mapping[str, str]]] = {}

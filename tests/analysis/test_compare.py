@@ -85,6 +85,18 @@ def test_the_critic_is_not_judged_where_returns_hardly_vary():
     assert rows["explained_variance"] == rows["value_loss"] == ("returns hardly vary", "")
 
 
+@pytest.mark.parametrize("sets", [1, 2])
+def test_of_how_many_seeds_a_number_is_and_why_of_no_more(capsys, sets):
+    flat = {"returns_degenerate": np.ones(U), "settings": {"gamma": 1}}
+    logs = [run("a-s0", explained_variance=[0.5] * U, settings={"gamma": 1}), run("a-s1", **flat), run("a-s2", **flat)]
+    logs += [run("b-s0", explained_variance=[0.7] * U, settings={"gamma": 2})] * (sets - 1)
+    show_comparison(gather_run_sets(logs))
+    out = " ".join(capsys.readouterr().out.split())
+    named = "explained variance at the end: 1 of 3" if sets == 1 else "[2] 0.700 [1] 1 of 3"
+    assert f"{named} seeds: the returns of the others hardly vary, there is nothing to explain" in out
+    assert out.count("of 3 seeds") == 1
+
+
 @pytest.mark.parametrize(
     ("columns", "word", "finding"),
     [

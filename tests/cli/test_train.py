@@ -47,7 +47,8 @@ def test_results_stand_beside_their_baselines_in_eighty_columns(places, trained_
     ]
     assert max(map(len, out.splitlines())) <= 80
     summary = read_summary(places)
-    assert f", proof_actions, test, seed {summary['seed']}, " in " ".join(out.split("\n\n")[0].split())
+    head = " ".join(out.split("\n\n")[0].split())
+    assert f", proof_actions, seed {summary['seed']}, " in head and head.endswith("steps Judged on test queries:")
     words = {line[:15].strip(): line[15:].split() for line in out.splitlines()}
     greedy, marginal = summary["test"]["greedy"], summary["test"]["marginal"]
     assert words["trained (best)"][0] == f"{greedy['mrr']:.3f}"
@@ -106,7 +107,7 @@ def test_the_table_says_what_had_no_room_and_that_only_the_last_parameters_were_
     show_run(read_summary(tmp_path / "run"), tmp_path / "run")
     out = " ".join(capsys.readouterr().out.split())
     assert "25.0% of the successors had no room: 25.0% by max_atoms = 3; proofs that pass through them" in out
-    assert "best the last parameters, which alone were judged, on valid: greedy MRR" in out
+    assert "best the last update, which alone was judged on valid queries: greedy MRR" in out
     show_run(read_summary(places), places)
     out = " ".join(capsys.readouterr().out.split())
     assert "no room" not in out and "best update" in out

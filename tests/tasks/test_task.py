@@ -207,7 +207,7 @@ def test_the_table_of_episodes_has_a_row_for_the_random_policy():
     summary = {"test": EPISODES, "test_last": EPISODES, "baselines": {"random": EPISODES | {"return_mean": -1.5}}}
     kind = results.of(summary)
     headers, rows = kind.table(kind.rows(summary))
-    assert headers == ("", "return", "std", "length", "episodes")
+    assert headers == ("", "return", "± std", "length", "episodes")
     assert rows == (
         ("trained (best)", "20.00", "3.00", "20.00", "128"),
         ("trained (last)", "20.00", "3.00", "20.00", "128"),

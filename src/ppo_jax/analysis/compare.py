@@ -30,6 +30,7 @@ __all__ = [
     "baselines",
     "configuration",
     "degenerate",
+    "left_out",
     "movements",
     "n_comparisons",
     "scores",
@@ -96,6 +97,7 @@ COMPARED = (
 )
 
 
+EXPLAINED = "explained variance at the end"
 # name -> (where in summary.json, or the metric at the end; higher is better, None: neither)
 SCORES: Mapping[str, tuple[tuple[str, ...], bool | None]] = {
     "test MRR (greedy)": (("test", "greedy", "mrr"), True),
@@ -107,7 +109,7 @@ SCORES: Mapping[str, tuple[tuple[str, ...], bool | None]] = {
     "false test queries proved": (("test", "greedy", "proved_negative"), False),
     "test return": (("test", "return_mean"), True),
     "training return at the end": (("episode_return_mean",), True),
-    "explained variance at the end": (("explained_variance",), True),
+    EXPLAINED: (("explained_variance",), True),
     "value loss at the end": (("value_loss",), None),  # it grows with the square of the rewards' scale
 }
 
@@ -200,6 +202,15 @@ def _score(
 def n_comparisons(rows: Sequence[Score]) -> int:
     """For how many comparisons the p-values are corrected."""
     return sum(p is not None for row in rows for p in row.p_values)
+
+
+def left_out(row: Score, run_sets: Sequence[RunSet]) -> str:
+    """Of which run sets a score has fewer seeds than there are, and why; empty where it has all."""
+    pairs = enumerate(zip(row.values, run_sets, strict=True), start=1)
+    fewer = [f"[{i}] {len(own)} of {len(one.logs)} seeds" for i, (own, one) in pairs if len(own) < len(one.logs)]
+    explains = any(map(degenerate, (log for one in run_sets for log in one.logs))) and row.name == EXPLAINED
+    why = "the returns of the others hardly vary, there is nothing to explain" if explains else "the others have none"
+    return f"{', '.join(fewer)}: {why}" if fewer else ""
 
 
 def baselines(run_set: RunSet) -> dict[str, dict[str, Estimate]]:

@@ -20,6 +20,7 @@ class EpisodeTaskResults(Results):
     scores: ClassVar[Mapping[str, Path]] = {"return": ("return_mean",)}
     compared: ClassVar[Mapping[str, Path]] = {"return": ("return_mean",)}
     form = ".2f"
+    judged_on = "episodes"
     metrics: ClassVar[Mapping[str, tuple[Metric, ...]]] = {
         "": (
             Metric("return_mean", "return", "mean undiscounted return of whole episodes; null if none ended"),
@@ -50,13 +51,13 @@ class EpisodeTaskResults(Results):
         return f"Not told apart from without learning: return {own} ({', '.join(near)}), within two standard errors."
 
     def table(self, rows: Mapping[str, Json]) -> Table:
-        """Return, its standard deviation, length, episodes."""
+        """Mean return and its standard deviation over the episodes, mean length, how many episodes."""
         keys = ("return_mean", "return_std", "length_mean")
         cells = (
             (name, *(number(result[key], self.form) for key in keys), str(result["episodes"]))
             for name, result in rows.items()
         )
-        return Table(("", "return", "std", "length", "episodes"), tuple(cells))
+        return Table(("", "return", "± std", "length", "episodes"), tuple(cells))
 
     def notes(self, rows: Mapping[str, Json]) -> list[str]:
         """That no episode ended, where none did: there is nothing to judge by then."""

@@ -124,9 +124,15 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
     console.print("At the end" + (": interquartile mean (95% interval)" if several else ""), style="bold")
     if len(run_sets) == 1:
         console.print(make_pairs({row.name: _estimate(row.iqm[0]) for row in rows if row.iqm[0] is not None}, ""))
+        for row in rows:
+            if note := compare.left_out(row, run_sets):
+                console.print(f"{row.name}: {note.removeprefix('[1] ')}", style="dim")
         return
     for row in rows:  # a table for each score: their columns side by side would not fit a terminal
         _show_score(row)
+        if note := compare.left_out(row, run_sets):
+            console.print(note, style="dim")
+        console.print()
     if n := compare.n_comparisons(rows):
         console.print(explain_p(n), style="dim")
 
@@ -147,7 +153,6 @@ def _show_score(row: Score) -> None:
     for i, cells in enumerate(zip(*columns.values(), strict=True), start=1):
         table.add_row(f"[{i}]", *cells)
     make_console().print(table)
-    make_console().print()
 
 
 def _estimate(one: Any, form: str = ".3f") -> str:

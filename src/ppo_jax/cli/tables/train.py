@@ -34,7 +34,8 @@ def _show_run(summary: Json, folder: Path) -> None:
 
     console, kind, log = make_console(), results.of(summary), read_run(folder)
     what = f"{summary['env_id']}, {_network(folder)}"
-    console.print(f"{what}, test, seed {summary['seed']}, {summary['env_steps']:,} environment steps\n")
+    console.print(f"{what}, seed {summary['seed']}, {summary['env_steps']:,} environment steps")
+    console.print(f"Judged on test {kind.judged_on}:\n")
     show_results(kind.rows(summary))
     if baselines := summary.get("baselines"):
         console.print(f"\n{kind.verdict(summary['test'], baselines)}")
@@ -42,12 +43,12 @@ def _show_run(summary: Json, folder: Path) -> None:
         console.print(note)
     if lost := _lost_successors(log):
         console.print(lost)
-    best = f"update {summary['best_update']} of {summary['updates']}"
+    best = f"update {summary['best_update']} of {summary['updates']}, chosen"
     if len(log.evaluations) == 1:
-        best = "the last parameters, which alone were judged"
+        best = "the last update, which alone was judged"
     facts = {
         "run": str(folder),
-        "best": f"{best}, on valid: {kind.headline(summary['valid'])}",
+        "best": f"{best} on valid {kind.judged_on}: {kind.headline(summary['valid'])}",
         "speed": f"{summary['steps_per_second']:,.0f} environment steps/s",
         "time": _time(summary),
     }
