@@ -21,8 +21,9 @@ from ppo_jax.networks.check import call_own_code, check_network, convolves
 from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization
 from ppo_jax.results import Judged
-from ppo_jax.runs.given import describe_given
+from ppo_jax.runs.given import describe_given, digest_code
 from ppo_jax.runs.loss_check import OwnLoss, check_loss
+from ppo_jax.runs.trust import import_paths
 from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
@@ -81,6 +82,8 @@ class Experiment:
     trainer: ppo.Trainer  # what `ppo_jax.ppo` needs
     # What `build` was given beside the configuration, such as "loss", and a description of each.
     given: Mapping[str, str] = field(default_factory=dict)
+    # A digest of the code of each part of the user's own, given or named by its import path.
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> Environment:
@@ -231,7 +234,9 @@ def build(
         check_loss(trainer, config.hyperparams)
     if trainer.optimizer is not ppo.adam():
         _check_optimizer(trainer, config.hyperparams)
-    return Experiment(config, task, trainer, given)
+    own = {name: imported(path, name) for name, path in import_paths(config).items()}
+    own |= {name: argument for name, argument in arguments.items() if argument is not None}
+    return Experiment(config, task, trainer, given, {name: digest_code(thing) for name, thing in own.items()})
 
 
 def _check_optimizer(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:

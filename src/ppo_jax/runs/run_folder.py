@@ -36,6 +36,7 @@ __all__ = [
     "check_there",
     "cut_back",
     "holes",
+    "other_code",
     "other_versions",
     "read_config",
     "read_environment",
@@ -61,13 +62,14 @@ def begin(stage: Path, experiment: Experiment, summary: dict[str, Any], given: M
         "dataset_sha256": experiment.task.sha256,
         "prior_sha256": experiment.task.prior_sha256,
         "given": dict(given or {}),
+        "code": dict(experiment.code),
     }
     with files.explained(stage.parent):
         stage.mkdir(exist_ok=True)  # mined rules may be there
     files.write_atomically(stage / "config.toml", experiment.config.to_toml())
     files.write_atomically(stage / "environment.json", json.dumps(environment, indent=2) + "\n")
     write_summary(stage, summary)
-    trust.remember(trust.read_run_id(stage), trust.import_paths(experiment.config))
+    trust.remember(trust.read_run_id(stage), trust.import_paths(experiment.config).values())
     manifest.commit(stage)
 
 
@@ -161,6 +163,23 @@ def check_alone(folder: Path) -> None:
             f"{folder}: a member of a sweep; go on with the sweep, or take it out first: "
             f"ppo-jax sweep extract {folder.parent.parent} {folder.name} --out FOLDER"
         )
+
+
+def other_code(folder: Path, experiment: Experiment) -> list[str]:
+    """A line on each part of the user's own whose code is not what the run in `folder` began with."""
+    began = read_environment(folder).get("code")  # older runs have none
+    changed = [
+        name
+        for name, digest in experiment.code.items()
+        if isinstance(began, dict) and began.get(name, digest) != digest
+    ]
+    paths, lines = trust.import_paths(experiment.config), []
+    for name in changed:
+        told, why = paths.get(name), "other code"
+        if name in experiment.given:
+            told, why = given_name(experiment.given[name]), "other code or arguments"
+        lines.append(f"{folder}: its {name} {told} is not what it began with: {why}")
+    return lines
 
 
 def check_given(folder: Path, given: Mapping[str, str], of: Collection[str], remedy: str) -> list[str]:

@@ -188,7 +188,8 @@ def _resume(
     if (known := _known(build)) is not None:  # before what lacks is said in other words
         run_folder.check_given(folder, known | _hook(hook), GIVEN, again)
     experiment = build(config)
-    for text in run_folder.check_given(folder, _given(experiment, hook), GIVEN, again):
+    arguments = run_folder.check_given(folder, _given(experiment, hook), GIVEN, again)
+    for text in dict.fromkeys((*arguments, *run_folder.other_code(folder, experiment))):
         warn(text)
     run_folder.check_data(folder, experiment)
     standing, record, problems = restore(

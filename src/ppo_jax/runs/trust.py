@@ -22,10 +22,15 @@ __all__ = ["check", "import_paths", "read_run_id", "remember"]
 RUN_FILES = ("environment.json", "sweep.json")  # hold the id of a run, that of a sweep
 
 
-def import_paths(config: Config) -> list[str]:
-    """The import paths ``module:name`` that a configuration names: environment, network, loss and optimizer."""
-    named = (config.task.env_id, config.network.network, config.ppo.loss, config.ppo.optimizer)
-    return [path for path in named if path is not None and ":" in path]
+def import_paths(config: Config) -> dict[str, str]:
+    """The import paths ``module:name`` that a configuration names, by what they stand for, such as ``"loss"``."""
+    named = {
+        "env": config.task.env_id,
+        "network": config.network.network,
+        "loss": config.ppo.loss,
+        "optimizer": config.ppo.optimizer,
+    }
+    return {name: path for name, path in named.items() if path is not None and ":" in path}
 
 
 def check(folder: Path, recorded: Config, wanted: Config, trust: bool = False) -> None:
@@ -42,7 +47,8 @@ def check(folder: Path, recorded: Config, wanted: Config, trust: bool = False) -
     """
     run_id = read_run_id(folder)
     known = _remembered(run_id)
-    foreign = [path for path in import_paths(wanted) if path in import_paths(recorded) and path not in known]
+    began = import_paths(recorded).values()
+    foreign = [path for path in import_paths(wanted).values() if path in began and path not in known]
     if trust:
         remember(run_id, foreign)
         return

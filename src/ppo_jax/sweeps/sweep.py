@@ -157,7 +157,7 @@ def _run(
 
     write("running")
     trust.remember(
-        record.get("run_id"), {path for member in plan.members for path in trust.import_paths(member.config)}
+        record.get("run_id"), {path for member in plan.members for path in trust.import_paths(member.config).values()}
     )
     total = sum(m.config.settings.n_updates * m.config.settings.rollout_size for m in plan.members)
     try:
@@ -244,6 +244,8 @@ class _SharedProgram:
         if all(self._ended(member) for member in self.members):
             self._pass(len(self.members))
             return
+        for text in run_folder.other_code(self._folder(self.members[0]), self.experiment):  # it began first
+            self.warn(text)
         if "width" not in self.program:
             experiment, n = self.experiment, len(self.members)
             with building():
