@@ -92,8 +92,8 @@ def test_of_how_many_seeds_a_number_is_and_why_of_no_more(capsys, sets):
     logs += [run("b-s0", explained_variance=[0.7] * U, settings={"gamma": 2})] * (sets - 1)
     show_comparison(gather_run_sets(logs))
     out = " ".join(capsys.readouterr().out.split())
-    named = "explained variance at the end: 1 of 3" if sets == 1 else "[2] 0.700 [1] 1 of 3"
-    assert f"{named} seeds: the returns of the others hardly vary, there is nothing to explain" in out
+    named = "explained variance at the end: " if sets == 1 else "[2] 0.700 "
+    assert f"{named}a 1 of 3 seeds: the returns of the others hardly vary, there is nothing to explain" in out
     assert out.count("of 3 seeds") == 1
 
 

@@ -206,11 +206,11 @@ def n_comparisons(rows: Sequence[Score]) -> int:
 
 def left_out(row: Score, run_sets: Sequence[RunSet]) -> str:
     """Of which run sets a score has fewer seeds than there are, and why; empty where it has all."""
-    pairs = enumerate(zip(row.values, run_sets, strict=True), start=1)
-    fewer = [f"[{i}] {len(own)} of {len(one.logs)} seeds" for i, (own, one) in pairs if len(own) < len(one.logs)]
-    explains = any(map(degenerate, (log for one in run_sets for log in one.logs))) and row.name == EXPLAINED
+    pairs = [(own, one) for own, one in zip(row.values, run_sets, strict=True) if len(own) < len(one.logs)]
+    explains = row.name == EXPLAINED and any(degenerate(log) for _, one in pairs for log in one.logs)
     why = "the returns of the others hardly vary, there is nothing to explain" if explains else "the others have none"
-    return f"{', '.join(fewer)}: {why}" if fewer else ""
+    fewer = ", ".join(f"{one.name} {len(own)} of {len(one.logs)} seeds" for own, one in pairs)
+    return f"{fewer}: {why}" if fewer else ""
 
 
 def baselines(run_set: RunSet) -> dict[str, dict[str, Estimate]]:

@@ -202,6 +202,7 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
                 f"{conclusions.explain_p(compare.n_comparisons(rows))}",
                 True,
             ),
+            *(Text(f"{row.name}: {note}.", True) for row in rows if (note := compare.left_out(row, run_sets))),
         ]
     drawings = figures.draw(run_sets)
     return [*blocks, Drawings(drawings)] if drawings else blocks

@@ -126,7 +126,7 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         console.print(make_pairs({row.name: _estimate(row.iqm[0]) for row in rows if row.iqm[0] is not None}, ""))
         for row in rows:
             if note := compare.left_out(row, run_sets):
-                console.print(f"{row.name}: {note.removeprefix('[1] ')}", style="dim")
+                console.print(f"{row.name}: {note}", style="dim")
         return
     for row in rows:  # a table for each score: their columns side by side would not fit a terminal
         _show_score(row)
