@@ -158,6 +158,8 @@ def test_a_loss_and_an_optimizer_by_import_path():
     with pytest.raises(PPOJaxError, match=r"ppo.optimizer = 'optax:lion'"):
         ppo_jax.build(config)  # it needs a learning rate
     assert ppo_jax.build(config.override({"optimizer": None})).trainer.loss is ppo.loss
+    named = CONFIG.override({"loss": "gone:loss"})  # of which nothing is needed where another is given
+    assert set(ppo_jax.build(named, loss=without()).code) == {"loss"}
 
 
 def test_a_number_of_a_loss_is_traced():

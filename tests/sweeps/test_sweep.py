@@ -325,14 +325,18 @@ def test_a_full_disk_is_no_fault_of_a_member(tmp_path, monkeypatch):
     assert run(tmp_path / "sweep", seeds=1, grid=())["members"][0]["status"] == "completed"
 
 
-def test_a_damaged_checkpoint_of_a_member_is_reported(tmp_path, monkeypatch):
+def test_a_damaged_checkpoint_of_a_member_and_other_code_are_reported(tmp_path, monkeypatch):
     config = QUICK.override({"checkpoint_interval": 1})
     monkeypatch.setattr(loop, "CHUNK_SECONDS", 0.0)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(runner, "test", lambda *_: (_ for _ in ()).throw(Killed))
         run(tmp_path / "sweep", config, seeds=2, grid=(), chunk=2)
     damage(tmp_path / "sweep" / "members" / "s1", "half")
+    environment = tmp_path / "sweep" / "members" / "s0" / "environment.json"
+    began = json.loads(environment.read_text())
+    environment.write_text(json.dumps(began | {"code": {"env": "00000000"}}))
     record = run(tmp_path / "sweep", config, seeds=2, grid=(), chunk=2, warn=(warned := []).append)
+    assert "s0: its env tests.toys:ObservedReward is not what it began with: other code" in warned.pop(0)
     assert len(warned) == 1 and "s1/checkpoints/resume: the checkpoint of update 4 is damaged" in warned[0]
     assert {member["status"] for member in record["members"]} == {"completed"}
 

@@ -234,8 +234,8 @@ def build(
         check_loss(trainer, config.hyperparams)
     if trainer.optimizer is not ppo.adam():
         _check_optimizer(trainer, config.hyperparams)
-    own = {name: imported(path, name) for name, path in import_paths(config).items()}
-    own |= {name: argument for name, argument in arguments.items() if argument is not None}
+    own = {name: argument for name, argument in arguments.items() if argument is not None}
+    own |= {name: imported(path, name) for name, path in import_paths(config).items() if name not in own}
     return Experiment(config, task, trainer, given, {name: digest_code(thing) for name, thing in own.items()})
 
 
