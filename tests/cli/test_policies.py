@@ -20,7 +20,9 @@ def test_eval_gives_the_results_of_the_run(places, cartpole):
     table = succeed("eval", places, "--protocol", "marginal")
     assert f"{summary['valid']['marginal']['auc_pr']:.3f}" in table
     assert summary["valid"]["marginal"]["protocol"] in table
-    assert f"{read_summary(cartpole)['valid']['return_mean']:.2f}" in succeed("eval", cartpole)
+    shown = succeed("eval", cartpole)
+    assert shown.startswith("Judged on valid episodes:\n")
+    assert f"{read_summary(cartpole)['valid']['return_mean']:.2f}" in shown
 
 
 def test_prove_shows_each_step(places):

@@ -51,7 +51,7 @@ class Evaluate:
         if self.json:
             print_json({"run": str(self.folder), "parameters": which, "split": self.split, **result})
         else:
-            show_results({f"trained ({which})": result})
+            show_results({f"trained ({which})": result}, self.split)
         return 0
 
 

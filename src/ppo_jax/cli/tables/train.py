@@ -35,8 +35,7 @@ def _show_run(summary: Json, folder: Path) -> None:
     console, kind, log = make_console(), results.of(summary), read_run(folder)
     what = f"{summary['env_id']}, {_network(folder)}"
     console.print(f"{what}, seed {summary['seed']}, {summary['env_steps']:,} environment steps")
-    console.print(f"Judged on test {kind.judged_on}:\n")
-    show_results(kind.rows(summary))
+    show_results(kind.rows(summary), "test")
     if baselines := summary.get("baselines"):
         console.print(f"\n{kind.verdict(summary['test'], baselines)}")
     if note := kind.data_note(summary.get("data", {})):
@@ -88,9 +87,10 @@ def _network(folder: Path) -> str:
     return f"{name} + {core}" if core else name
 
 
-def show_results(rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """A table with a row for each named result of `Experiment.evaluate`, and how they were measured."""
+def show_results(rows: Mapping[str, Mapping[str, Any]], split: str) -> None:
+    """A table with a row for each named result of `Experiment.evaluate` on a split, and how they were measured."""
     console, kind = make_console(), results.of(next(iter(rows.values())))
+    console.print(f"Judged on {split} {kind.judged_on}:\n")
     headers, cells = kind.table(rows)
     table = make_table(headers[0], *(f">{header}" for header in headers[1:]))
     for row in cells:
