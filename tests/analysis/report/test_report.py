@@ -217,6 +217,14 @@ def test_a_verdict_needs_seeds_enough_for_the_number_of_comparisons(without_figu
     assert verdict(6).startswith("better in test MRR (greedy)")
 
 
+def test_a_number_of_fewer_seeds_says_of_how_many(without_figures):
+    logs = [run(f"{name}-s{i}", i, n_epochs=epochs) for name, epochs in (("a", 20), ("b", 5)) for i in range(2)]
+    for i, log in enumerate(logs):
+        log.columns["returns_degenerate"] = np.full(U, float(i == 3))
+    told = "explained variance at the end: b 1 of 2 seeds: the returns of the others hardly vary, there is nothing to"
+    assert told in to_markdown(report.build(logs))
+
+
 def judged(document: Document, title: str) -> dict[tuple[str, str], list[str]]:
     """(check, limit) -> the words of each run set, in a section with a table of checks."""
     section = next((one for one in document.sections if one.title == title), Section("", ()))
