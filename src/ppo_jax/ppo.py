@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from ppo_jax.config.hyperparams import Hyperparams, Settings
-from ppo_jax.ops import keys, network, normalization, schedules
+from ppo_jax.ops import network, normalization, schedules
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Distribution
 from ppo_jax.ops.metrics import mean_metrics, rollout_metrics
@@ -67,7 +67,7 @@ class Trainer:
 def init(trainer: Trainer, key: jax.Array, hyperparams: Hyperparams) -> TrainState:
     """Fresh parameters and environments. `key` decides everything random in the run."""
     settings = trainer.settings
-    key, params_key, reset_key = jax.random.split(keys.checked(key), 3)
+    key, params_key, reset_key = jax.random.split(key, 3)
     observation, env_state = jax.vmap(trainer.env.reset, in_axes=(0, None))(
         jax.random.split(reset_key, settings.n_envs), trainer.env_params
     )

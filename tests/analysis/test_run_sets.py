@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ def test_what_python_gave_and_numbers_of_a_table_tell_runs_apart():
     assert [len(one.logs) for one in run_sets] == [2, 1, 1]
     rows = {row.key: row.values for row in configuration(run_sets)}
     assert rows["loss"] == ("mine.pen(c=1.0) (Python)", "mine.pen(c=0.0) (Python)", "none")
+
+    codes = ["mine.pen#1", "mine.pen#2", "mine.pen#1"]  # of one import path
+    logs = [replace(run(settings={"loss": "mine:pen", "seed": i}), code={"loss": one}) for i, one in enumerate(codes)]
+    run_sets = gather_run_sets(logs)
+    assert [len(one.logs) for one in run_sets] == [2, 1]
+    assert {row.key: row.values for row in configuration(run_sets)}["code of loss"] == ("mine.pen#1", "mine.pen#2")
 
     tables = [{"loss_coefs": {"logit": 0.1}, "env_params": {"size": 5}}, {"loss_coefs": {"logit": 1.0}}, {}]
     run_sets = gather_run_sets([run(settings={"loss_coefs": None, "seed": 0} | one) for one in tables])

@@ -334,9 +334,9 @@ def test_a_damaged_checkpoint_of_a_member_and_other_code_are_reported(tmp_path, 
     damage(tmp_path / "sweep" / "members" / "s1", "half")
     environment = tmp_path / "sweep" / "members" / "s0" / "environment.json"
     began = json.loads(environment.read_text())
-    environment.write_text(json.dumps(began | {"code": {"env": "00000000"}}))
+    environment.write_text(json.dumps(began | {"code": {"env": "tests.toys.ObservedReward#00000000"}}))
     record = run(tmp_path / "sweep", config, seeds=2, grid=(), chunk=2, warn=(warned := []).append)
-    assert "s0: its env tests.toys:ObservedReward is not what it began with: other code" in warned.pop(0)
+    assert "s0: its env tests.toys.ObservedReward is not what it began with: other code" in warned.pop(0)
     assert len(warned) == 1 and "s1/checkpoints/resume: the checkpoint of update 4 is damaged" in warned[0]
     assert {member["status"] for member in record["members"]} == {"completed"}
 

@@ -70,11 +70,13 @@ def gather_run_sets(logs: Sequence[RunLog]) -> tuple[RunSet, ...]:
 def flat_configuration(log: RunLog) -> dict[str, Any]:
     """The settings of a run one by one: also those of a table whose keys are the user's, as ``loss_coefs.name``.
 
-    What Python gave stands in place of the setting, or beside the others.
+    What Python gave stands in place of the setting, or beside the others. The code that an import path leads to is
+    told apart from other code of the same name.
     """
     flat = {key: value for key, value in log.settings.items() if key not in OPEN_TABLES}
     for table in OPEN_TABLES:
         flat |= {f"{table}.{name}": value for name, value in (log.settings.get(table) or {}).items()}
+    flat |= {f"code of {name}": told for name, told in log.code.items()}
     return flat | {name: f"{told} (Python)" for name, told in log.given.items()}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ppo_jax.analysis import protocol
 from ppo_jax.analysis.readers import RunLog, read_run
-from ppo_jax.analysis.run_sets import OWN_SETTINGS
+from ppo_jax.analysis.run_sets import OWN_SETTINGS, flat_configuration
 from ppo_jax.files import write_atomically
 from ppo_jax.results import Table
 from ppo_jax.runs import manifest
@@ -97,8 +97,8 @@ def read_seeds(folders: Sequence[str | Path], *, results_on_test: bool = True) -
         values = {key: [one.get(key) for one in facts] for key in facts[0].keys() | facts[1].keys()}
         untold = {key for key in protocol.UNTOLD if None in values.get(key, ())}  # by older runs
         differ = [key for key, (one, other) in values.items() if one != other and key not in untold]
-        settings = {*first.settings, *run.settings} - NOT_COMPARED
-        differ += [key for key in settings if first.settings.get(key) != run.settings.get(key)]
+        ours, theirs = map(flat_configuration, (first, run))
+        differ += [key for key in {*ours, *theirs} - NOT_COMPARED if ours.get(key) != theirs.get(key)]
         if differ:
             raise PPOJaxError(
                 f"{folder}: differs from {folders[0]} in {', '.join(sorted(set(differ)))}; a mean is of runs that "

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["describe_raised", "is_own", "keep_raised", "last_place", "original", "summarize_error"]
+__all__ = ["describe_raised", "keep_raised", "last_place", "original", "summarize_error"]
 
 # Their frames stand between ours and a user's; any other installed package may be the user's own.
 _LIBRARIES = frozenset(
@@ -24,10 +24,10 @@ def last_place(error: BaseException) -> str | None:
     place = None
     for frame, line in _frames(error.__traceback__):
         code = frame.f_code
-        if is_own(code.co_filename):
+        if _is_own(code.co_filename):
             name = code.co_qualname.replace("<locals>.", "")
             place = f"{Path(code.co_filename).name}:{line}" + ("" if name.endswith(">") else f" in {name}")
-    if isinstance(error, SyntaxError) and error.filename and is_own(error.filename):
+    if isinstance(error, SyntaxError) and error.filename and _is_own(error.filename):
         place = f"{Path(error.filename).name}:{error.lineno}"
     return place
 
@@ -81,8 +81,7 @@ def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
         traceback = traceback.tb_next
 
 
-def is_own(filename: str) -> bool:
-    """Whether code in a file is a user's own, neither ours nor Python's nor that of a library."""
+def _is_own(filename: str) -> bool:
     path = Path(filename)
     if filename.startswith("<") or path.is_relative_to(_OURS):
         return False

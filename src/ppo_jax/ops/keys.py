@@ -1,7 +1,4 @@
-"""Random keys: whether one is one; and as plain numbers, and back.
-
-Files and hosts hold no keys, and environments keep some in their states.
-"""
+"""Random keys as plain numbers, and back: files and hosts hold no keys, and environments keep some in their states."""
 
 from __future__ import annotations
 
@@ -10,22 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ppo_jax.types import PPOJaxError
-
-__all__ = ["as_data", "as_keys", "checked"]
+__all__ = ["as_data", "as_keys"]
 
 PyTree = Any
-
-
-def checked(key: Any) -> Any:
-    """`key`, where it is a random key; of JAX's older kind too, an array of numbers.
-
-    Raises:
-        PPOJaxError: it is something else, such as the number of a seed.
-    """
-    if not _is_key(key) and not getattr(key, "ndim", 0):
-        raise PPOJaxError("key: must be a random key, such as jax.random.key(0)")
-    return key
 
 
 def as_data(tree: PyTree) -> PyTree:

@@ -73,5 +73,5 @@ ENVIRONMENT: Mapping[str, str] = {
     "dataset_sha256": "of the data of a knowledge graph",
     "prior_sha256": "of the embeddings of its prior",
     "given": "what Python gave beside the configuration, such as `loss`, and what that was; `resume` needs it again",
-    "code": "a digest of the code of each part of your own, such as `loss`; `resume` says where it is another",
+    "code": "of each part named by an import path, such as `loss`, a digest of its code; others are no seeds",
 }

@@ -21,7 +21,7 @@ from ppo_jax.networks.check import call_own_code, check_network, convolves
 from ppo_jax.ops import network as network_calls
 from ppo_jax.ops import normalization
 from ppo_jax.results import Judged
-from ppo_jax.runs.given import describe_given, digest_code
+from ppo_jax.runs.given import describe_code, describe_given
 from ppo_jax.runs.loss_check import OwnLoss, check_loss
 from ppo_jax.runs.trust import import_paths
 from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
@@ -82,7 +82,7 @@ class Experiment:
     trainer: ppo.Trainer  # what `ppo_jax.ppo` needs
     # What `build` was given beside the configuration, such as "loss", and a description of each.
     given: Mapping[str, str] = field(default_factory=dict)
-    # A digest of the code of each part of the user's own, given or named by its import path.
+    # Of each part that the configuration names by its import path a description, with a digest of its code.
     code: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -234,9 +234,9 @@ def build(
         check_loss(trainer, config.hyperparams)
     if trainer.optimizer is not ppo.adam():
         _check_optimizer(trainer, config.hyperparams)
-    own = {name: argument for name, argument in arguments.items() if argument is not None}
-    own |= {name: imported(path, name) for name, path in import_paths(config).items() if name not in own}
-    return Experiment(config, task, trainer, given, {name: digest_code(thing) for name, thing in own.items()})
+    named = {name: path for name, path in import_paths(config).items() if name not in given}
+    code = {name: describe_code(imported(path, name)) for name, path in named.items()}
+    return Experiment(config, task, trainer, given, code)
 
 
 def _check_optimizer(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:

@@ -1,4 +1,4 @@
-"""What a run has of the user's own: what Python gave it beside its configuration, in words; and a digest of its code.
+"""What a run has of the user's own code, in words: what Python gave it, and what import paths lead to.
 
 Runs of one configuration were given the same.
 """
@@ -6,16 +6,13 @@ Runs of one configuration were given the same.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import re
 from collections.abc import Mapping
 from functools import partial
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any
 
-from ppo_jax.config.own_code import is_own
-
-__all__ = ["LOOK_AT_LOSS", "describe_given", "digest_code", "given_name", "name_of_loss", "same_name"]
+__all__ = ["LOOK_AT_LOSS", "describe_code", "describe_given", "given_name", "name_of_loss", "same_name"]
 
 LOOK_AT_LOSS = "Look first at your loss {}: its value and its gradient (sqrt, log and norms at 0)"
 LONGEST = 160  # characters; of what is longer the end is a digest of the whole
@@ -38,12 +35,13 @@ def describe_given(thing: Any) -> str:
     return f"{text[:LONGEST]}… {_digest(text)}"
 
 
-def digest_code(thing: Any) -> str:
-    """A digest of the user's own code behind a function, a class or an object, with all of it that this names.
-
-    The same wherever the code stands, and in every process. What only `getattr` or a registry finds is not in it.
-    """
-    return _digest(repr(_own_code(thing, set())))
+def describe_code(thing: Any) -> str:
+    """As `describe_given`; behind the name of a class stands a digest of its methods, without those it inherits."""
+    if not isinstance(thing, type):
+        return describe_given(thing)
+    methods = {name: getattr(one, "__func__", one) for name, one in vars(thing).items()}
+    code = [(name, _content_of(one.__code__)) for name, one in methods.items() if isinstance(one, FunctionType)]
+    return f"{_name(thing)}#{_digest(repr(code))}"
 
 
 def given_name(told: str) -> str:
@@ -112,41 +110,3 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # not yet set
         return None
-
-
-def _own_code(thing: Any, seen: set[int]) -> Any:
-    """`seen` are those looked at already."""
-    if isinstance(thing, partial | property):
-        return _own_code(thing.func if isinstance(thing, partial) else thing.fget, seen)
-    thing = inspect.unwrap(thing) if callable(thing) and not isinstance(thing, type) else thing
-    if isinstance(thing, bool | int | float | str) or thing is None:
-        return repr(thing)
-    if id(thing) in seen or isinstance(thing, ModuleType):
-        return None
-    seen.add(id(thing))
-    if isinstance(thing, FunctionType):
-        if not is_own(thing.__code__.co_filename):
-            return None
-        inside = (*_named(thing), *map(_content, thing.__closure__ or ()), *(thing.__defaults__ or ()))
-        return _content_of(thing.__code__), [_own_code(one, seen) for one in inside]
-    if not isinstance(thing, type):
-        return _own_code(type(thing), seen)
-    return [
-        (name, _own_code(one, seen))
-        for cls in thing.__mro__
-        if is_own(getattr(inspect.getmodule(cls), "__file__", None) or "<")
-        for name, one in sorted(vars(cls).items())
-        if not name.startswith("__") or callable(one)
-    ]
-
-
-def _named(function: FunctionType) -> list[Any]:
-    """What a function names of the module that it is in, and of the modules that it names."""
-
-    def names(code: CodeType) -> list[str]:
-        return [*code.co_names, *(name for one in code.co_consts if isinstance(one, CodeType) for name in names(one))]
-
-    used = [name for name in dict.fromkeys(names(function.__code__)) if not name.startswith("__")]
-    found = [function.__globals__[name] for name in used if name in function.__globals__]
-    modules = [one for one in found if isinstance(one, ModuleType) and is_own(getattr(one, "__file__", None) or "<")]
-    return [*found, *(vars(module)[name] for module in modules for name in used if name in vars(module))]

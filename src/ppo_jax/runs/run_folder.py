@@ -166,20 +166,13 @@ def check_alone(folder: Path) -> None:
 
 
 def other_code(folder: Path, experiment: Experiment) -> list[str]:
-    """A line on each part of the user's own whose code is not what the run in `folder` began with."""
-    began = read_environment(folder).get("code")  # older runs have none
-    changed = [
-        name
-        for name, digest in experiment.code.items()
-        if isinstance(began, dict) and began.get(name, digest) != digest
+    """A line on each part named by its import path whose code is not what the run in `folder` began with."""
+    began = read_environment(folder).get("code") or {}  # older runs have none
+    return [
+        f"{folder}: its {name} {given_name(now)} is not what it began with: other code"
+        for name, now in experiment.code.items()
+        if began.get(name, now) != now
     ]
-    paths, lines = trust.import_paths(experiment.config), []
-    for name in changed:
-        told, why = paths.get(name), "other code"
-        if name in experiment.given:
-            told, why = given_name(experiment.given[name]), "other code or arguments"
-        lines.append(f"{folder}: its {name} {told} is not what it began with: {why}")
-    return lines
 
 
 def check_given(folder: Path, given: Mapping[str, str], of: Collection[str], remedy: str) -> list[str]:

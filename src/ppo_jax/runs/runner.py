@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -66,7 +66,6 @@ def train(
     build: Build = build,
     hook: loop.Hook | None = None,
     hook_interval: int = 1,
-    **misplaced: Never,
 ) -> dict[str, Any]:
     """Train, evaluate and write a complete run folder; returns its summary, {} in a process that follows another.
 
@@ -81,13 +80,11 @@ def train(
             updates: for self-play, curricula, logging of your own. Both keep their shapes. What it changes in the
             trainer is not saved and should follow from the state.
         hook_interval: updates.
-        **misplaced: none; of a loss, a network or the like it is said where they are given.
 
     Raises:
         PPOJaxError: the folder holds a run already, cannot be written, or the configuration cannot be built.
         KeyboardInterrupt: after the summary was written with status ``interrupted``.
     """
-    _check_placed("train", build, misplaced)
     folder = Path(folder)
     if not processes.leads():
         _follow(build(mesh.resolve(config)), hook, hook_interval)
@@ -128,7 +125,6 @@ def resume(
     hook: loop.Hook | None = None,
     hook_interval: int = 1,
     trust: bool = False,
-    **misplaced: Never,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, as if it had not been; returns its summary.
 
@@ -145,13 +141,11 @@ def resume(
         hook: as for `train`.
         hook_interval: updates.
         trust: the user consents to the code that the run names, where it was not made here.
-        **misplaced: as for `train`.
 
     Raises:
         PPOJaxError: no run there, it is complete, another process writes to it, its checkpoint is of another
             configuration or cannot be read, its data are others, or it names code without consent.
     """
-    _check_placed("resume", build, misplaced)
     folder = Path(folder)
     if not processes.leads() or not folder.is_dir():
         return _resume(folder, assignments, progress, warn, build, hook, hook_interval, trust)
@@ -188,8 +182,8 @@ def _resume(
     if (known := _known(build)) is not None:  # before what lacks is said in other words
         run_folder.check_given(folder, known | _hook(hook), GIVEN, again)
     experiment = build(config)
-    arguments = run_folder.check_given(folder, _given(experiment, hook), GIVEN, again)
-    for text in dict.fromkeys((*arguments, *run_folder.other_code(folder, experiment))):
+    changed = run_folder.check_given(folder, _given(experiment, hook), GIVEN, again)
+    for text in (*changed, *run_folder.other_code(folder, experiment)):
         warn(text)
     run_folder.check_data(folder, experiment)
     standing, record, problems = restore(
@@ -218,16 +212,6 @@ def _resume(
     if config != recorded:
         files.write_atomically(folder / "config.toml", config.to_toml())
     return _run(experiment, folder, standing, summary, progress, hook, hook_interval)
-
-
-def _check_placed(function: str, builder: Build, misplaced: Mapping[str, Any]) -> None:
-    """Make sure that parts of the user's own were given to `ppo_jax.build`, and that to `train` or `resume`."""
-    for name in misplaced:
-        if name not in inspect.signature(build).parameters:
-            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
-        raise PPOJaxError(f"{function}: give {name} by build=functools.partial(ppo_jax.build, {name}=…)")
-    if not callable(builder):
-        raise PPOJaxError(f"{function}: build is a function of a configuration, such as ppo_jax.build")
 
 
 def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def read_run(folder: str | Path) -> RunLog:
         evaluations=tuple(_json_lines(folder / "eval.jsonl", notes, required=False)),
         summary=summary,
         queries=tuple(_json_lines(folder / "queries.jsonl", notes, required=False)),
-        given=legible(_given(environment.get("given"))),
+        given=legible(_named(environment.get("given"))),
+        code=legible(_named(environment.get("code"))),
         version=legible(version) if isinstance(version, str) else None,
         notes=legible(tuple(notes)),
     )
@@ -90,9 +91,9 @@ def _environment(path: Path) -> dict[str, Any]:
     return environment if isinstance(environment, dict) else {}
 
 
-def _given(given: Any) -> dict[str, str]:
-    """What Python gave a run beside its configuration; what older versions did not say is ``unknown``."""
-    named = given if isinstance(given, dict) else dict.fromkeys(given, "unknown") if isinstance(given, list) else {}
+def _named(parts: Any) -> dict[str, str]:
+    """What a run has of the user's own code; what older versions did not say is ``unknown``."""
+    named = parts if isinstance(parts, dict) else dict.fromkeys(parts, "unknown") if isinstance(parts, list) else {}
     return {str(name): str(told) for name, told in named.items()}
 
 

@@ -32,6 +32,7 @@ class RunLog:
     queries: tuple[Mapping[str, Any], ...] = ()  # lines of ``queries.jsonl``
     notes: tuple[str, ...] = ()  # what was missing, cut off, merged or repaired, a line each
     given: Mapping[str, str] = field(default_factory=dict)  # what Python gave beside the configuration, in words
+    code: Mapping[str, str] = field(default_factory=dict)  # what import paths lead to, with a digest of the code
     version: str | None = None  # of ppo_jax, that began the run
     # Whose names the log had: "ppo_jax", "sb3", "cleanrl", "baselines" (and SB2) or "rllib". Of a trainer other than
     # ppo_jax, `settings` may also have "rollout_size", the transitions of an update.
