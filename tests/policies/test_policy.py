@@ -144,6 +144,7 @@ def observations_of(policy: Policy, n: int):
 @pytest.mark.parametrize("name", ["cartpole", "pendulum", "places", "mine"])
 def test_the_policy_is_that_of_the_run_under_jit_and_vmap(runs, name):
     policy, best = ppo_jax.load_policy(runs[name]), ppo_jax.load_policy(runs[name], deterministic=True)
+    assert repr(policy).startswith("Policy(") and len(repr(best)) < 200
     observations, keys = observations_of(policy, 6), jax.random.split(jax.random.key(1), 6)
     experiment, params = runner.load(runs[name])
     distribution, _, _ = jax.jit(experiment.policy)(params, observations, (), jnp.zeros(6, bool))

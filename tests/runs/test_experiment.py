@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -73,7 +74,14 @@ def test_parts_of_your_own_take_their_places():
             lambda *arguments: (0.0, {"approx_kl": 0.0, "loss": 0.0}),
             "loss is a metric of the update itself; give the loss's own another name",
         ),
-        (lambda params, trainer, batch, *_: batch.nothing, r"loss raised AttributeError.*\(test_experiment.py:\d+\)"),
+        (
+            lambda params, trainer, batch, *_: batch.nothing,
+            r"loss raised AttributeError.*; it has observation, action, .*\(test_experiment.py:\d+\)",
+        ),
+        (lambda *arguments: float(ppo.loss(*arguments)[0]), r": jnp.where for if, no float\(\) \(test_exp"),
+        (lambda *arguments: np.asarray(ppo.loss(*arguments)[0]), r"write jnp for np, x.at\[i\].set\(v\) \(test_exp"),
+        (lambda params, batch: 0.0, "^loss: must be a function of params, trainer, .*: too many positional arguments$"),
+        (3, "^loss: must be a function of params, trainer, .*: 3 is not a callable object$"),
     ],
 )
 def test_a_loss_that_does_not_fit(loss, complaint):

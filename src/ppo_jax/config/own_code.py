@@ -33,12 +33,14 @@ def last_place(error: BaseException) -> str | None:
 
 
 def summarize_error(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
+    """The kind of an error and the first line of its message; of a wrong field also which there are."""
     if isinstance(error, SystemExit):
         return f"sys.exit({'' if error.code is None else repr(error.code)})"
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     lines = message.strip().splitlines()
-    return type(error).__name__ + (f": {lines[0]}" if lines else "")
+    fields = getattr(error.obj, "_fields", ()) if isinstance(error, AttributeError) else ()
+    there_are = f"; it has {', '.join(fields)}" if fields else ""
+    return type(error).__name__ + (f": {lines[0]}" if lines else "") + there_are
 
 
 def describe_raised(error: BaseException) -> str | None:

@@ -148,8 +148,12 @@ def call_own_code(what: str, function: Callable[..., Any], *args: Any) -> Any:
         error.__notes__ = []  # JAX's, on the frames that it hid
         raise
     except (Exception, SystemExit) as error:
-        place = last_place(error)
-        raise PPOJaxError(f"{what} raised {summarize_error(error)}{f' ({place})' if place else ''}") from error
+        place, said = last_place(error), summarize_error(error)
+        if isinstance(error, jax.errors.ConcretizationTypeError):
+            said = f"{type(error).__name__}: no number is known while it is compiled: jnp.where for if, no float()"
+        elif isinstance(error, jax.errors.TracerArrayConversionError):
+            said = f"{type(error).__name__}: it is compiled, and NumPy cannot be; write jnp for np, x.at[i].set(v)"
+        raise PPOJaxError(f"{what} raised {said}{f' ({place})' if place else ''}") from error
 
 
 def _describe(x: Any, n: int | None = None) -> str:

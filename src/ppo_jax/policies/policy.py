@@ -34,6 +34,11 @@ class Policy:
     params: PolicyParams
     deterministic: bool = False
 
+    def __repr__(self) -> str:
+        """Short: its parameters are large."""
+        task = self.experiment.config.task
+        return f"Policy({task.env_id or task.dataset}, deterministic={self.deterministic})"
+
     @property
     def action_space(self) -> ActionSpace:
         """The environment's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import UserDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -70,6 +71,13 @@ def check_loss(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:
         PPOJaxError: what it returns does not fit, a metric takes another's name, it reads other `loss_coefs` than are
             set; or what the loss itself raised.
     """
+    own: Any = trainer.loss
+    try:
+        inspect.signature(own.function).bind(*range(5))
+    except TypeError as error:
+        raise PPOJaxError(
+            f"loss: must be a function of params, trainer, batch, scheduled and hyperparams: {error}"
+        ) from None
 
     def minibatch(trainer: ppo.Trainer, key: jax.Array) -> tuple[PyTree, ppo.Batch, ppo.Scheduled, ppo.Metrics]:
         state, transitions = ppo.rollout(trainer, ppo.init(trainer, key, hyperparams))
