@@ -145,6 +145,11 @@ def test_advice_begins_with_a_loss_of_ones_own(setting, told, name):
             {"loss": [0.0] * 49 + [np.nan]},
             f"Look first at your loss {name}: its value and its gradient (sqrt, log and norms at 0). Lower learning",
         ),
+        (
+            "non-finite",
+            {"update_skipped": [0.0] * 49 + [1.0]},
+            f"Look first at your loss {name}: its value and its gradient (sqrt, log and norms at 0). Lower learning",
+        ),
     )
     for id, columns, first in cases:
         log = run(Config(TaskConfig("A"), PPOConfig(loss=setting)), **columns)
@@ -152,6 +157,13 @@ def test_advice_begins_with_a_loss_of_ones_own(setting, told, name):
         advice = next(finding for finding in findings if finding.id == id).advice
         assert advice.startswith(first if name else first.split(". ", 1)[1])
         assert ("your loss" in advice.lower()) == (name is not None)
+
+
+def test_updates_that_were_skipped_are_counted_and_the_parameters_kept():
+    gap = {"policy_loss": [0.0] * 20 + [np.nan] * 30, "update_skipped": [0.0] * 17 + [1.0] * 33}
+    (finding,) = (one for one in diagnose(run(Config(TaskConfig("A")), **gap)).findings if one.id == "non-finite")
+    assert finding.evidence.startswith("33 of 50 updates were skipped, the first is update 18")
+    assert "the parameters are those before" in finding.cause and "lost" not in finding.cause
 
 
 def test_advice_that_was_followed_already_says_so():

@@ -300,7 +300,7 @@ def gradient_always_clipped(run: Evidence) -> Hit | None:
     "non-finite",
     severity="error",
     threshold="a loss, the KL divergence or the entropy is NaN or infinite at any update; of other trainers' logs, "
-    "these or the std of the actions at the last two",
+    "these or the std of the actions at the last two; with on_nan = skip, an update was skipped",
     cause="A number overflowed or was undefined. From there on the parameters are lost.",
     advice="Lower {learning_rate}. Scale the rewards: {normalize_rewards}. If it happens at once, look for NaN in "
     "the environment's observations and rewards. It helped if every number stays finite.",
@@ -310,6 +310,17 @@ def gradient_always_clipped(run: Evidence) -> Hit | None:
     least=1,
 )
 def non_finite(run: Evidence) -> Hit | None:
+    advice = f"{LOOK_AT_LOSS.format(run.own_loss)}. {non_finite.advice}" if run.own_loss else None
+    skipped = np.flatnonzero(run.series("update_skipped") > 0) if run.ours else np.array([], int)
+    if skipped.size:
+        first = run.log.columns["update"][skipped[0]]
+        return Hit(
+            f"{skipped.size} of {run.n_updates} updates were skipped, the first is update {first:.0f}: a loss, a "
+            "gradient or a parameter was not finite",
+            advice=advice,
+            cause="A number overflowed or was undefined. These updates were dropped: the parameters are those before "
+            "them, and learnt nothing from their steps.",
+        )
     for name in ("policy_loss", "value_loss", "loss", "approx_kl", "entropy", "action_std"):
         if name not in run.log.columns:
             continue
@@ -328,7 +339,7 @@ def non_finite(run: Evidence) -> Hit | None:
             first = run.log.columns["update"][bad[0]]
             return Hit(
                 f"{name} is not finite at {bad.size} of {run.n_updates} updates, the first is update {first:.0f}",
-                advice=f"{LOOK_AT_LOSS.format(run.own_loss)}. {non_finite.advice}" if run.own_loss else None,
+                advice=advice,
             )
     return None
 

@@ -26,6 +26,7 @@ class Hit:
     severity: str | None = None  # where it differs from the rule's
     confidence: float | None = None
     advice: str | None = None  # where it differs from the rule's
+    cause: str | None = None  # where it differs from the rule's
 
 
 @dataclass(frozen=True)
