@@ -117,8 +117,8 @@ def run_folder() -> str:
     lines = {"metrics.jsonl": contents.POSITION, "eval.jsonl": contents.POSITION, "timing.jsonl": contents.TIMING}
     page = [
         "# Run folder",
-        "Every tool reads a run from its folder, and later versions read the folders of earlier ones. A number that is "
-        "not finite is `null`.",
+        "Every tool reads a run from its folder, and later versions read the folders of earlier ones. That of a member "
+        "of a sweep is `SWEEP/members/NAME`. A number that is not finite is `null`.",
         _fields(contents.FILES | contents.FOLDERS, "file"),
     ]
     for name, fields in (listed | lines).items():

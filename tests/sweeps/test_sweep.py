@@ -371,8 +371,13 @@ def test_a_sweep_is_read_as_its_members(swept, capsys, tmp_path):
     capsys.readouterr()
     assert main(["diagnose", str(swept)]) == 2
     told = capsys.readouterr().err
-    assert "8 runs there; give the path of one: " in told and told.count("/members/") == 3
-    assert told.endswith(", … of 8\n")
+    assert f"{swept}: a sweep of 8 runs, which `ppo-jax compare` and `ppo-jax report` take whole; " in told
+    assert told.count("/members/") == 1
+    name = next((swept / "members").iterdir()).name
+    for command in ("diagnose", "resume", "eval"):
+        assert main([command, str(swept / name)]) == 2
+        told = capsys.readouterr().err
+        assert told.endswith(f"; did you mean {swept / 'members' / name}\n") and "no run there" in told
 
 
 def test_the_table_fits_and_says_how_to_go_on(swept, capsys, monkeypatch):
@@ -381,7 +386,7 @@ def test_the_table_fits_and_says_how_to_go_on(swept, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "4 settings × 2 seeds: 8 completed" in out
-    assert "1 compiled in" in out
+    assert "1 compiled in" in out and "a member" in out.splitlines()[-2] + out.splitlines()[-1]
 
 
 def test_a_sweep_that_is_none(tmp_path, capsys):

@@ -107,7 +107,8 @@ def check_there(folder: Path) -> None:
             f"{folder}: a sweep; name one of the runs in {folder / 'members'}, or take one out: "
             f"ppo-jax sweep extract {folder} NAME --out FOLDER"
         )
-    raise PPOJaxError(f"{folder}: no run there (no config.toml); `ppo-jax train` makes one")
+    remedy = manifest.meant_member(folder) or "; `ppo-jax train` makes one"
+    raise PPOJaxError(f"{folder}: no run there (no config.toml){remedy}")
 
 
 def read_config(folder: Path) -> Config:

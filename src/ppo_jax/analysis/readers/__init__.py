@@ -18,6 +18,7 @@ from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
 from ppo_jax.analysis.readers.text_logs import find_text_log
 from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
 from ppo_jax.analysis.readers.updates import FORMATS
+from ppo_jax.runs.manifest import meant_member
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_sweep", "read_tensorboard"]
@@ -42,12 +43,14 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
     if _holds_run(path):
         return _with_settings(read_run(path), settings)
     if (path / "sweep.json").is_file():
-        _require_one(path / "members")
+        _name_member(path)
     if path.is_dir() and find_text_log(path):
         return read_sb3(path, settings)
     if path.is_dir() and any(path.rglob(EVENT_FILES)):
         return read_tensorboard(path, settings)
     _require_one(path)
+    if meant := meant_member(path):
+        raise PPOJaxError(legible(f"{path}: no run there{meant}"))
     raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")
 
 
@@ -58,11 +61,26 @@ def _with_settings(log: RunLog, settings: Mapping[str, Any] | None) -> RunLog:
     return dataclasses.replace(log, settings={**log.settings, **settings})
 
 
+def _name_member(sweep: Path) -> None:
+    """Say what takes a sweep whole, and name one of its members, where one has begun."""
+    if members := _runs_below(sweep / "members"):
+        raise PPOJaxError(
+            legible(
+                f"{sweep}: a sweep of {len(members)} runs, which `ppo-jax compare` and `ppo-jax report` take whole; "
+                f"here give one of them, such as {members[0]}"
+            )
+        )
+
+
 def _require_one(folder: Path) -> None:
     """Name the runs that lie side by side in `folder`, where there are some."""
-    below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
-    if logs := [str(one) for one in below if _holds_run(one) or find_text_log(one)]:
+    if logs := _runs_below(folder):
         raise PPOJaxError(legible(f"{folder}: {len(logs)} runs there; give the path of one: {first_few(logs)}"))
+
+
+def _runs_below(folder: Path) -> list[str]:
+    below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    return [str(one) for one in below if _holds_run(one) or find_text_log(one)]
 
 
 def _holds_run(path: Path) -> bool:

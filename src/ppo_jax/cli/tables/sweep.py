@@ -55,7 +55,8 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
         "figures": f"{folder / 'sweep.svg'}, curves.svg",
         "program": f"{record['compiles']} compiled in {compiling:.1f} s, members {order}",
         "time": f"{record['seconds']:.1f} s in all",
-        "a member": f"ppo-jax sweep extract {folder} {example} --out runs/mine",
+        "taken out": f"ppo-jax sweep extract {folder} {example} --out runs/mine",
+        "a member": str(folder / "members" / example),
     }
     console.print()
     console.print(make_pairs(facts))
