@@ -24,6 +24,7 @@ __all__ = [
     "discard",
     "explained",
     "is_left_aside",
+    "meant_member",
     "put_in_place",
     "read_object",
     "read_summary",
@@ -49,6 +50,13 @@ def to_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def meant_member(folder: Path) -> str:
+    """A question, to end an error with, where `folder` names a member of a sweep without ``members/``; else empty."""
+    member = folder.parent / "members" / folder.name
+    there = (folder.parent / "sweep.json").is_file() and (member / "config.toml").is_file()
+    return f"; did you mean {member}" if there else ""
 
 
 def read_object(path: Path) -> dict[str, Any]:

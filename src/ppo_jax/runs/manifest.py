@@ -25,7 +25,6 @@ __all__ = [
     "commit",
     "holds_run",
     "is_of_run",
-    "meant_member",
     "settle",
     "settled",
     "staged",
@@ -55,12 +54,6 @@ def holds_run(folder: Path) -> bool:
     """Whether a run, complete or not, was written to `folder`: by its configuration and the record of its making."""
     environment = files.read_object(folder / "environment.json")
     return (folder / "config.toml").is_file() and ("run_id" in environment or "versions" in environment)
-
-
-def meant_member(folder: Path) -> str:
-    """A question, to end an error with, where `folder` names a member of a sweep without ``members/``; else empty."""
-    member = folder.parent / "members" / folder.name
-    return f"; did you mean {member}" if holds_run(member) else ""
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:

@@ -18,7 +18,7 @@ from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
 from ppo_jax.analysis.readers.text_logs import find_text_log
 from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
 from ppo_jax.analysis.readers.updates import FORMATS
-from ppo_jax.runs.manifest import meant_member
+from ppo_jax.runs.files import meant_member
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_sweep", "read_tensorboard"]
