@@ -104,8 +104,11 @@ def test_diagnose_reads_the_log_of_stable_baselines3():
 
 def test_diagnose_compares_with_other_seeds(healthy, tmp_path):
     others = [write_run(tmp_path / f"s{i}", config(i), mrr=0.5 + 0.01 * i) for i in range(1, 4)]
-    _, out, _ = call("diagnose", healthy, "--others", *others)
-    assert "seed-outlier" in out
+    _, out, err = call("diagnose", healthy, "--others", *others)
+    assert "seed-outlier" in out and "--others" not in err
+    other = write_run(tmp_path / "b", config(4, gamma=0.5))
+    _, _, err = call("diagnose", healthy, "--others", *others, other)
+    assert f"warning: diagnose: --others: b and {healthy.name} differ in gamma; give seeds of" in err
 
 
 @pytest.mark.parametrize(

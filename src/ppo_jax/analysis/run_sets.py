@@ -13,7 +13,7 @@ from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.config import OPEN_TABLES
 from ppo_jax.tasks import results
 
-__all__ = ["OWN_SETTINGS", "RunSet", "flat_configuration", "gather_run_sets"]
+__all__ = ["OWN_SETTINGS", "RunSet", "differing_settings", "flat_configuration", "gather_run_sets"]
 
 OWN_SETTINGS = {"seed", "tensorboard", "wandb", "wandb_project"}  # in which runs of one configuration may differ
 
@@ -80,6 +80,12 @@ def flat_configuration(log: RunLog) -> dict[str, Any]:
     return flat | {name: f"{told} (Python)" for name, told in log.given.items()}
 
 
+def differing_settings(a: RunLog, b: RunLog) -> list[str]:
+    """Keys of `flat_configuration`, in its order, in which two runs differ that are no seeds of one configuration."""
+    ours, theirs = flat_configuration(a), flat_configuration(b)
+    return [key for key in {**ours, **theirs} if key not in OWN_SETTINGS and ours.get(key) != theirs.get(key)]
+
+
 def _another_seed(log: RunLog, seeds: Sequence[RunLog]) -> bool:
     seed = log.settings.get("seed")
     known = seed is not None and any(seed == other.settings.get("seed") for other in seeds)
@@ -87,10 +93,7 @@ def _another_seed(log: RunLog, seeds: Sequence[RunLog]) -> bool:
 
 
 def _same_configuration(a: RunLog, b: RunLog) -> bool:
-    if not (a.kind == b.kind == "ppo_jax" and a.settings):
-        return False
-    ours, theirs = flat_configuration(a), flat_configuration(b)
-    return all(ours.get(key) == theirs.get(key) for key in {*ours, *theirs} - OWN_SETTINGS)
+    return a.kind == b.kind == "ppo_jax" and bool(a.settings) and not differing_settings(a, b)
 
 
 def _common_name(logs: Sequence[RunLog]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +58,9 @@ class Diagnose:
         if self.fix:
             check_new(self.fix, "--fix")
         log = self._log()
-        diagnosis = diagnose.diagnose(log, [readers.read(path) for path in self.others])
+        others = [readers.read(path) for path in self.others]
+        _warn_of_other_settings(log, others)
+        diagnosis = diagnose.diagnose(log, others)
         if self.fix:
             write_atomically(self.fix, diagnose.fix(log, diagnosis))
         if self.json:
@@ -221,6 +224,20 @@ def runs_of(path: Path) -> list[Path]:
     if not (began := [member for member in members if manifest.holds_run(member)]):
         raise PPOJaxError(f"{path}: no member of this sweep has begun; `ppo-jax resume {path}` trains them")
     return began
+
+
+def _warn_of_other_settings(log: RunLog, others: Sequence[RunLog]) -> None:
+    """One line where runs that are to be seeds of one configuration tell that they are not."""
+    from ppo_jax.analysis.readers.run_log import first_few
+    from ppo_jax.analysis.run_sets import differing_settings
+
+    told = [one for one in others if one.settings and log.settings and one.kind == log.kind == "ppo_jax"]
+    if differ := {one.name: keys for one in told if (keys := differing_settings(log, one))}:
+        keys = list(dict.fromkeys(key for keys in differ.values() for key in keys))
+        warn(
+            f"diagnose: --others: {first_few(list(differ))} and {log.name} differ in {first_few(keys)}; give seeds of "
+            "one configuration"
+        )
 
 
 def _say_notes(logs: Any) -> None:
