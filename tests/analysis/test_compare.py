@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 
 from ppo_jax.analysis.compare import (
+    compared_seeds,
     configuration,
+    left_out,
     movements,
-    n_comparisons,
     scores,
     status,
     status_of_score,
     to_dict,
 )
+from ppo_jax.analysis.conclusions import explain_p
 from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.run_sets import gather_run_sets
+from ppo_jax.analysis.statistics import improvement_p_value, least_p_value
 from ppo_jax.cli.tables.analyse import show_comparison
 
 U = 10
@@ -97,6 +100,16 @@ def test_of_how_many_seeds_a_number_is_and_why_of_no_more(capsys, sets):
     assert out.count("of 3 seeds") == 1
 
 
+def test_a_run_set_without_any_seed_of_a_number_says_so():
+    flat = {"returns_degenerate": np.ones(U), "explained_variance": [0.5] * U, "settings": {"gamma": 1}}
+    logs = [run("a-s0", **flat), run("a-s1", **flat), run("b-s0", settings={"gamma": 2}, explained_variance=[0.7] * U)]
+    logs += [run("c", settings={"gamma": 3}, angle=np.ones(U))]
+    told = {row.name: left_out(row, run_sets) for run_sets in [gather_run_sets(logs)] for row in scores(run_sets)}
+    flat_returns = "in the 2 seeds of a the returns hardly vary, there is nothing to explain"
+    assert told["explained variance at the end"] == f"{flat_returns}; c has none"
+    assert told["angle at the end"] == "a has none, b-s0 has none" and told["test MRR (greedy)"] == ""
+
+
 @pytest.mark.parametrize(
     ("columns", "word", "finding"),
     [
@@ -132,7 +145,7 @@ def test_what_has_no_good_direction_is_compared_without_a_verdict():
     assert rows["value loss at the end"].difference[1].value == pytest.approx(2.0)
     for row in (angle, rows["value loss at the end"]):
         assert (row.verdict(1), row.p_values, row.improvement) == ("", (None, None), (None, None))
-    assert n_comparisons(list(rows.values())) == 2  # the two scores on test
+    assert compared_seeds(list(rows.values())) == [(3, 3)] * 2  # the two scores on test
 
 
 def test_the_word_is_that_of_most_seeds():
@@ -181,6 +194,22 @@ def test_a_difference_is_sure_where_the_number_of_comparisons_allows_it(n, verdi
     assert first.verdict(1) == verdict
     assert first.p_values[0] is None
     assert p_value is None or first.p_values[1] == pytest.approx(p_value)
+
+
+@pytest.mark.parametrize(
+    ("compared", "told"),
+    [
+        ([(3, 3)], "it is 0.1 at best, and no difference could pass: 4 seeds each would suffice."),  # 2 in 20 ways
+        ([(4, 4)] * 2, "it is 0.057 at best, and no difference could pass: 5 seeds each would suffice."),
+        ([(4, 4)], ""),
+        ([(3, 3), (9, 3)], ""),  # one of them could: 2 * 2 in 220
+        ([(9, 9)] * 300, "it is 0.06 at best, and no difference could pass: compare less at a time."),  # of 9,999 drawn
+    ],
+)
+def test_seeds_too_few_for_any_difference_are_said_and_how_many_would_do(compared, told):
+    assert explain_p(compared).partition("With the seeds here ")[2] == told
+    n, m = compared[0]
+    assert least_p_value(n, m) == pytest.approx(improvement_p_value(np.arange(n) + 10.0, np.arange(m)))
 
 
 def test_more_comparisons_make_the_same_seeds_less_sure():

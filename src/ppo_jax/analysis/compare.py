@@ -28,11 +28,11 @@ __all__ = [
     "Score",
     "Setting",
     "baselines",
+    "compared_seeds",
     "configuration",
     "degenerate",
     "left_out",
     "movements",
-    "n_comparisons",
     "scores",
     "status",
     "status_of_score",
@@ -199,18 +199,30 @@ def _score(
     )
 
 
-def n_comparisons(rows: Sequence[Score]) -> int:
-    """For how many comparisons the p-values are corrected."""
-    return sum(p is not None for row in rows for p in row.p_values)
+def compared_seeds(rows: Sequence[Score]) -> list[tuple[int, int]]:
+    """Of each comparison for which the p-values are corrected, how many seeds each side has."""
+    return [
+        (len(own), len(row.values[0]))
+        for row in rows
+        for own, p in zip(row.values, row.p_values, strict=True)
+        if p is not None
+    ]
 
 
 def left_out(row: Score, run_sets: Sequence[RunSet]) -> str:
     """Of which run sets a score has fewer seeds than there are, and why; empty where it has all."""
-    pairs = [(own, one) for own, one in zip(row.values, run_sets, strict=True) if len(own) < len(one.logs)]
-    explains = row.name == EXPLAINED and any(degenerate(log) for _, one in pairs for log in one.logs)
-    why = "the returns of the others hardly vary, there is nothing to explain" if explains else "the others have none"
-    fewer = ", ".join(f"{one.name} {len(own)} of {len(one.logs)} seeds" for own, one in pairs)
-    return f"{fewer}: {why}" if fewer else ""
+    told: dict[str, list[str]] = {}  # why -> which
+    for own, one in zip(row.values, run_sets, strict=True):
+        n, flat = len(one.logs), [row.name == EXPLAINED and degenerate(log) for log in one.logs]
+        if own and len(own) < n:
+            why = "returns of the others hardly vary, there is nothing to explain" if any(flat) else "others have none"
+            told.setdefault(f"{{}}: the {why}", []).append(f"{one.name} {len(own)} of {n} seeds")
+        elif not own and all(flat):
+            which = f"the {n} seeds of {one.name}" if n > 1 else one.name
+            told.setdefault("in {} the returns hardly vary, there is nothing to explain", []).append(which)
+        elif not own:
+            told.setdefault("{}", []).append(f"{one.name} has none")
+    return "; ".join(why.format(", ".join(which)) for why, which in told.items())
 
 
 def baselines(run_set: RunSet) -> dict[str, dict[str, Estimate]]:

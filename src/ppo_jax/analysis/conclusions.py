@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value
+from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value, least_p_value
 
 __all__ = ["ENOUGH", "SURE", "VERDICTS", "against_first", "explain_p", "verdict"]
 
@@ -58,10 +58,21 @@ def verdict(comparison: Comparison | None, n_seeds: int) -> str:
     return f"exploratory: {word}" if chance.low > 0.5 or chance.high < 0.5 else "not told apart"
 
 
-def explain_p(n_comparisons: int) -> str:
-    """What the p-values of a table mean, in a sentence."""
-    many = f"corrected for the {n_comparisons} comparisons here (Holm)" if n_comparisons > 1 else "of one comparison"
-    return (
+def explain_p(compared: Sequence[tuple[int, int]]) -> str:
+    """What the p-values of a table mean, and where its seeds are too few for any to be sure, in a line.
+
+    Args:
+        compared: of each comparison, how many seeds each side has.
+    """
+    n = len(compared)
+    many = f"corrected for the {n} comparisons here (Holm)" if n > 1 else "of one comparison"
+    said = (
         f"p is that of a permutation test of the seeds, {many}: above {SURE:g} a difference is exploratory, something "
         "to confirm on fresh seeds."
     )
+    best = min((n * least_p_value(*seeds) for seeds in compared), default=0.0)
+    if best <= SURE:
+        return said
+    enough = next((k for k in range(ENOUGH, 10) if n * least_p_value(k, k) <= SURE), None)
+    remedy = f"{enough} seeds each would suffice" if enough else "compare less at a time"
+    return f"{said} With the seeds here it is {min(1.0, best):.2g} at best, and no difference could pass: {remedy}."

@@ -133,8 +133,8 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         if note := compare.left_out(row, run_sets):
             console.print(note, style="dim")
         console.print()
-    if n := compare.n_comparisons(rows):
-        console.print(explain_p(n), style="dim")
+    if compared := compare.compared_seeds(rows):
+        console.print(explain_p(compared), style="dim")
 
 
 def _show_score(row: Score) -> None:

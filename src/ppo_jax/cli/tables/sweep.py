@@ -40,10 +40,17 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
         console.print(table)
         console.print()
     console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
-    if n := sum("p_value" in one for group in record["groups"] for one in group["scores"].values()):
+    seeds_of_first = {
+        name: one["n"]
+        for group in record["groups"]
+        if group["setting"] == record["baseline"]
+        for name, one in group["scores"].items()
+    }
+    scores = [(name, one) for group in record["groups"] for name, one in group["scores"].items()]
+    if compared := [(one["n"], seeds_of_first[name]) for name, one in scores if "p_value" in one]:
         console.print(
             f"P(better): that a seed is better than one of the first, {describe_setting(record['baseline'])}. "
-            + explain_p(n)
+            + explain_p(compared)
         )
     programs = record["programs"]
     side_by_side = {program.get("side_by_side", True) for program in programs}
