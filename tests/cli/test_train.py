@@ -98,6 +98,18 @@ def test_a_result_that_does_not_beat_a_baseline_says_so(places):
     ) in verdict(greedy_mrr=0.5, marginal_mrr=0.6, marginal_auc_pr=0.4)
 
 
+def test_the_table_says_of_an_environment_that_it_does_not_restart(cartpole, tmp_path, capsys):
+    shutil.copytree(cartpole, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    rows = [json.dumps({"update": i, "env_steps": 32 * i, "episode_length_mean": 1.0}) for i in range(1, 6)]
+    (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    show_run(read_summary(cartpole), tmp_path / "run")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Episodes of training are 1 step long at the end, those of an evaluation" in told
+    assert "Let step return the observation and the state of a fresh episode where terminated or truncated" in told
+    show_run(read_summary(cartpole), cartpole)
+    assert "Let step return" not in capsys.readouterr().out
+
+
 def test_the_table_says_what_had_no_room_and_that_only_the_last_parameters_were_judged(places, tmp_path, capsys):
     shutil.copytree(places, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     row = {"overflow_fraction": 0.25, "too_long_fraction": 0.25}

@@ -27,6 +27,7 @@ SEVERITIES = ("info", "warning", "error")
 RULES = (
     critic.non_finite,
     task.data_leak,
+    task.episodes_not_restarted,
     critic.advantages_degenerate,
     policy.rollout_too_small,
     policy.lr_too_high,

@@ -185,6 +185,10 @@ CASES = {  # id -> (a run that fires it, a near miss)
         run(summary={"data": {"overlaps": {"train/valid": 0, "train/test": 1}}}),
         run(summary={"data": {"overlaps": {"train/valid": 0, "train/test": 0}}}),
     ),
+    "episodes-not-restarted": (
+        run(summary={"test": {"length_mean": 25.0}}, episode_length_mean=np.r_[25.0, np.ones(U - 1)]),
+        run(summary={"test": {"length_mean": 1.0}}, episode_length_mean=1.0),  # a bandit
+    ),
     "critic-memorises": (run(value_errors=(0.5, 0.2)), run(value_errors=(0.5, 0.3))),
 }
 

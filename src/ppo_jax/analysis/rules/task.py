@@ -16,6 +16,7 @@ __all__ = [
     "action_space_forced",
     "beaten_by_baseline",
     "data_leak",
+    "episodes_not_restarted",
     "overfitting",
     "seed_outlier",
     "successors_overflow",
@@ -192,6 +193,30 @@ DATA_ADVICE = "Look at whether the data leaves anything to learn (`ppo-jax data 
 def data_leak(run: Evidence) -> Hit | None:
     shared = {pair: n for pair, n in run.overlaps().items() if n}
     return Hit("queries in both: " + ", ".join(f"{pair} {n}" for pair, n in shared.items())) if shared else None
+
+
+@rule(
+    "episodes-not-restarted",
+    severity="error",
+    threshold="training episodes of one step by the median at the end, where those of an evaluation last two or more; "
+    "an evaluation plays the first episode of each environment alone",
+    cause="The step does not begin a new episode where one ends: each step that follows counts as an episode of its "
+    "own, and the policy learns from steps after the end.",
+    advice="Let step return the observation and the state of a fresh episode where terminated or truncated is true, "
+    "as the page on environments shows.",
+    source="the page on environments, restart inside step",
+    confidence=0.95,
+    columns=("episode_length_mean",),
+    least=3,
+    ours_only=True,
+    tasks=(results.EPISODES,),
+)
+def episodes_not_restarted(run: Evidence) -> Hit | None:
+    judged = [number_at(one, "length_mean") for one in (*run.log.evaluations, run.log.summary.get("test"))]
+    longest = max((length for length in judged if length is not None), default=0.0)
+    if run.late("episode_length_mean") != 1.0 or longest < 2.0:
+        return None
+    return Hit(f"episodes of training are 1 step long at the end, those of an evaluation {number(longest)}")
 
 
 def _falls(run: Evidence) -> bool:

@@ -40,8 +40,8 @@ def _show_run(summary: Json, folder: Path) -> None:
         console.print(f"\n{kind.verdict(summary['test'], baselines)}")
     if note := kind.data_note(summary.get("data", {})):
         console.print(note)
-    if lost := _lost_successors(log):
-        console.print(lost)
+    for line in _worth_knowing(log):
+        console.print(line)
     best = f"update {summary['best_update']} of {summary['updates']}, chosen"
     if len(log.evaluations) == 1:
         best = "the last update, which alone was judged"
@@ -65,14 +65,17 @@ def _time(summary: Json) -> str:
     return f"{said}, judging on valid {judged[0]:.1f} s and on test, with baselines, {judged[1]:.1f} s"
 
 
-def _lost_successors(log: RunLog) -> str | None:
-    """How many successors had no room, and by which cap, where `diagnose` finds it worth saying."""
-    from ppo_jax.analysis.rules.evidence import Evidence
-    from ppo_jax.analysis.rules.task import successors_overflow
+def _worth_knowing(log: RunLog) -> list[str]:
+    """What `diagnose` finds of the environment, which need not be asked for, a line each."""
+    from ppo_jax.analysis.diagnose import diagnose
 
-    run = Evidence(log)
-    hit = None if successors_overflow.lacks(run) else successors_overflow.check(run)
-    return f"{hit.evidence}; proofs that pass through them cannot be found." if hit else None
+    found = {finding.id: finding for finding in diagnose(log).findings}
+    lines = []
+    if lost := found.get("successors-overflow"):
+        lines.append(f"{lost.evidence}; proofs that pass through them cannot be found.")
+    if endless := found.get("episodes-not-restarted"):
+        lines.append(f"{endless.evidence[0].upper()}{endless.evidence[1:]}. {endless.advice}")
+    return lines
 
 
 def _network(folder: Path) -> str:
