@@ -68,6 +68,7 @@ def test_pixels_have_the_three_convolutions_of_atari():
         ((2, 8, 3), "[2, 8, 3]; use 'mlp'"),
         ((), "[]; use 'mlp'"),
         ((84, 84), "[84, 84]; give a grey image its channel, observation[..., None]"),
+        ((1, 8, 8), "[1, 8, 8]; put the channels last, jnp.moveaxis(observation, 0, -1)"),
         ((1, 84, 84), "[1, 84, 84]; put the channels last, jnp.moveaxis(observation, 0, -1)"),
     ],
 )

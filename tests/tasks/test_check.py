@@ -16,6 +16,8 @@ from ppo_jax.tasks.check import check_environment, check_first_observation, odd_
 from ppo_jax.types import EnvStep, PPOJaxError
 from tests import toys
 
+SEEMS = "seems to have its channels first; jnp.moveaxis(observation, 0, -1) puts them last"
+
 
 @dataclass(frozen=True)
 class Twisted(toys.EndlessReward):
@@ -114,6 +116,8 @@ def test_an_observation_that_no_network_can_read_is_one_line(observation, line):
         (np.full((8, 8, 3), 255.0), "[8, 8, 3] has values up to 255; divide them by 255, or observe uint8"),
         (np.ones((8, 8, 3), np.uint8), "[8, 8, 3] of uint8 is divided by 255, but has values up to 1; observe bool"),
         (np.ones((3, 20, 20)), "[3, 20, 20] seems to have its channels first; jnp.moveaxis(observation, 0, -1)"),
+        (np.ones((1, 8, 8)), "[1, 8, 8] seems to have its channels first; jnp.moveaxis(observation, 0, -1)"),
+        (np.full((1, 8, 8), 255, np.uint8), "[1, 8, 8] seems to have its channels first"),
         (np.full((8, 8, 3), 255, np.uint8), None),
         (np.ones((4, 4, 16)), None),
         (np.full(3, 255.0), None),
@@ -130,11 +134,13 @@ def test_an_image_that_is_probably_not_meant_so_is_one_line(image, line):
         assert len(odd_images(env, (), normalized=True)) == ("values up to 255" not in line)
 
 
-def test_an_image_for_an_mlp_is_one_line():
-    env = Observes(what=lambda key: jnp.full((8, 8, 3), 255, jnp.uint8))
-    [line] = odd_images(env, (), normalized=False, flattened=True)
-    assert line == (
-        'environment: the image observation [8, 8, 3] is flattened for an MLP; network = "cnn" sees it as an image'
+@pytest.mark.parametrize(
+    ("shape", "line"), [((8, 8, 3), 'is flattened for an MLP; network = "cnn" sees it as an image'), ((1, 8, 8), SEEMS)]
+)
+def test_an_image_for_an_mlp_is_one_line(shape, line):
+    env = Observes(what=lambda key: jnp.full(shape, 255, jnp.uint8))
+    assert odd_images(env, (), normalized=False, flattened=True) == (
+        f"environment: the image observation {list(shape)} {line}",
     )
 
 
@@ -156,13 +162,38 @@ def test_an_environment_needs_a_hash():
         check_environment(Observes(what=[1]), ())
 
 
-def test_reset_must_return_a_pair():
-    class Lonely(toys.Probe):
-        def reset(self, key, params):
-            return jnp.zeros(1)
+@pytest.mark.parametrize(
+    ("reset", "line"),
+    [
+        (lambda self, key, params: jnp.zeros(1), "reset must return (observation, state), got "),
+        (
+            lambda self, key, params: (jnp.ones(1), {}),
+            "reset must return (observation, state), not Gymnasium's info {}; step raised AttributeError",
+        ),
+        (lambda self: jnp.zeros(1), "reset must take (key, params), not ()"),
+        (lambda self, *, seed=None: 0, "reset must take (key, params), not (*, seed=None)"),
+    ],
+)
+def test_reset_takes_a_key_and_params_and_returns_a_pair(reset, line):
+    class Own(Twisted):
+        pass
 
-    with pytest.raises(PPOJaxError, match=r"environment: reset must return \(observation, state\), got"):
-        check_environment(Lonely(), ())
+    reset.__name__ = "reset"
+    Own.reset = reset
+    with pytest.raises(PPOJaxError) as caught:
+        check_environment(Own(twist=lambda step: step), ())
+    assert str(caught.value).startswith(f"environment: {line}")
+
+
+@pytest.mark.parametrize(
+    ("space", "found"), [(type("Discrete", (), {})(), f"{__name__}.Discrete"), (3, "3"), (None, "None")]
+)
+def test_actions_are_of_a_space_of_ours(space, found):
+    with pytest.raises(PPOJaxError) as caught:
+        check_environment(toys.Probe(action_space=space), ())
+    assert str(caught.value) == (
+        "environment: action_space must be ppo_jax.Discrete(n), MultiDiscrete((n, m)) or Box(low, high), got " + found
+    )
 
 
 @pytest.mark.parametrize(

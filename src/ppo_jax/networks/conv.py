@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ppo_jax.networks.mlp import MLP, heads
-from ppo_jax.networks.observations import PyTree, images_and_vector, look
+from ppo_jax.networks.observations import PyTree, images_and_vector, look, seems_channels_first
 from ppo_jax.ops.distributions import Distribution
 from ppo_jax.types import ActionSpace, PPOJaxError
 
@@ -52,15 +52,15 @@ class ConvEncoder(nn.Module):
         """
         images, vector = images_and_vector(observation)
         if not images or min(size for image in images for size in image.shape[1:3]) < GRID[0].size:
-            shapes = [list(x.shape[1:]) for x in jax.tree.leaves(observation)]
+            shapes = [x.shape[1:] for x in jax.tree.leaves(observation)]
             remedy = "use 'mlp'"
             if any(len(shape) == 2 and min(shape) >= GRID[0].size for shape in shapes):
                 remedy = "give a grey image its channel, observation[..., None]"
-            elif any(len(shape) == 3 and shape[0] <= 2 and min(shape[1:]) > 8 for shape in shapes):
+            elif any(map(seems_channels_first, shapes)):
                 remedy = "put the channels last, jnp.moveaxis(observation, 0, -1)"
             raise PPOJaxError(
                 "network 'cnn' needs observations [height, width, channels] of 3 x 3 or more, got "
-                f"{', '.join(map(str, shapes))}; {remedy}"
+                f"{', '.join(str(list(shape)) for shape in shapes)}; {remedy}"
             )
         features = [self._convolve(image, f"_{k}" if k else "") for k, image in enumerate(images)]
         x = jnp.concatenate(features if vector is None else [*features, vector], axis=-1)

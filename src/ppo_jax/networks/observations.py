@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["Seen", "as_vector", "images_and_vector", "look"]
+__all__ = ["Seen", "as_vector", "images_and_vector", "look", "seems_channels_first"]
 
 PyTree = Any
 
@@ -66,3 +66,10 @@ def images_and_vector(observation: PyTree) -> tuple[list[jax.Array], jax.Array |
     leaves = jax.tree.leaves(observation)
     others = [x for x in leaves if x.ndim != 4]
     return [x for x in leaves if x.ndim == 4], as_vector(others) if others else None
+
+
+def seems_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image of `shape`, without n, is rather [channels, height, width] than [height, width, channels]."""
+    return len(shape) == 3 and any(
+        shape[0] <= channels and min(shape[1:]) >= pixels for channels, pixels in ((2, 8), (4, 16))
+    )

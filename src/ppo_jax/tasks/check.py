@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,11 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from ppo_jax.networks.check import call_own_code
-from ppo_jax.types import Box, Environment, EnvStep, MultiDiscrete, PPOJaxError, PyTree
+from ppo_jax.networks.observations import seems_channels_first
+from ppo_jax.types import ActionSpace, Box, Environment, EnvStep, MultiDiscrete, PPOJaxError, PyTree
 
 __all__ = ["check_environment", "check_first_observation", "odd_images"]
 
-FEW_CHANNELS, MANY_PIXELS = 4, 16
 BRIGHT = 16.0  # an image of numbers beyond it is not of shares, and one of bytes below it not of brightness
 
 
@@ -30,6 +32,16 @@ def check_environment(env: Environment, params: PyTree) -> None:
             f"environment: {error}, and what is compiled is kept by the environment's hash; make it "
             "@dataclass(frozen=True), with tuples for lists and its arrays in params"
         ) from None
+    space: Any = env.action_space
+    if not isinstance(space, ActionSpace):
+        cls = type(space)
+        found = space if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+        raise PPOJaxError(
+            "environment: action_space must be ppo_jax.Discrete(n), MultiDiscrete((n, m)) or Box(low, high), got "
+            f"{found}"
+        )
+    _check_signature(env.reset, "key", "params")
+    _check_signature(env.step, "key", "state", "action", "params")
     jax.eval_shape(lambda params: _trace(env, params), params)
 
 
@@ -57,17 +69,29 @@ def odd_images(env: Environment, params: PyTree, normalized: bool, flattened: bo
         if x.ndim != 3:
             continue
         what, largest = f"environment: the image observation{place} {list(x.shape)}", float(begun[place].largest)
-        if x.shape[0] <= FEW_CHANNELS and min(x.shape[1:]) >= MANY_PIXELS:
+        if channels_first := seems_channels_first(x.shape):
             found.append(f"{what} seems to have its channels first; jnp.moveaxis(observation, 0, -1) puts them last")
         if jnp.issubdtype(x.dtype, jnp.floating) and largest > BRIGHT and not normalized:
             found.append(f"{what} has values up to {largest:g}; divide them by 255, or observe uint8, which is scaled")
-        if x.dtype == jnp.uint8 and flattened:
+        if x.dtype == jnp.uint8 and flattened and not channels_first:
             found.append(f'{what} is flattened for an MLP; network = "cnn" sees it as an image')
         if x.dtype == jnp.uint8 and 0 < largest <= BRIGHT:
             found.append(
                 f"{what} of uint8 is divided by 255, but has values up to {largest:g}; observe bool or float32"
             )
     return tuple(found)
+
+
+def _check_signature(function: Callable[..., Any], *arguments: str) -> None:
+    """It is called with these, by their place."""
+    try:
+        signature = inspect.signature(function)
+        signature.bind(*arguments)
+    except TypeError:
+        name = function.__name__
+        raise PPOJaxError(f"environment: {name} must take ({', '.join(arguments)}), not {signature}") from None
+    except ValueError:  # what Python cannot say it takes
+        return
 
 
 def _trace(env: Environment, params: PyTree) -> None:
@@ -79,12 +103,14 @@ def _trace(env: Environment, params: PyTree) -> None:
     _check_readable(observation)
     space = env.action_space
     action = jnp.zeros(space.shape, jnp.float32 if isinstance(space, Box) else jnp.int32)
-    step = call_own_code("environment: step", env.step, key, state, action, params)
+    empty = isinstance(state, dict) and not state
+    no_state = "reset must return (observation, state), not Gymnasium's info {}; " if empty else ""
+    step = call_own_code(f"environment: {no_state}step", env.step, key, state, action, params)
     if not (isinstance(step, tuple) and len(step) == len(EnvStep._fields)):
         raise PPOJaxError(f"environment: step must return an EnvStep, ({', '.join(EnvStep._fields)})")
     taken = EnvStep(*step)
     _check_alike("observation", observation, taken.observation)
-    _check_alike("state", state, taken.state)
+    _check_alike(f"{no_state}state", state, taken.state)
     for name in ("reward", "terminated", "truncated"):
         if (shape := jnp.shape(getattr(taken, name))) != ():
             raise PPOJaxError(f"environment: {name} of a step must be one number [], got {list(shape)}")
