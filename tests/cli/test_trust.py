@@ -40,10 +40,10 @@ def receive(run, to, **changed):
     return to
 
 
-@pytest.mark.parametrize("key", ["network", "env_id"])
-def test_no_command_runs_the_code_of_a_received_run(cartpole, here, key):
+@pytest.mark.parametrize(("key", "before"), [("network", ""), ("env_id", ""), ("env_id", "gymnasium/")])
+def test_no_command_runs_the_code_of_a_received_run(cartpole, here, key, before):
     (here / "evil_module.py").write_text(EVIL)
-    run = receive(cartpole, here / "run", **{key: "evil_module:Thing"})
+    run = receive(cartpole, here / "run", **{key: f"{before}evil_module:Thing"})
     config = run / "config.toml"
     for arguments in (
         ("eval", run),

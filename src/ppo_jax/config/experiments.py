@@ -14,7 +14,7 @@ __all__ = ["NEEDS_MEMORY", "experiment_file", "experiment_names", "read_experime
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 DEFAULT = FOLDER / "default.toml"  # of environments that no experiment is of
-ENV_ID = re.compile(r"\w+-[\w.-]+|[\w.]+:\w+|\w+/[\w./-]+")  # Name-v1, package.module:Name, suite/name
+ENV_ID = re.compile(r"\w+-[\w.-]+|[\w.]+:\w+|\w+/[\w./:-]+")  # Name-v1, package.module:Name, suite/name
 OF_SUITE = {"-MinAtar": "breakout"}  # ending of an id -> the experiment whose settings its suite takes
 # The observation of these does not say all that the best action depends on.
 NEEDS_MEMORY = ("BernoulliBandit-misc", "GaussianBandit-misc", "MemoryChain-bsuite", "MetaMaze-misc", "PointRobot-misc")

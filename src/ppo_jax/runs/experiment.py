@@ -16,6 +16,7 @@ from flax import linen as nn
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
 from ppo_jax.config.imported import check_call, imported
+from ppo_jax.config.task_id import is_import_path, named_outside
 from ppo_jax.devices.collectives import default_collectives
 from ppo_jax.networks.check import call_own_code, check_network, convolves
 from ppo_jax.ops import network as network_calls
@@ -100,7 +101,7 @@ class Experiment:
         """What is odd about configuration, data and network, a line each."""
         found, network = (*self.config.warnings, *self.task.warnings), self.trainer.network
         ours = type(network).__module__.startswith("ppo_jax.")
-        if "env" in self.given or ":" in (self.config.task.env_id or ""):
+        if "env" in self.given or is_import_path(self.config.task.env_id):
             flattened = self.config.network.network == "auto" and "network" not in self.given
             normalized = self.config.ppo.normalize_observations
             found += odd_images(self.env, self.trainer.env_params, normalized, flattened)
@@ -203,7 +204,7 @@ def build(
     task = make_task(config, env)
     if steps_outside(task.env) and (config.run.devices or 1) > 1:
         raise PPOJaxError(f"run.devices = {config.run.devices}: an environment of Gymnasium is stepped by one; use 1")
-    own_env = env is not None or ":" in (config.task.env_id or "")
+    own_env = env is not None or is_import_path(config.task.env_id)
     own_network = network is not None or ":" in config.network.network
     if own_env or config.task.env_params:
         check_environment(task.env, task.env_params)
@@ -235,6 +236,8 @@ def build(
     if trainer.optimizer is not ppo.adam():
         _check_optimizer(trainer, config.hyperparams)
     named = {name: path for name, path in import_paths(config).items() if name not in given}
+    if named_outside(config.task.env_id):
+        named.pop("env", None)  # what Gymnasium has registered there
     code = {name: describe_code(imported(path, name)) for name, path in named.items()}
     return Experiment(config, task, trainer, given, code)
 

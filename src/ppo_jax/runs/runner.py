@@ -17,6 +17,7 @@ import numpy as np
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams, load_config
 from ppo_jax.config.own_code import original
+from ppo_jax.config.task_id import is_import_path
 from ppo_jax.devices import mesh, processes
 from ppo_jax.ops import schedules
 from ppo_jax.runs import checkpoint, files, loggers, loop, manifest, run_folder, signals
@@ -257,7 +258,7 @@ def beginning(experiment: Experiment) -> dict[str, Any]:
         "env_steps": 0,
         "updates": 0,
     }
-    if "env" in experiment.given or ":" in (task.env_id or ""):
+    if "env" in experiment.given or is_import_path(task.env_id):
         declared = getattr(experiment.env, "needs_memory", None)
         summary["needs_memory"] = None if declared is None else bool(declared)
     return summary

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ppo_jax.config import Config
+from ppo_jax.config.task_id import path_of_code
 from ppo_jax.config.toml import read_toml
 from ppo_jax.config.user_folders import user_folder
 from ppo_jax.types import PPOJaxError
@@ -25,7 +26,7 @@ RUN_FILES = ("environment.json", "sweep.json")  # hold the id of a run, that of 
 def import_paths(config: Config) -> dict[str, str]:
     """The import paths ``module:name`` that a configuration names, by what they stand for, such as ``"loss"``."""
     named = {
-        "env": config.task.env_id,
+        "env": path_of_code(config.task.env_id),
         "network": config.network.network,
         "loss": config.ppo.loss,
         "optimizer": config.ppo.optimizer,

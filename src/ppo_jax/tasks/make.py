@@ -13,6 +13,7 @@ from flax import linen as nn
 from ppo_jax.config import Config, load_config
 from ppo_jax.config.imported import check_call, imported
 from ppo_jax.config.schema import WRAPPERS, NetworkConfig
+from ppo_jax.config.task_id import is_import_path
 from ppo_jax.networks.check import call_own_code
 from ppo_jax.networks.make import from_class
 from ppo_jax.proving import task as proof_task
@@ -75,7 +76,7 @@ def make_task(config: Config, env: Any = None) -> Task:
         if config.network.dtype:
             raise PPOJaxError("network.dtype: not for a proof task, whose networks compute in float32; leave it out")
         return proof_task.make(config)
-    elif ":" in name:
+    elif is_import_path(name):
         place = f"task.env_id = {name!r}"
         env = adapt(_instance(imported(name, "task.env_id"), place, params), place)
     elif registry.is_named(name):
@@ -162,7 +163,7 @@ def adapt(env: Any, place: str) -> Environment:
     if any(cls.__module__.split(".")[0] in ("gymnasium", "gym") for cls in type(env).__mro__):
         raise PPOJaxError(
             f"{place}: {type(env).__name__} is one of Gymnasium's, whose steps are not JAX functions; register its "
-            "class there and name it, env_id = 'gymnasium/<id>'"
+            "class there and name it, env_id = 'gymnasium/module:<id>'"
         )
     missing = [name for name in REQUIRED if not hasattr(env, name)]
     raise PPOJaxError(

@@ -14,8 +14,9 @@ import pytest
 from gymnasium import spaces
 
 from ppo_jax.cli.errors import explain
-from ppo_jax.config import Config, TaskConfig
+from ppo_jax.config import Config, TaskConfig, load_config
 from ppo_jax.runs import experiment, loop, runner
+from ppo_jax.runs.trust import import_paths
 from ppo_jax.sweeps import sweep
 from ppo_jax.sweeps.plan import make_plan
 from ppo_jax.tasks import drawing, episodes
@@ -197,6 +198,7 @@ def test_the_environments_used_last_stay_open() -> None:
             "unknown env_id 'gymnasium/CartPole-v11'; did you mean gymnasium/CartPole",
         ),
         ({"env_id": "gymnasium/phys2d/CartPole-v1"}, "runs JAX in its steps, which a callback must not do, and is not"),
+        ({"env_id": "gymnasium/gymnasium:phys2d/CartPole-v1"}, "runs JAX in its steps, which a callback must not do"),
         ({"env_id": "gymnasium/Words-v0"}, "'gymnasium/Words-v0': no network reads observations of Text"),
         ({"env_id": "gymnasium/Echo-v0", "env_params": {"size": 3}}, "cannot be made with the arguments .*size"),
         ({"env_id": "gymnasium/Echo-v0", "action_repeat": 2}, "task.action_repeat: not for an environment of Gym"),
@@ -216,6 +218,20 @@ def test_several_devices_and_several_runs_in_a_program_are_refused() -> None:
         jax.vmap(jax.vmap(registry.make("gymnasium/Echo-v0").reset, (0, None)), (0, None))(jnp.stack([keys(0)] * 2), ())
     with pytest.raises(PPOJaxError, match="no policy gives actions of Box"):
         registry.make("gymnasium/Echo-v0", actions="whole numbers")
+
+
+def test_gymnasium_imports_the_module_that_an_id_begins_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registers = f"import gymnasium\ngymnasium.register('Its-v0', '{__name__}:Echo')\n"
+    (tmp_path / "its_module.py").write_text(registers)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    named = load_config("gymnasium/its_module:Its-v0")
+    assert import_paths(named) == {"env": "its_module:Its-v0"}
+    built = experiment.build(named)
+    assert built.env.reset(keys(0)[0], ())[0]["x"].shape == (2,)
+    assert "needs_memory" not in runner.beginning(built)
+    with pytest.raises(PPOJaxError, match=r"no_module:Its-v0' cannot be made: ModuleNotFoundError: .*no_module"):
+        make_task(load_config("gymnasium/no_module:Its-v0"))
 
 
 def config(**settings: Any) -> Config:

@@ -15,6 +15,7 @@ from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.readers.updates import NORMAL_ENTROPY, largest_entropy
 from ppo_jax.analysis.rules.curve import Curve, make_curve, median, running_median
 from ppo_jax.config.experiments import NEEDS_MEMORY
+from ppo_jax.config.task_id import is_import_path
 from ppo_jax.results import Results, look_up
 from ppo_jax.runs.given import name_of_loss
 from ppo_jax.runs.metric_table import METRICS
@@ -73,7 +74,7 @@ class Evidence:
             return declared
         if HIDDEN_STATE.search(task) or task in NEEDS_MEMORY:
             return True
-        own = "needs_memory" in summary or ":" in task
+        own = "needs_memory" in summary or is_import_path(task)
         return None if self.ours and own else False
 
     def has(self, name: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from ppo_jax.config.suggestions import nearest
+from ppo_jax.config.task_id import named_outside
 from ppo_jax.tasks.suites.common import SuiteEnvironment
 from ppo_jax.types import PPOJaxError
 
@@ -109,9 +110,10 @@ def make(env_id: str, **options: Any) -> SuiteEnvironment:
     if prefix not in SUITES:
         raise PPOJaxError(f"unknown env_id {env_id!r}: there is no suite {prefix!r}; {nearest(prefix, SUITES)}")
     module = SUITES[prefix].module()
-    if name in (left_out := getattr(module, "NOT_OFFERED", {})):
-        raise PPOJaxError(f"env_id {env_id!r} {left_out[name]} and is not offered")
-    if name not in module.names():
+    imports, _, registered = name.rpartition(":")  # of Gymnasium, whose make imports the module first
+    if registered in (left_out := getattr(module, "NOT_OFFERED", {})):
+        raise PPOJaxError(f"env_id {env_id!r} {left_out[registered]} and is not offered")
+    if name not in module.names() and not (imports and named_outside(env_id)):
         raise PPOJaxError(f"unknown env_id {env_id!r}; {nearest(env_id, SUITES[prefix].ids())}")
     try:
         # Concrete even when called under a trace: the instance outlives it, in the cache.
