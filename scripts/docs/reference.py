@@ -61,8 +61,8 @@ def settings() -> str:
         *_keys(ScheduleConfig, prefix="schedule."),
         "## Environments without an experiment { #environments }",
         "`ppo-jax train my_module:Env`, or an environment that no experiment is of, is trained with settings of its "
-        "own. `ppo-jax init my_module:Env` writes them to a file. A run shorter than the `eval_interval` has about "
-        "ten evaluations.",
+        "own. `ppo-jax init my_module:Env` writes them to a file. A run that is too short for ten evaluations by the "
+        "`eval_interval` has about ten.",
         _settings_of_environments(),
     ]
     return _page(page)

@@ -203,6 +203,12 @@ def test_whether_an_environment_of_ones_own_needs_a_memory_is_for_it_to_say(env_
     diagnosis = diagnose(log)
     why = {one.id: one.why for one in diagnosis.unjudged}.get("memory-needed", "")
     assert ("memory-needed" in ids(log)) == (said == "finding")
+    if summary.get("needs_memory"):  # sure, however the return rises
+        risen = dataclasses.replace(log, columns=log.columns | {"episode_return_mean": np.arange(50.0)})
+        [found] = [one for one in diagnose(risen).findings if one.id == "memory-needed"]
+        assert (found.severity, found.confidence, found.changes) == ("warning", 0.9, {"core": "gru"})
+        stacked = dataclasses.replace(risen, settings={**log.settings, "frame_stack": 4})
+        assert "memory-needed" not in ids(stacked)
     assert bool(why) == (said == "not judged")
     assert not why or ("needs_memory = True" in why and 'core = "gru"' in why)
     recurrent = dataclasses.replace(log, settings={**log.settings, "core": "gru"})

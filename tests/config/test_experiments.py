@@ -32,7 +32,10 @@ def test_an_environment_without_an_experiment_has_the_settings_of_its_suite():
 
 @pytest.mark.parametrize(
     ("steps", "more", "interval"),
-    [(1_000_000, {}, 50), (30_000, {}, 2), (2048, {}, 1), (30_000, {"evaluation.eval_interval": 50}, 50)],
+    [
+        *((1_000_000, {}, 50), (921_600, {}, 45), (120_000, {}, 6), (30_000, {}, 2), (2048, {}, 1)),
+        (30_000, {"evaluation.eval_interval": 50}, 50),
+    ],
 )
 def test_a_short_run_by_default_settings_is_evaluated_about_ten_times(steps, more, interval):
     config = load_config("my_package.module:Walk", {"total_timesteps": steps} | more)

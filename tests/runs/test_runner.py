@@ -377,14 +377,50 @@ def test_an_environment_and_a_network_of_ones_own():
     assert build(by_path).env == env
 
 
+NEEDED = 'environment: needs_memory is true, and the network has none; core = "gru" gives it one'
+
+
 @pytest.mark.parametrize("says", [None, True, False])
 def test_a_run_keeps_whether_its_own_environment_says_that_it_hides_its_state(says):
     class Own(toys.MatchedReward):
         needs_memory = says
 
-    wrapped = CARTPOLE.override({"frame_stack": 2})
-    assert runner.beginning(build(wrapped, env=Own()))["needs_memory"] is says
+    experiment = build(CARTPOLE.override({"clip_rewards": 1.0, "action_repeat": 2}), env=Own())
+    assert runner.beginning(experiment)["needs_memory"] is says
+    assert [NEEDED in line for line in experiment.warnings] == [True] * (says is True)
+    assert not build(CARTPOLE.override({"core": "gru"}), env=Own()).warnings
     assert "needs_memory" not in runner.beginning(build(CARTPOLE))
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (
+            lambda: ppo_jax.train("fall:Fall", "x"),
+            "config must be a Config, got str: ppo_jax.load_config('fall:Fall') ma",
+        ),
+        (
+            lambda: ppo_jax.build(toys.Probe()),
+            "config must be a Config, got Probe: ppo_jax.load_config('tests.toys:Pro",
+        ),
+        (
+            lambda: ppo_jax.load_config(toys.Probe),
+            "an experiment must be a name or a file, got the class Probe: name it by its import path, 'tests.toys:",
+        ),
+        (
+            lambda: ppo_jax.make_env(3),
+            "an experiment must be a name or a file, got int: name it by its import path, 'm",
+        ),
+        (
+            lambda: ppo_jax.export_policy("runs/x", "y"),
+            "policy must be a Policy, got str: ppo_jax.load_policy('runs/x')",
+        ),
+    ],
+)
+def test_what_a_function_of_the_package_cannot_take_is_one_line(call, line):
+    with pytest.raises(PPOJaxError) as raised:
+        call()
+    assert str(raised.value).startswith(line)
 
 
 def test_names_of_the_package_are_those_it_lists():

@@ -11,6 +11,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,7 +20,28 @@ from ppo_jax.config.legible import shorten
 from ppo_jax.config.suggestions import nearest
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["convert", "field_docs"]
+__all__ = ["check_argument", "convert", "field_docs"]
+
+
+def check_argument(value: Any, kind: Any, must: str, remedy: str) -> None:
+    """Make sure that what Python gives to a function that the package offers is a `kind`.
+
+    Args:
+        value: the argument.
+        kind: a class, or several.
+        must: begins the error: which argument, and what it must be.
+        remedy: ends it; ``PATH`` stands for a text that was given, or the import path of the class that was.
+
+    Raises:
+        PPOJaxError: it is something else.
+    """
+    if isinstance(value, kind):
+        return
+    cls = value if isinstance(value, type) else type(value)
+    path = "module:Name" if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}:{cls.__qualname__}"
+    named = str(value) if isinstance(value, str | PurePath) else path
+    found = f"the class {cls.__name__}" if isinstance(value, type) else type(value).__name__
+    raise PPOJaxError(f"{must}, got {found}: {remedy.replace('PATH', repr(named))}")
 
 
 def convert(value: Any, kind: Any, place: str) -> Any:
@@ -30,7 +52,8 @@ def convert(value: Any, kind: Any, place: str) -> Any:
             begins with `place`, the rest is msgspec's message where it has one.
     """
     kinds = list(_alternatives(kind))
-    if isinstance(value, dict) and (tables := [one for one in kinds if dataclasses.is_dataclass(one)]):
+    tables = [one for one in kinds if dataclasses.is_dataclass(one)]
+    if isinstance(value, dict) and tables:
         keys = {name: each for table in tables for name, each in _field_types(table).items()}
         for name in value:
             if name not in keys:
@@ -48,6 +71,9 @@ def convert(value: Any, kind: Any, place: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, OverflowError, UnicodeEncodeError) as error:
+        if float in kinds and tables and type(value) not in (int, float, dict):
+            parts = ", ".join([each.name for each in dataclasses.fields(tables[0])][:3])
+            raise PPOJaxError(f"{place}: Expected a number, or a table {{ {parts} }}, got {shorten(value)}") from None
         raise PPOJaxError(f"{place}: {error}") from None
 
 

@@ -11,10 +11,10 @@ import math
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from ppo_jax.config.checks import convert
+from ppo_jax.config.checks import check_argument, convert
 from ppo_jax.config.experiments import experiment_file, read_experiment
 from ppo_jax.config.hyperparams import Hyperparams, KLAdaptive, Schedule, Settings
 from ppo_jax.config.legible import shorten
@@ -47,7 +47,7 @@ __all__ = [
 
 SEARCH = "search"  # a table of an experiment that `ppo-jax tune` reads
 MOST_UPDATES = 2**31 - 1  # an int32 counts them
-EVALUATIONS = 10  # about as many has a run by default settings that is shorter than their interval
+EVALUATIONS = 10  # about as many has a run by default settings that is too short for them by their interval
 LONGEST_DEFAULT_SEQUENCE = 16  # steps: gradients through a recurrent core reach no further back unless asked to
 
 
@@ -164,7 +164,7 @@ class Config:
             loss_coefs=ppo.loss_coefs,
         )
 
-    def override(self, assignments: Iterable[str] | Mapping[str, Any], place: str = "--set") -> Config:
+    def override(self, assignments: str | Iterable[str] | Mapping[str, Any], place: str = "--set") -> Config:
         """Return a config with settings replaced.
 
         Args:
@@ -176,6 +176,8 @@ class Config:
             PPOJaxError: unknown key (names the nearest), a value of the wrong type or range, or a key that is given
                 twice, be it under two names; a part of a schedule may follow the whole.
         """
+        if isinstance(assignments, str):
+            assignments = [assignments]
         if isinstance(assignments, Mapping):
             pairs = list(assignments.items())
         else:
@@ -185,6 +187,8 @@ class Config:
         own_loss = self.ppo.loss is not None or any(_without_section(key) == "loss" for key, _ in pairs)
         for key, new in pairs:
             name, *inner = _without_section(key).split(".")
+            if name in SECTIONS and isinstance(new, Mapping):
+                raise PPOJaxError(f"{place} {key}: is a section; give its keys without it, such as {{'n_envs': 8}}")
             if not inner:
                 for current, value in rename_retired({name: new}, place).items():
                     of_loss = own_loss and isinstance(value, int | float)
@@ -256,25 +260,27 @@ _FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for sec
 _OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
 
 
-def load_config(path: str | Path, assignments: Iterable[str] | Mapping[str, Any] = ()) -> Config:
+def load_config(path: str | Path, assignments: str | Iterable[str] | Mapping[str, Any] = ()) -> Config:
     """Read an experiment and apply ``key=value`` overrides.
 
     Args:
         path: a TOML file; or the name of an experiment that comes with ppo_jax, ``"cartpole"``, or an environment,
             ``"CartPole-v1"``, which has the settings of its experiment, or such as most environments learn
-            with; with these, a run shorter than their ``eval_interval`` has about ten evaluations.
+            with; with these, a shorter run, with less than ten evaluations by their ``eval_interval``, has about ten.
         assignments: as for `Config.override`.
 
     Raises:
         PPOJaxError: there is no such experiment, a file is no TOML, a key is unknown, a value has the wrong type or
             range.
     """
+    check_argument(path, str | PurePath, "an experiment must be a name or a file", "name it by its import path, PATH")
     tables = {name: table for name, table in read_experiment(path).items() if name != SEARCH}
     default = from_dict(tables, place=str(path))
-    given = assignments if isinstance(assignments, Mapping) else list(assignments)
+    given = assignments if isinstance(assignments, Mapping | str) else list(assignments)
     config = default.override(given) if given else default
     updates = config.settings.n_updates
-    if experiment_file(path) or updates >= config.evaluation.eval_interval:
+    enough = min(default.settings.n_updates, (EVALUATIONS - 1) * config.evaluation.eval_interval + 1)
+    if experiment_file(path) or updates >= enough:
         return config
     return default.override({"eval_interval": -(-updates // EVALUATIONS)}).override(given)  # a given one stays
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jax import export
 
+from ppo_jax.config.checks import check_argument
 from ppo_jax.policies.policy import Policy
 from ppo_jax.runs import files
 from ppo_jax.types import PPOJaxError, PyTree, describe_action_space
@@ -33,6 +34,7 @@ def export_policy(policy: Policy, file: str | Path) -> dict[str, Any]:
     Raises:
         PPOJaxError: `file` cannot be written.
     """
+    check_argument(policy, Policy, "policy must be a Policy", "ppo_jax.load_policy(PATH) reads that of a run")
     file = Path(file)
     description = file.with_suffix(".json")
     if description == file:

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from ppo_jax import ppo
 from ppo_jax.config import Config, Hyperparams
+from ppo_jax.config.checks import check_argument
 from ppo_jax.config.imported import check_call, imported
 from ppo_jax.config.task_id import is_import_path, named_outside
 from ppo_jax.devices.collectives import default_collectives
@@ -104,6 +105,10 @@ class Experiment:
         if "env" in self.given or is_import_path(self.config.task.env_id):
             flattened = self.config.network.network == "auto" and "network" not in self.given
             normalized = self.config.ppo.normalize_observations
+            if getattr(self.env, "needs_memory", None) and not (
+                network_calls.has_memory(network) or self.config.task.frame_stack
+            ):
+                found += ('environment: needs_memory is true, and the network has none; core = "gru" gives it one',)
             found += odd_images(self.env, self.trainer.env_params, normalized, flattened)
         if jax.default_backend() == "cpu" and not ours and convolves(network, self.env, self.trainer.env_params):
             found += (
@@ -195,6 +200,7 @@ def build(
         PPOJaxError: an unknown id, data that cannot be read, an import path that leads nowhere, an `env` that lacks
             what an environment needs, or a network that does not fit it.
     """
+    check_config(config)
     arguments = {"env": env, "network": network, "loss": loss, "optimizer": optimizer}
     for name, argument in arguments.items():
         if isinstance(argument, str):
@@ -240,6 +246,15 @@ def build(
         named.pop("env", None)  # what Gymnasium has registered there
     code = {name: describe_code(imported(path, name)) for name, path in named.items()}
     return Experiment(config, task, trainer, given, code)
+
+
+def check_config(config: Any) -> None:
+    """Make sure that what Python gives as a configuration is one.
+
+    Raises:
+        PPOJaxError: it is something else, such as the name of an experiment or an environment.
+    """
+    check_argument(config, Config, "config must be a Config", "ppo_jax.load_config(PATH) makes one")
 
 
 def _check_optimizer(trainer: ppo.Trainer, hyperparams: Hyperparams) -> None:

@@ -22,7 +22,7 @@ from ppo_jax.devices import mesh, processes
 from ppo_jax.ops import schedules
 from ppo_jax.runs import checkpoint, files, loggers, loop, manifest, run_folder, signals
 from ppo_jax.runs import trust as consent
-from ppo_jax.runs.experiment import Experiment, PolicyParams, build, policy_params
+from ppo_jax.runs.experiment import Experiment, PolicyParams, build, check_config, policy_params
 from ppo_jax.runs.given import describe_given
 from ppo_jax.runs.recorder import Follower, Recorder, Standing, restore
 from ppo_jax.tasks.make import prepare
@@ -86,6 +86,7 @@ def train(
         PPOJaxError: the folder holds a run already, cannot be written, or the configuration cannot be built.
         KeyboardInterrupt: after the summary was written with status ``interrupted``.
     """
+    check_config(config)
     folder = Path(folder)
     if not processes.leads():
         _follow(build(mesh.resolve(config)), hook, hook_interval)

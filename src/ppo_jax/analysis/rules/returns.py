@@ -99,9 +99,9 @@ def evaluation_below_training(run: Evidence) -> Hit | None:
 @rule(
     "memory-needed",
     severity="info",
-    threshold=f"a task known to hide part of its state, by its name or because its class says so, whose returns rose "
-    "by less than two standard deviations with an explained "
-    f"variance under {EXPLAINED_VARIANCE_POOR:g} at the end, and no recurrent core",
+    threshold=f"a task known by its name to hide part of its state, whose returns rose by less than two standard "
+    f"deviations with an explained variance under {EXPLAINED_VARIANCE_POOR:g} at the end, and no recurrent core; "
+    "surely where its class says so, whatever the returns, and the last observations are not shown either",
     cause="A hypothesis: the observation does not show what the best action and the value depend on.",
     advice="Give the policy a memory: {recurrent}. Or show it the last observations: {frame_stack}. It "
     "helped if the explained variance rises first.",
@@ -115,6 +115,8 @@ def evaluation_below_training(run: Evidence) -> Hit | None:
 def memory_needed(run: Evidence) -> Hit | None:
     task = str(run.setting("env_id"))
     explained = run.late("explained_variance")
+    if run.log.summary.get("needs_memory") is True and not (run.setting("core") or run.setting("frame_stack")):
+        return Hit(f"{task}: needs_memory is true in its class", {"core": "gru"}, severity="warning", confidence=0.9)
     if not run.hides_state or run.setting("core") or not run.improvement() < 2.0:
         return None
     if explained >= EXPLAINED_VARIANCE_POOR:
