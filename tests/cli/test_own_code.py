@@ -65,6 +65,7 @@ LINES = {
     "env_id=own_code:OnlyInBatches": "KeyError: 'lost'",
     "env_id=own_code:Mutable": "environment: unhashable type: 'Mutable', and what is compiled",
     "env_id=own_code:StartsNaN": "environment: observation of reset is not finite",
+    "env_id=own_code:resets": "own_code has no resets; did you mean Resets",
     "env_id=own_code:Made": "ZeroDivisionError: division by zero",
     "env_id=own_code:Exits": "sys.exit(0)",
     "network=own_code:network": "RuntimeError: no network today",

@@ -57,6 +57,7 @@ def test_a_file_comes_before_a_name_and_a_name_before_a_folder(tmp_path, monkeyp
     [
         ("nonsense", "nonsense: no such file, and no experiment; known: acrobot, .*`ppo-jax envs` lists environments"),
         ("Cartpol", "did you mean cartpole"),
+        ("fall.Fall", "fall.Fall: no such file, and no experiment; did you mean the import path fall:Fall\\?"),
         ("breakuot.toml", "no such file; did you mean breakout"),
         ("run", "run: is a folder; use run/config.toml"),
         ("graph", "graph: is a folder; to train on the graph in it: `ppo-jax train family --set dataset=graph`"),
@@ -88,9 +89,20 @@ def test_parameters_of_the_environment_are_a_table(tmp_path):
         config.override({"env_params.size": [1]})
 
 
-@pytest.mark.parametrize("key, meant", [("lr", "learning_rate"), ("num_envs", "n_envs"), ("clip_coef", "clip_range")])
+@pytest.mark.parametrize(
+    "key, meant",
+    [
+        ("lr", "did you mean learning_rate"),
+        ("num_envs", "did you mean n_envs"),
+        ("clip_coef", "did you mean clip_range"),
+        ("lstm_hidden_size", "did you mean core_size"),
+        ("policy_kwargs", "its parts are keys"),
+        ("verbose", "leave it out; -"),
+        ("device", "leave it out: JAX"),
+    ],
+)
 def test_names_of_other_libraries(key, meant):
-    with pytest.raises(PPOJaxError, match=f"--set {key}: unknown key '{key}'; did you mean {meant}?"):
+    with pytest.raises(PPOJaxError, match=f"--set {key}: unknown key '{key}'; {meant}"):
         load_config("cartpole", [f"{key}=1"])
 
 

@@ -50,9 +50,10 @@ def test_both_tasks_satisfy_the_protocol(config, kind):
     task.check()
     assert task.env_params is task.env.default_params
     assert type(make_network(config.network, task)) is type(task.default_network(config.network))
-    other = "mlp" if kind is ProofTask else "proof_actions"
-    with pytest.raises(PPOJaxError, match=f"'{other}' does not fit this task; use"):
-        task.default_network(config.override({"network": other}).network)
+    others = {"mlp": "use"} if kind is ProofTask else {"proof_actions": "use", "CnnLstmPolicy": "CnnPolicy is network"}
+    for other, remedy in others.items():
+        with pytest.raises(PPOJaxError, match=f"'{other}' does not fit this task; {remedy}"):
+            task.default_network(config.override({"network": other}).network)
     assert (task.sha256 is None) == (task.action_meaning is None) == (kind is EpisodeTask)
 
 

@@ -57,6 +57,11 @@ def experiment_file(name: str | Path) -> Path | None:
         raise PPOJaxError(f"{name}: is a folder; {_instead(path)}")
     if ENV_ID.fullmatch(word):
         return None
+    module, _, name_there = word.rpartition(".")
+    if name_there[:1].isupper() and all(part.isidentifier() for part in module.split(".")):
+        raise PPOJaxError(
+            f"{name}: no such file, and no experiment; did you mean the import path {module}:{name_there}?"
+        )
     near = nearest(word.lower(), experiment_names(), "`ppo-jax envs` lists environments to train")
     raise PPOJaxError(f"{name}: no such file, and no experiment; {near}")
 

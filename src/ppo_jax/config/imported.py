@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ppo_jax.config.own_code import describe_raised, summarize_error
+from ppo_jax.config.suggestions import nearest
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["check_call", "imported"]
@@ -31,7 +32,8 @@ def imported(path: str, place: str) -> Any:
     if _is_pythons(module_name):
         raise PPOJaxError(f"{where}: {module_name} is a module of Python itself; name one that was written for ppo_jax")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
+        return getattr(module, attribute)
     except ImportError as error:
         here = "; run it from the folder where the module lies, or name that in PYTHONPATH"
         missing = getattr(error, "name", None) == module_name.split(".")[0]
@@ -39,7 +41,9 @@ def imported(path: str, place: str) -> Any:
     except AttributeError as error:
         if getattr(error, "name", None) != attribute:
             raise PPOJaxError(f"{where}: {describe_raised(error) or summarize_error(error)}") from error
-        raise PPOJaxError(f"{where}: {module_name} has no {attribute}") from None
+        theirs = [name for name, it in vars(module).items() if getattr(it, "__module__", None) == module_name]
+        hint = f"; {nearest(attribute, theirs)}" if theirs else ""
+        raise PPOJaxError(f"{where}: {module_name} has no {attribute}{hint}") from None
     except (Exception, SystemExit) as error:
         raise PPOJaxError(f"{where}: {describe_raised(error) or summarize_error(error)}") from error
 

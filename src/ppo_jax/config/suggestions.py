@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterable
 
-__all__ = ["nearest", "nearest_divisors", "nearest_key"]
+__all__ = ["POLICIES", "nearest", "nearest_divisors", "nearest_key"]
 
 MOST = 25  # names of a list
 LONGEST = 100  # characters of a name that is compared with others
@@ -36,17 +36,27 @@ OTHER_NAMES = {
     **dict.fromkeys(("norm_reward", "normalize_reward", "reward_scaling"), "normalize_rewards"),
     **dict.fromkeys(("norm_adv", "normalize_advantages"), "normalize_advantage"),
     **dict.fromkeys(("rnn", "lstm", "gru", "use_lstm"), "core"),
+    **dict.fromkeys(("lstm_hidden_size", "lstm_size", "rnn_hidden_size", "gru_size"), "core_size"),
     **dict.fromkeys(("n_eval_episodes", "num_eval_episodes", "num_evals"), "eval_episodes"),
     **dict.fromkeys(("eval_freq", "eval_every"), "eval_interval"),
     **dict.fromkeys(("wandb_project_name", "project"), "wandb_project"),
     **dict.fromkeys(("track", "use_wandb"), "wandb"),
 }
 
+POLICIES = 'CnnPolicy is network = "cnn", MlpPolicy "mlp", and a memory is core = "gru" or "lstm"'
+# Of Stable-Baselines3, what no one key stands for.
+NOT_A_KEY = {
+    **dict.fromkeys(("policy", "policy_type"), f"did you mean network? {POLICIES}"),
+    "policy_kwargs": "its parts are keys of their own: hidden_sizes = [64, 64], activation, log_std_init, core_size",
+    "verbose": "leave it out; --quiet (in Python progress=False) shows no progress bar",
+    "device": "leave it out: JAX takes an accelerator where it finds one, and a CPU with JAX_PLATFORMS=cpu",
+}
+
 
 def nearest_key(name: str, known: Iterable[str], see: str = "") -> str:
     """As `nearest`, of the keys of a configuration: also what other libraries call one of them."""
-    if name.lower() in ("policy", "policy_type"):  # of Stable-Baselines3
-        return 'did you mean network? CnnPolicy is network = "cnn", MlpPolicy "mlp", and a memory is core = "gru"'
+    if hint := NOT_A_KEY.get(name.lower()):
+        return hint
     meant = OTHER_NAMES.get(name.lower())
     return nearest(meant or name, [meant] if meant else known, see)
 

@@ -17,6 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 from ppo_jax.config.schema import NetworkConfig
+from ppo_jax.config.suggestions import POLICIES
 from ppo_jax.networks.check import check_network
 from ppo_jax.networks.make import NETWORKS, make
 from ppo_jax.ops.distributions import from_outputs
@@ -62,9 +63,9 @@ class EpisodeTask:
         """
         name = "mlp" if config.network == "auto" else config.network
         if name not in NETWORKS:
+            use = f"use {', '.join(NETWORKS)} or an import path module:Class"
             raise PPOJaxError(
-                f"network.network = {name!r} does not fit this task; use {', '.join(NETWORKS)} or an import path "
-                "module:Class"
+                f"network.network = {name!r} does not fit this task; {POLICIES if name.endswith('Policy') else use}"
             )
         network = make(
             name,
