@@ -168,7 +168,7 @@ class Config:
         """Return a config with settings replaced.
 
         Args:
-            assignments: strings such as ``"n_envs=32"``, ``"learning_rate.final=1e-6"`` or ``"target_kl=none"``
+            assignments: one or several of ``"n_envs=32"``, ``"learning_rate.final=1e-6"`` or ``"target_kl=none"``
                 (values in TOML, a bare word is a string), or a mapping from keys to values.
             place: begins every error.
 
