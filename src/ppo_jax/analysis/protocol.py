@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_jax.analysis.readers import RunLog
-from ppo_jax.proving.results import ANSWERS, COMBINED, INTERVAL_LEVEL, INTERVAL_RESAMPLES, PROTOCOLS, sum_of
+from ppo_jax.proving.results import ANSWERS, COMBINED, INTERVAL_LEVEL, INTERVAL_RESAMPLES, PROTOCOLS, TIES, sum_of
 from ppo_jax.results import baseline_name, look_up
 from ppo_jax.tasks import results
 
@@ -20,9 +20,11 @@ Json = Mapping[str, Any]
 # What bounds a search, in force: key -> what there are so many of at most. Of successors these are fewer than the
 # setting where no state of the graph can have as many.
 SIZES = {"max_depth": "proof steps", "max_atoms": "atoms of a resolvent", "max_successors": "successors"}
+CHOSE = {"triples": "n_queries", "of": "of_queries"}  # the triples of valid by which parameters were chosen
 COUNTS = {"facts": "facts", "relations": "predicates", "constants": "constants"}  # what the summary calls them
+LIKE_TRAIN = {"test_triples_like_train": "test_triples", "test_triples_reversed_in_train": "reversed"}
 # What older runs do not tell.
-UNTOLD = (*SIZES, "test_triples_like_train", "test_triples_reversed_in_train", "rules_mined_by", "rules_in_proofs")
+UNTOLD = (*SIZES, *LIKE_TRAIN, "rules_mined_by", "rules_in_proofs", "shortest_proof_resolvents")
 
 
 def shared(run: RunLog) -> dict[str, Any]:
@@ -38,10 +40,11 @@ def shared(run: RunLog) -> dict[str, Any]:
         "split": "test",
     }
     judged = {name: one for name in (ANSWERS, *PROTOCOLS) if (one := look_up(summary, "test", name))}
-    first: Json = next(iter(judged.values()), {})
+    protocol = next(iter(judged), "")
+    first: Json = judged.get(protocol, {})
     facts |= {"test_triples": first.get("n_queries"), "of": first.get("of_queries")}
-    facts["test_triples_like_train"] = look_up(data, "leakage", "test_triples")
-    facts["test_triples_reversed_in_train"] = look_up(data, "leakage", "reversed")
+    facts |= {f"valid_{name}": look_up(summary, "valid", protocol, key) for name, key in CHOSE.items()}
+    facts |= {name: look_up(data, "leakage", key) for name, key in LIKE_TRAIN.items()}
     if ANSWERS in judged:
         facts |= {"open": first.get("open", "head and tail"), "candidates": first.get("candidates")}
         facts |= {"filtered_by": ["train", "valid", "test"]}
@@ -56,7 +59,9 @@ def shared(run: RunLog) -> dict[str, Any]:
     else:
         facts |= {"n_corruptions": settings.get("n_corruptions"), "mask_end": settings.get("mask_end")}
     facts |= {size: data.get(size) for size in SIZES}
-    return facts | {"beam_width": settings.get("beam_width"), "ties": "expected rank"}
+    searched = look_up(summary, "baselines", "shortest_proof", protocol, "max_resolvents")
+    facts["shortest_proof_resolvents"] = searched
+    return facts | {"beam_width": settings.get("beam_width"), "ties": TIES}
 
 
 def own(run: RunLog) -> dict[str, Any]:
@@ -68,6 +73,10 @@ def own(run: RunLog) -> dict[str, Any]:
         **{key: summary.get(key) for key in ("seed", "env_steps", "updates", "best_update")},
         "evaluations": len(run.evaluations) or None,
     }
+    untrained = [one for name, one in (summary.get("baselines") or {}).items() if name.startswith("untrained")]
+    for protocol in (ANSWERS, *PROTOCOLS):
+        if each := [networks for one in untrained if (networks := look_up(one, protocol, "mrr_each"))]:
+            facts.setdefault("untrained_networks", {})[protocol] = len(each[0])
     for name in (ANSWERS, "marginal"):
         if (sharpness := look_up(summary, "test", name, "sharpness")) is not None:
             facts["sharpness"] = sharpness
@@ -85,7 +94,7 @@ def own(run: RunLog) -> dict[str, Any]:
 def caption(logs: Sequence[RunLog]) -> str:
     """How the numbers of completed runs, which have `shared` in common, were measured, in sentences."""
     common, runs = shared(logs[0]), [own(log) for log in logs]
-    said = [_trained(runs)]
+    said = [_trained(runs, common)]
     if "data" not in common:
         said.insert(0, f"{common['env_id']}: returns of {common['episodes']} test episodes.")
         return " ".join(said)
@@ -106,8 +115,10 @@ def caption(logs: Sequence[RunLog]) -> str:
         for name in ("combined", "rules and prior"):
             sums = dict.fromkeys(sum_of(one["weights"][name]) for one in runs if name in one.get("weights", {}))
             said += [f"{name[0].upper()}{name[1:]}: {' or '.join(sums)}, weights chosen on valid."] if sums else []
+    if most := common["shortest_proof_resolvents"]:
+        said.append(f"Shortest proof: breadth first, at most {most:,} resolvents a query.")
     if len(runs) > 1:
-        said.append(f"Mean ± standard deviation over {len(runs)} seeds (n − 1), not over triples.")
+        said.append(f"Mean ± standard deviation over {len(runs)} seeds (n − 1), not over triples{_interval(logs[0])}.")
     else:
         said.append(
             f"In brackets the {INTERVAL_LEVEL:.0%} interval of a percentile bootstrap over triples, "
@@ -125,7 +136,7 @@ def _counts(common: Json) -> str:
 def _asked(common: Json, cut: int | None) -> str:
     """What was asked; `cut` are the facts of the widest row that max_successors leaves out, None of older runs."""
     n, there_are = common["test_triples"], common["of"]
-    how_many = f"all {n:,}" if there_are in (n, None) else f"{n:,} of {there_are:,}"
+    how_many = _of(n, there_are)
     like_train = common["test_triples_like_train"]
     of = "" if there_are == n else f" of the {there_are:,}"
     like = "" if like_train is None else f" ({like_train:,}{of} with their like in train)"
@@ -133,21 +144,38 @@ def _asked(common: Json, cut: int | None) -> str:
     no_more = " (no state of the graph can have more)" if common["max_successors"] and cut == 0 else ""
     at_most = f"; at most {sizes}{no_more}" if sizes else ""
     if "open" not in common:
-        return f"{how_many} test triples{like}, each ranked among its corruptions, ties by {common['ties']}{at_most}"
+        return f"{how_many} test triples{like}, each ranked among its corruptions, ties: {common['ties']}{at_most}"
     return (
         f"{how_many} test triples{like}, {common['open']} open, ranked among all constants without other answers that "
         f"{', '.join(common['filtered_by'][:-1])} or {common['filtered_by'][-1]} know: {common['candidates']:,.0f} "
-        f"candidates on average, ties by {common['ties']}{at_most}"
+        f"candidates on average, ties: {common['ties']}{at_most}"
     )
 
 
-def _trained(runs: Sequence[Json]) -> str:
+def _of(n: int, there_are: int | None) -> str:
+    return f"all {n:,}" if there_are in (n, None) else f"{n:,} of {there_are:,}"
+
+
+def _interval(log: RunLog) -> str:
+    """How wide the interval over triples is, of the first row of the first run; empty where it does not tell."""
+    judged = (look_up(log.summary, "test", name, "mrr_interval") for name in (ANSWERS, *PROTOCOLS))
+    low, high = next(filter(None, judged), (None, None))
+    if low is None:
+        return ""
+    width = f"the {INTERVAL_LEVEL:.0%} bootstrap interval of the first row's MRR"
+    return f": over these {width} is {low:.2f}–{high:.2f} with seed {log.summary.get('seed')}"
+
+
+def _trained(runs: Sequence[Json], common: Json) -> str:
     seeds = ", ".join(str(one["seed"]) for one in runs)
     steps = " or ".join(dict.fromkeys(f"{one['env_steps']:,}" for one in runs))
-    updates = ", ".join(f"{one['best_update']} of {one['updates']}" for one in runs)
-    chosen = f"the parameters best on valid, of update {updates}"
+    each = [f"{one['best_update']} of {one['updates']}" for one in runs]
+    updates = each[0] if len(set(each)) == 1 else ", ".join(each)
+    n = common.get("valid_triples")
+    valid = "valid" if n is None else f"valid ({_of(n, common['valid_of'])} triples)"
+    chosen = f"the parameters best on {valid}, of update {updates}"
     if all(one["evaluations"] == 1 for one in runs):
-        chosen = "the last parameters"
+        chosen = f"the best parameters are the last, which alone were judged on {valid}"
     versions = " or ".join(dict.fromkeys(one["ppo_jax"] for one in runs if one["ppo_jax"]))
     program = f"PPO of ppo_jax {versions}" if versions else "PPO"
     return f"{program}, {steps} environment steps, seed{'s' if len(runs) > 1 else ''} {seeds}; {chosen}."

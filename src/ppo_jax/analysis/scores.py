@@ -118,8 +118,10 @@ def mean_table(runs: Sequence[RunLog], join: str) -> Table:
     if len(runs) == 1:
         return kind.table(each[0])
     means, deviations = (kind.table(_over(each, statistic)) for statistic in (fmean, stdev))
-    # What does not depend on the seed, such as the rules, has no deviation.
-    same = [all(one[name] == each[0][name] for one in each) for name in each[0] if all(name in one for one in each)]
+    # A baseline that does not depend on the seed, such as the rules, has no deviation.
+    baselines = kind.baseline_rows(runs[0].summary.get("baselines") or {})
+    shared = [name for name in each[0] if all(name in one for one in each)]
+    same = [name in baselines and all(one[name] == each[0][name] for one in each) for name in shared]
     cells = [
         (name, *(mean if mean == "–" or alike else f"{mean}{join}{one}" for mean, one in zip(row, spread, strict=True)))
         for (name, *row), (_, *spread), alike in zip(means.rows, deviations.rows, same, strict=True)
@@ -141,6 +143,8 @@ def _over(each: Sequence[Any], statistic: Callable[[Iterable[float]], float]) ->
 def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
     """The plain fields of a query, and its ranks by baselines and without each source in columns of their own."""
     ranks = {f"{name}_rank": rank for name, rank in (line.get("baseline_ranks") or {}).items()}
+    inverse = line.get("baseline_reciprocal_ranks") or {}
+    ranks |= {f"{name}_reciprocal_rank": value for name, value in inverse.items()}
     ranks |= {f"rank_without_{name}": rank for name, rank in (line.get("rank_without") or {}).items()}
     return {name: value for name, value in line.items() if not isinstance(value, list | dict)} | ranks
 

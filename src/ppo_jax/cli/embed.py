@@ -56,6 +56,7 @@ class Embed:
         use_caches()
         from ppo_jax.proving import datasets
         from ppo_jax.proving.priors import embeddings, prior
+        from ppo_jax.proving.results import TIES
         from ppo_jax.proving.unfinished import UNFINISHED
         from ppo_jax.runs.signals import Signals
 
@@ -91,7 +92,7 @@ class Embed:
             "epochs": last.epoch,
             "stopped": trained.stopped,
             "seconds": last.seconds,
-            "protocol": "answers: head and tail, all constants, filtered, ties by expected rank",
+            "protocol": f"answers: head and tail, all constants, filtered, ties: {TIES}",
             "splits": splits,
         }
         output(found, self.json, show_embeddings)

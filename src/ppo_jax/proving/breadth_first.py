@@ -9,11 +9,12 @@ import numpy as np
 from ppo_jax.proving.derivations import Derivations, in_blocks
 from ppo_jax.proving.environment import ProofEnv, ProofParams
 
-__all__ = ["BUDGET", "LEFT_OUT", "UNPROVED", "shortest_proofs"]
+__all__ = ["BUDGET", "LEFT_OUT", "MAX_STATES", "UNPROVED", "shortest_proofs"]
 
 UNPROVED = -1  # no proof within the depth limit
 BUDGET = -2  # search gave up: more states than allowed
 LEFT_OUT = -3  # not searched: the searches before it took all that was allowed in all
+MAX_STATES = 500  # at which the search for a single proof may look before it is given up
 AT_ONCE = 256  # queries searched side by side
 FIRST = 16  # queries searched before it is known what one takes
 
@@ -22,7 +23,7 @@ def shortest_proofs(
     env: ProofEnv,
     params: ProofParams,
     queries: np.ndarray,
-    max_states: int = 500,
+    max_states: int = MAX_STATES,
     max_derived: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> np.ndarray:

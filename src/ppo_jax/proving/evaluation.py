@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ppo_jax.proving import ranking, search
-from ppo_jax.proving.breadth_first import BUDGET, LEFT_OUT, shortest_proofs
+from ppo_jax.proving.breadth_first import BUDGET, LEFT_OUT, MAX_STATES, shortest_proofs
 from ppo_jax.proving.candidates import Candidates, candidates
 from ppo_jax.proving.derivations import Derivations, Policy, estimate, in_blocks, visit
 from ppo_jax.proving.environment import ProofEnv, ProofParams
 from ppo_jax.proving.leakage import count_leaked
+from ppo_jax.proving.results import TIES
 
 __all__ = ["ProofEvaluator", "data_summary", "shortest_proof_baseline"]
 
@@ -38,7 +39,7 @@ class ProofEvaluator:
         attempts: search.Attempts = in_blocks(prove, queries.atoms.reshape(-1, 3), self._derivations.room)
         summary = ranking.summarize(attempts.log_prob.reshape(queries.valid.shape), queries.valid, queries.query)
         end = "end masked" if self.mask_end else "end allowed"
-        return summary | {"protocol": f"greedy, {end}, expected rank of ties"}, attempts
+        return summary | {"protocol": f"greedy, {end}, ties: {TIES}"}, attempts
 
     def marginal(
         self, policy: Policy, policy_params: PyTree, queries: Candidates, sharpness: float = 1.0
@@ -56,7 +57,7 @@ class ProofEvaluator:
         unexplored = proofs.unexplored.reshape(queries.valid.shape)[queries.valid]
         summary["unexplored_mass"] = float(unexplored.mean()) if unexplored.size else None
         flat = "" if sharpness == 1.0 else f", logits × {sharpness:g}"
-        return summary | {"protocol": f"marginal, beam {self.beam_width}{flat}, expected rank of ties"}, proofs
+        return summary | {"protocol": f"marginal, beam {self.beam_width}{flat}, ties: {TIES}"}, proofs
 
     def value_error(
         self,
@@ -99,7 +100,8 @@ def shortest_proof_baseline(env: ProofEnv, params: ProofParams, queries: Candida
     scores = np.where(depth > 0, -depth.astype(float), -np.inf)
     summary = ranking.summarize(scores, queries.valid, queries.query)
     summary["searches_given_up"] = int((depth[queries.valid] == BUDGET).sum())
-    return summary | {"protocol": "shortest proof, expected rank of ties"}
+    summary["max_resolvents"] = MAX_STATES
+    return summary | {"protocol": f"shortest proof, ties: {TIES}"}
 
 
 def data_summary(

@@ -1,6 +1,6 @@
 """Queries with one argument open, ``p(a, X)`` or ``p(X, b)``, and their ranking among all constants.
 
-The protocol is `answers`: both sides of every triple, filtered, ties by the expected rank
+The protocol is `answers`: both sides of every triple, filtered, ties expected over their order
 (docs/concepts/evaluation.md). On Countries it is the published one: the tail alone, among the regions.
 """
 

@@ -14,6 +14,7 @@ __all__ = [
     "INTERVAL_LEVEL",
     "INTERVAL_RESAMPLES",
     "PROTOCOLS",
+    "TIES",
     "AnswerResults",
     "ProofResults",
     "answer_numbers",
@@ -24,6 +25,7 @@ __all__ = [
 Json = Mapping[str, Any]
 PROTOCOLS = ("greedy", "marginal")  # a result holds a summary for each it was judged by (docs/concepts/evaluation.md)
 ANSWERS = "answers"  # the protocol of open queries
+TIES = "expected over their order"  # a metric is its expectation over a random order of the tied
 COMBINED = "combined"  # the same, by the policy's proofs together with rules and a prior
 INTERVAL_LEVEL, INTERVAL_RESAMPLES = 0.95, 10_000  # of the bootstrap interval of an MRR
 GREEDY_COLUMNS = ("greedy\nMRR", "\nHits@1", "\nHits@3", "proved\ntrue", "proved\nfalse")
@@ -185,6 +187,7 @@ class AnswerResults(Results):
             "combined_reciprocal_rank": "expected reciprocal rank of these",
             "rank_without": "the combined rank without each source, by its name",
             "baseline_ranks": "rank by each baseline, by its name, of several networks the mean; null: not asked",
+            "baseline_reciprocal_ranks": "the expected reciprocal ranks, of which the mean is the MRR of the baseline",
             "answers.of": "constants of which anything is said; this and what follows stands in 200 lines at most",
             "answers.listed[].answer": "a constant: the best, the right one, and the best wrong one",
             "answers.listed[].probability": "of its proofs",
@@ -245,7 +248,7 @@ class AnswerResults(Results):
         tried = any(one.get(ANSWERS, {}).get("looked_at") is not None for one in rows.values())
         return [
             f"{summary['protocol']}; {_of(summary, 'triples')}, each with {sides} open, among "
-            f"{summary['candidates']:,.0f} candidates{left}",
+            f"{summary['candidates']:,.0f} candidates on average{left}",
             *([f"found: the right answer is {'; '.join(found)}"] if (found := _found(rows)) else []),
             *(["resolvents: states, the atoms left to prove, whose next steps were tried"] if tried else []),
             *(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.leakage import count_leaked
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries, known_answers, open_queries
 from ppo_jax.proving.priors.prior import Prior
-from ppo_jax.proving.results import ANSWERS, COMBINED, AnswerResults, sum_of
+from ppo_jax.proving.results import ANSWERS, COMBINED, TIES, AnswerResults, sum_of
 from ppo_jax.proving.rules.scores import Combine, RuleScores
 from ppo_jax.proving.rules.weights import with_learned_confidence
 from ppo_jax.results import Judged, Played
@@ -81,7 +81,8 @@ class AnswerTask(GraphTask):
         self._evaluation, self.prior = evaluation, prior
         self._kb = self.dataset.kb if kb is None else kb
         self._ways: dict[str, Rules] = {}  # made when asked for
-        self._baseline_ranks: dict[str, Mapping[Asked, float]] = {}  # of test, by baseline; filled as they are judged
+        # Of test, by baseline, rank and reciprocal rank; filled as they are judged.
+        self._baseline_ranks: dict[str, Mapping[Asked, Sequence[float]]] = {}
         self._evaluator = AnswerEvaluator(env, self.env_params, evaluation.beam_width)
 
     def queries(self, split: str) -> OpenQueries:
@@ -119,7 +120,9 @@ class AnswerTask(GraphTask):
             line["combined_reciprocal_rank"] = float(ranked_combined.reciprocal_rank[i])
             line["rank_without"] = {name: float(ranks[i]) for name, ranks in without.items()}
             asked = int(queries.triple[i]), int(queries.side[i])
-            line["baseline_ranks"] = {name: ranks.get(asked) for name, ranks in self._baseline_ranks.items()}
+            by = {name: ranks.get(asked, (None, None)) for name, ranks in self._baseline_ranks.items()}
+            line["baseline_ranks"] = {name: rank for name, (rank, _) in by.items()}
+            line["baseline_reciprocal_ranks"] = {name: reciprocal for name, (_, reciprocal) in by.items()}
         rows = listing.spread(len(lines))
         chosen = OpenQueries(*(x[rows] for x in queries))
         for row, answers in zip(rows, self._answers(policy, params, chosen, sharpness, combined.weights), strict=True):
@@ -159,13 +162,13 @@ class AnswerTask(GraphTask):
         # With its logits multiplied by 0 any network is the uniform policy.
         uniform, queries, ranked = self._judge(policy, networks[0], "test", 0.0)
         baselines = {"uniform_policy": {ANSWERS: uniform}}
-        self._keep_ranks("uniform_policy", queries, ranked.rank)
+        self._keep_ranks("uniform_policy", queries, ranked)
         if n:
             judged = [
                 self._judge(policy, params, "test", self._choose_sharpness(policy, params)[0]) for params in networks
             ]
             each = [summary for summary, _, _ in judged]
-            self._keep_ranks("untrained", queries, np.mean([ranked.rank for _, _, ranked in judged], axis=0))
+            self._keep_ranks("untrained", queries, *(ranked for _, _, ranked in judged))
             mean = {
                 key: float(np.mean([one[key] for one in each])) if isinstance(value, float) else value
                 for key, value in each[0].items()
@@ -179,13 +182,14 @@ class AnswerTask(GraphTask):
             both = self._combined(self._sources)
             ranked = rank_by(both, queries, known_answers(self.dataset, "test"), self._evaluator.at_once)
             baselines["rules and prior"] = {ANSWERS: self._summarize_combined(both, ranked, queries)}
-            self._keep_ranks("rules_and_prior", queries, ranked.rank)
+            self._keep_ranks("rules_and_prior", queries, ranked)
         return baselines
 
-    def _keep_ranks(self, name: str, queries: OpenQueries, ranks: np.ndarray) -> None:
-        """Keep where a baseline ranks the answers of test queries, which may be a sample."""
+    def _keep_ranks(self, name: str, queries: OpenQueries, *each: Ranked) -> None:
+        """Keep where a baseline, of several networks the mean of `each`, ranks test queries, which may be a sample."""
         asked = zip(queries.triple.tolist(), queries.side.tolist(), strict=True)
-        self._baseline_ranks[name] = dict(zip(asked, ranks.tolist(), strict=True))
+        ranks = np.mean([(one.rank, one.reciprocal_rank) for one in each], axis=0)
+        self._baseline_ranks[name] = dict(zip(asked, ranks.T.tolist(), strict=True))
 
     def ask(
         self,
@@ -305,9 +309,7 @@ class AnswerTask(GraphTask):
         queries = self.queries(split)
         ranked = self._evaluator.rank(policy, params, queries, known_answers(self.dataset, split), sharpness)
         summary = summarize(ranked, queries, len(self.dataset.queries[split]))
-        protocol = (
-            f"answers, filtered, beam {self._evaluation.beam_width}, logits × {sharpness:g}, expected rank of ties"
-        )
+        protocol = f"answers, filtered, beam {self._evaluation.beam_width}, logits × {sharpness:g}, ties: {TIES}"
         return summary | {"sharpness": sharpness, "protocol": protocol}, queries, ranked
 
     @property
@@ -336,12 +338,13 @@ class AnswerTask(GraphTask):
         queries = open_queries(self.dataset, "test", n)
         known = known_answers(self.dataset, "test")
         ranked, given_up = shortest_proofs.rank(self.env, self.env_params, queries, known, BUDGET)
-        self._keep_ranks("shortest_proof", queries, ranked.rank)
-        protocol = f"answers, filtered, fewest steps, {BUDGET:,} resolvents a query, expected rank of ties"
+        self._keep_ranks("shortest_proof", queries, ranked)
+        protocol = f"answers, filtered, fewest steps, {BUDGET:,} resolvents a query, ties: {TIES}"
         return summarize(ranked, queries, len(test)) | {
             "unexplored_mass": None,
             "searches": len(queries.known),
             "given_up": given_up,
+            "max_resolvents": BUDGET,
             "protocol": protocol,
         }
 
@@ -360,7 +363,7 @@ class AnswerTask(GraphTask):
             **dict.fromkeys(("unexplored_mass", "looked_at", "answered")),
             "weights": combined.weights,
             "rules": self._rules.name,
-            "protocol": f"answers, filtered, {how}, expected rank of ties",
+            "protocol": f"answers, filtered, {how}, ties: {TIES}",
         }
 
     def _answers(
@@ -383,7 +386,7 @@ class AnswerTask(GraphTask):
         """A baseline without a policy, on test."""
         queries = self.queries("test")
         ranked = rank_by(scorer, queries, known_answers(self.dataset, "test"))
-        self._keep_ranks(name, queries, ranked.rank)
+        self._keep_ranks(name, queries, ranked)
         summary = summarize(ranked, queries, len(self.dataset.queries["test"]))
         # What a prior scores is not found in the sense of a proof.
         nothing: dict[str, Any] = {"unexplored_mass": None, "looked_at": None}
