@@ -119,8 +119,11 @@ def test_the_mrr_of_each_part_alone_and_together():
 
 def test_seeds_are_averaged_and_counted_together():
     logs = [run(f"run-s{seed}", seed=seed) for seed in range(2)]
-    worth, moves, _ = tables(*logs)
+    worth, moves, predicates = tables(*logs)
     assert worth["policy"][0] == "0.450"
+    assert sum(int(cells[0]) for cells in predicates.values()) == N
+    assert f"Of {N} queries × 2 seeds, head and tail each counted." in to_markdown(report.build(logs))
+    assert f"Of {N} queries, head and tail each counted." in to_markdown(report.build(logs[:1]))
     assert moves["combined, against the policy alone"] == ["4", "12", "2"]
     assert "± 0.071" in to_markdown(report.build(logs))
 

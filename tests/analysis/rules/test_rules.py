@@ -274,6 +274,15 @@ def test_successors_without_room_name_the_cap_that_cut_them():
     assert hit(0.04, 0.04, **sizes) is None
 
 
+def test_of_a_policy_that_learnt_nothing_only_what_is_the_same_is_said():
+    uniform, untrained = ({"answers": {"mrr": mrr, "hits@1": 0.8}} for mrr in (0.85, 0.95))
+    baselines = {"uniform_policy": uniform, "untrained (×3)": untrained, "rules": {"answers": {"mrr": 0.9}}}
+    results = {"test": {"answers": {"mrr": 0.9, "hits@1": 0.8}}, "baselines": baselines}
+    advice = BY_ID["beaten-by-baseline"].check(Evidence(run(summary=results))).advice
+    same = "Hits@1 is 0.8 with the trained policy as with uniform policy and untrained (×3)"
+    assert advice.endswith(f"(`ppo-jax data describe`). {same}: what was learnt adds nothing there.")
+
+
 def test_a_rate_that_follows_kl_is_told_by_its_desired_kl():
     rate = {"learning_rate": {"shape": "kl_adaptive", "init": 1e-2, "desired_kl": 0.3}}
     assert BY_ID["no-lr-schedule"].check(Evidence(run(rate))) is None

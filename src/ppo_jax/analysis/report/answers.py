@@ -150,9 +150,17 @@ def _moves(lines: Sequence[Json]) -> list[Block]:
             rows.append((Cell(name), *(Cell(f"{n:,}") for n in (better, worse, len(known) - better - worse))))
     if not rows:
         return []
-    said = f"Of {len(lines):,} queries, head and tail each counted."
+    seeds, rest = divmod(len(lines), asked := _asked(lines))
+    times = f" × {seeds} seeds" if seeds > 1 else ""
+    said = f"Of {len(lines):,} queries of all seeds" if rest else f"Of {asked:,} queries{times}"
+    said += ", head and tail each counted."
     said += " Without a part the others keep their weights." if len(compared) > 1 else ""
     return [Table(("the right answer ranks", "better", "worse", "the same"), tuple(rows)), Text(said, True)]
+
+
+def _asked(lines: Sequence[Json]) -> int:
+    """How many queries there are; the seeds of a run set ask the same."""
+    return len({(line.get("query"), line.get("answer")) for line in lines})
 
 
 def _predicates(lines: Sequence[Json]) -> list[Block]:
@@ -168,7 +176,7 @@ def _predicates(lines: Sequence[Json]) -> list[Block]:
     columns = [("reciprocal_rank", "policy"), *([("combined_reciprocal_rank", "combined")] if together else [])]
     rows = []
     for name in order[:PREDICATES_SHOWN]:
-        cells = [Cell(name), Cell(f"{sum(map(len, of[name].values())):,}")]
+        cells = [Cell(name), Cell(f"{sum(map(_asked, of[name].values())):,}")]
         for key, _ in columns:
             for side in ("tail", "head"):
                 values = [line[key] for line in of[name][side] if key in line]

@@ -152,7 +152,7 @@ def seed_outlier(run: Evidence) -> Hit | None:
     ours_only=True,
 )
 def beaten_by_baseline(run: Evidence) -> Hit | None:
-    summary, lost, by_untrained, alike = run.log.summary, [], False, False
+    summary, lost, by_untrained, alike = run.log.summary, [], False, []
     for i, (label, path) in enumerate(results.of(summary).scores.items()):
         mine = number_at(summary, "test", *path)
         others = {name: number_at(summary, "baselines", name, *path) for name in run.baselines()}
@@ -161,19 +161,17 @@ def beaten_by_baseline(run: Evidence) -> Hit | None:
             told = ", ".join(f"{baseline_name(name)} {number(theirs)}" for name, theirs in better.items())
             lost.append(f"{label} {number(mine)} ({told})")
             by_untrained |= "untrained" in better and i == 0
-            alike |= any(name.startswith(("uniform", "untrained")) and x == mine for name, x in better.items())
+            same = [baseline_name(name) for name, x in better.items() if name.startswith(UNLEARNT) and x == mine]
+            alike += [f"{label} is {number(mine)} with the trained policy as with {' and '.join(same)}"] if same else []
     if not lost:
         return None
     advice = None if run.task is results.EPISODES else f"{beaten_by_baseline.advice} {DATA_ADVICE}"
     if alike and run.task is results.ANSWERED:
-        advice = f"{advice} {SEARCH_ADVICE}"
+        advice = f"{advice} {'; '.join(alike)}: what was learnt adds nothing there."
     return Hit("; ".join(lost), severity="error" if by_untrained else None, advice=advice)
 
 
-SEARCH_ADVICE = (
-    "A policy that learnt nothing ranks exactly as the trained one: the search alone nearly solves so small a graph, "
-    "and leaves nothing to learn."
-)
+UNLEARNT = ("uniform", "untrained")  # policies that search as the trained one does
 DATA_ADVICE = "Look at whether the data leaves anything to learn (`ppo-jax data describe`)."
 
 
