@@ -102,6 +102,7 @@ def test_a_defect_of_the_program_is_not_hidden(workplace, tmp_path, monkeypatch)
         ("train", "missing from ppo-jax train: EXPERIMENT .* see `ppo-jax train --help`"),
         ("train --on_nan skip", "missing from ppo-jax train: EXPERIMENT .* see `ppo-jax train --help`"),
         ("train x.toml y.toml", "unrecognized options: y.toml; see `ppo-jax train --help`"),
+        ("train x.toml seed=1", "unrecognized options: seed=1; settings stand behind --set: --set seed=1"),
         ("train x.toml --run-dir", "missing value for argument '--run-dir'. .*; see `ppo-jax train --help`"),
         ("train x.toml --seed one", "error parsing --seed: expected INT, got 'one'; see `ppo-jax train --help`"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ class Ask:
         queries = [*self.queries, *(_lines(self.file) if self.file else ())]
         if not queries:
             raise PPOJaxError('ask: no query; write one such as "ancestorOf(ann, X)", or name a file with --file')
+        if folder := next(filter(os.path.isdir, self.queries), None):
+            raise PPOJaxError(f"ask: {folder} is a folder, no query; one run is asked at a time")
         use_caches()
         from ppo_jax.policies.prover import load_prover
 
@@ -89,6 +92,8 @@ class Scores:
         if self.out is not None:
             check_writable(self.out)
             check_new(self.out)
+            if self.form not in (None, "table", theirs := ENDINGS.get(self.out.suffix, self.form)):
+                raise PPOJaxError(f"{self.out}: ends as a file of {theirs} does, and --format is {self.form}")
         form = self.form or (_form_of(self.out) if self.out else "csv" if len(folders) == 1 else "table")
         with as_written(folders[0] / "summary.json"):
             return self._write(folders, form)

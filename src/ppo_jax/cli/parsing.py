@@ -17,6 +17,7 @@ from ppo_jax.types import PPOJaxError
 __all__ = ["parse"]
 
 OPTION = re.compile(r"^\W*(?:-h, )?(--[a-z][a-z-]*)", re.MULTILINE)  # at the beginning of a line of the help
+SETTING = re.compile(r"^unrecognized options: ([a-z][\w.]*=\S*)")
 RULE = re.compile("[─-]{9,}")
 CHOICES = re.compile(r"Expected one of \(('[^)]*')\)")
 NO_TYPE = re.compile(r"no type matching \{None\}\|(\S+) could be instantiated from \[(.*?)\]\.\s+Got errors:.*")
@@ -43,7 +44,10 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
         close = difflib.get_close_matches(wrong, names, n=1)
         hint = f"did you mean --{close[0]}? " if close else ""
         raise PPOJaxError(f"no option --{wrong}; {hint}see `{prog} --help`")
-    raise PPOJaxError(f"{_without_frame(said.getvalue())}; see `{prog} --help`")
+    unknown = _without_frame(said.getvalue())
+    if "set" in names and (setting := SETTING.search(unknown)):
+        raise PPOJaxError(f"{unknown}; settings stand behind --set: --set {setting[1]}")
+    raise PPOJaxError(f"{unknown}; see `{prog} --help`")
 
 
 def _parse(kind: Any, arguments: Sequence[str], prog: str, description: str | None) -> Any:

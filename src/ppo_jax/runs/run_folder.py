@@ -18,6 +18,8 @@ import jax
 
 from ppo_jax.config import Config, from_dict, load_config
 from ppo_jax.config.legible import legible
+from ppo_jax.config.schema import TaskConfig
+from ppo_jax.proving import datasets
 from ppo_jax.runs import checkpoint, files, manifest, trust
 from ppo_jax.runs.contents import LINES
 from ppo_jax.runs.experiment import Experiment
@@ -29,6 +31,7 @@ __all__ = [
     "begin",
     "check_alone",
     "check_data",
+    "check_files",
     "check_given",
     "check_may_start_again",
     "check_resumable",
@@ -215,12 +218,31 @@ def check_data(folder: Path, experiment: Experiment) -> None:
     Raises:
         PPOJaxError: they are others.
     """
-    began, task, settings = read_environment(folder), experiment.task, experiment.config.task
+    now = {"dataset_sha256": experiment.task.sha256, "prior_sha256": experiment.task.prior_sha256}
+    _check_same_files(folder, experiment.config.task, now)
+
+
+def check_files(folder: Path, task: TaskConfig) -> None:
+    """Make sure of the same, where nothing could be built of what is there.
+
+    Raises:
+        PPOJaxError: the data are others, or the prior is not there.
+    """
+    if task.dataset:
+        data = datasets.load(task.dataset, task.rules, task.columns, require_rules=False)
+        _check_same_files(folder, task, {"dataset_sha256": data.sha256})
+    if task.prior and not Path(task.prior).exists():
+        raise PPOJaxError(f"{folder}: its prior {task.prior} is gone; restore the file, another one is refused")
+
+
+def _check_same_files(folder: Path, task: TaskConfig, sha256: Mapping[str, str | None]) -> None:
+    began = read_environment(folder)
     read = {
-        "dataset_sha256": (f"data set {settings.dataset or settings.env_id}", task.sha256, "restore its files"),
-        "prior_sha256": (f"prior {settings.prior}", task.prior_sha256, "restore the file"),
+        "dataset_sha256": (f"data set {task.dataset or task.env_id}", "restore its files"),
+        "prior_sha256": (f"prior {task.prior}", "restore the file"),
     }
-    for key, (what, now, remedy) in read.items():
+    for key, now in sha256.items():
+        what, remedy = read[key]
         if isinstance(then := began.get(key), str) and then != now:
             raise PPOJaxError(
                 f"{folder}: its {what} is another than the run began with: sha256 {then[:16]}… then, "

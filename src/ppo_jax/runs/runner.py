@@ -183,7 +183,7 @@ def _resume(
     again = "resume it from Python with the same `build` and `hook`"
     if (known := _known(build)) is not None:  # before what lacks is said in other words
         run_folder.check_given(folder, known | _hook(hook), GIVEN, again)
-    experiment = build(config)
+    experiment = _built_again(folder, config, build)
     changed = run_folder.check_given(folder, _given(experiment, hook), GIVEN, again)
     for text in (*changed, *run_folder.other_code(folder, experiment)):
         warn(text)
@@ -214,6 +214,15 @@ def _resume(
     if config != recorded:
         files.write_atomically(folder / "config.toml", config.to_toml())
     return _run(experiment, folder, standing, summary, progress, hook, hook_interval)
+
+
+def _built_again(folder: Path, config: Config, build: Build) -> Experiment:
+    """The experiment of a run that began; where it cannot be built since its files are others, that is the error."""
+    try:
+        return build(config)
+    except PPOJaxError:
+        run_folder.check_files(folder, config.task)
+        raise
 
 
 def _results_so_far(summary: dict[str, Any]) -> dict[str, Any]:
@@ -367,7 +376,7 @@ def load(
     # Who uses a policy needs neither loss nor optimizer, which may not be there any more.
     used = config.override({"loss": None, "loss_coefs": None, "optimizer": None})
     consent.check(folder, recorded, used, trust)
-    experiment = build(used).variant(config)
+    experiment = _built_again(folder, used, build).variant(config)
     named = "name its import path in the configuration to load what it learnt"
     run_folder.check_given(folder, experiment.given, ("env", "network"), named)
     run_folder.check_data(folder, experiment)

@@ -26,15 +26,19 @@ def parse_query(kb: KnowledgeBase, text: str, place: str = "query") -> tuple[int
     """
     predicate, bracket, inside = text.strip().removesuffix(".").rstrip().partition("(")
     names = [name.strip() for name in inside.removesuffix(")").split(",")]
-    if bracket and not inside.endswith(")"):
+    if not bracket:
+        words = text.split()
+        like = f"{words[0]}({words[1]}, {words[2]})" if len(words) == 3 else format_query(kb, (*kb.facts[0][:2], 0))
+        raise PPOJaxError(f"{place}: {quote(text)} is no atom; write one such as {quote(like)}")
+    if not inside.endswith(")"):
         raise PPOJaxError(f"{place}: {quote(text)} has no closing bracket")
     unknown = [i for i, name in enumerate(names) if name not in kb.constant_ids]
     variables = [i for i in unknown if _is_variable(names[i])]
-    if not bracket or len(names) != 2 or not variables:
+    if len(names) != 2 or not variables:
         try:
             return kb.parse_atom(text, place)
         except PPOJaxError as error:
-            if bracket and len(names) == 2 and any(not nearest(names[i], kb.constants) for i in unknown):
+            if len(names) == 2 and any(not nearest(names[i], kb.constants) for i in unknown):
                 raise PPOJaxError(f"{error}; a variable begins with a capital") from error
             raise
     if len(variables) == 2:

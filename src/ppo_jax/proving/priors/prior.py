@@ -163,10 +163,8 @@ def _rows(names: Sequence[str], known: Sequence[str], used: Sequence[str], kind:
     rows = {name: row for row, name in enumerate(known)}
     missing = [name for name in used if name not in rows]
     if missing:
-        raise PPOJaxError(
-            f"{path} has no embedding of the {kind} {missing[0]!r}, nor of {len(missing) - 1} others of {len(used)}"
-            f"{nearest(missing[0], rows)}"
-        )
+        more = f", nor of {len(missing) - 1} more of {len(used)}" if missing[1:] else ""
+        raise PPOJaxError(f"{path} has no embedding of the {kind} {missing[0]!r}{more}{nearest(missing[0], rows)}")
     return np.array([rows.get(name, -1) for name in names], np.int64)
 
 
