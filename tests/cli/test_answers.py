@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 import sys
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,6 +24,8 @@ from ppo_jax.analysis.scores import read_seeds
 from ppo_jax.cli.tables.answers import show_answers
 from ppo_jax.config import load_config
 from ppo_jax.proving import datasets, task
+from ppo_jax.proving.priors.embeddings import ComplEx
+from ppo_jax.proving.priors.prior import save_prior
 from ppo_jax.proving.results import AnswerResults
 from ppo_jax.proving.rules import mining
 from ppo_jax.runs import loop
@@ -47,8 +50,8 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
     out = trained[1].out
     for row in ("trained (best)", "combined", "uniform policy", "shortest proof", "untrained (×4)", "rules"):
         assert any(line.startswith(row) for line in out.splitlines()), row
-    assert "all 2 triples, each with head and tail open" in " ".join(out.split())
-    searched = "shortest proof: answers, filtered, fewest steps, 1,000 resolvents a query, expected rank of ties; "
+    assert "all 2 triples, each with head and tail open, among " in " ".join(out.split())
+    searched = "fewest steps, 1,000 resolvents a query, ties: expected over their order; "
     assert searched + "all 2 triples; 0 of 4 searches given up" in " ".join(out.split())
     queries = r"\d of 4 queries, not for \d"
     by = ("proved by the policy for", "derived by rules for", "found by breadth-first search for")
@@ -105,6 +108,11 @@ def test_a_line_for_every_query_of_both_sides(run):
         inverse = sum(1 / line["baseline_ranks"][name] for line in lines) / len(lines)
         mrr = read_summary(run)["baselines"][name]["answers"]["mrr"]
         assert inverse <= mrr + 1e-9  # of ties it is the expected one: Jensen's inequality
+    rows = list(csv.DictReader(io.StringIO(succeed("scores", run))))
+    for name in ("uniform_policy", "untrained", "shortest_proof", "rules"):
+        column = [float(row[f"{name}_reciprocal_rank"]) for row in rows]
+        key = "untrained (×4)" if name == "untrained" else name
+        assert np.mean(column) == pytest.approx(read_summary(run)["baselines"][key]["answers"]["mrr"])
     for key, part in (("reciprocal_rank", "answers"), ("combined_reciprocal_rank", "combined")):
         mrr = sum(line[key] for line in lines) / len(lines)
         assert mrr == pytest.approx(read_summary(run)["test"][part]["mrr"])
@@ -266,13 +274,31 @@ def test_play_shows_proofs(run):
         ("in(X, Y)", "has two variables; write a constant for one of them"),
         ("in(zz, X)", "names the unknown constant 'zz'"),
         ("near_to(z, X)", "names the unknown predicate 'near_to'; the nearest known is 'near'"),
-        ("in z X", "is not a ground atom"),
+        ("in z X", "'in z X' is no atom; write one such as 'in(z, X)'"),
+        ("near", "'near' is no atom; write one such as 'near(a,X)'"),
+        (".", ". is a folder, no query; one run is asked at a time"),
         ("in(z, X", "'in(z, X' has no closing bracket"),
         ("in(z, who)", "names the unknown constant 'who'; a variable begins with a capital"),
     ],
 )
 def test_a_question_that_cannot_be_asked(run, query, message):
     assert message in fail("ask", run, query)
+
+
+def test_a_run_whose_data_grew_or_whose_prior_is_gone_says_that_first(run, workplace, tmp_path):
+    data, copied = shutil.copytree(workplace / "data", tmp_path / "data"), shutil.copytree(run, tmp_path / "run")
+    prior, names = tmp_path / "prior.npz", datasets.load(data)
+    vectors = np.zeros((len(names.kb.constants) + 1, 4)), np.zeros((2, len(names.kb.predicates) + 1, 4))
+    save_prior(prior, ComplEx(*vectors), names)
+    config = (copied / "config.toml").read_text().replace(str(workplace / "data"), str(data))
+    (copied / "config.toml").write_text(config.replace("[task]", f"[task]\nprior = '{prior}'"))
+    facts = (data / "train.txt").read_text()
+    (data / "train.txt").write_text(f"{facts}\nnear(p77,a).\n")
+    assert f"its data set {data} is another than the run began with: sha256 " in fail("ask", copied, "in(z, X)")
+    (data / "train.txt").write_text(facts)
+    prior.unlink()
+    gone = f"its prior {prior} is gone; restore the file, another one is refused"
+    assert gone in fail("ask", copied, "in(z, X)")
 
 
 def test_who_cannot_be_asked(places, cartpole, run, tmp_path):
@@ -298,10 +324,12 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
         r"\caption{data (17 facts, 2 relations, 10 constants), all 2 test triples (0 with their like in train), ",
         "in train), head and tail open, ranked among all constants",
         "other answers that train, valid or test know: ",
-        ", ties by expected rank; at most 4 proof steps, 3 atoms of a resolvent, ",
+        ", ties: expected over their order; at most 4 proof steps, 3 atoms of a resolvent, ",
         " successors (no state of the graph can have more). PPO of",
-        rf"PPO of ppo\_jax {version('ppo-jax')}, 96 environment steps, seed 0; the last parameters. Beam of 4",
+        rf"PPO of ppo\_jax {version('ppo-jax')}, 96 environment steps, seed 0; the best parameters are the last, which "
+        "alone were judged on valid (all 2 triples). Beam of 4",
         r"1 rule, of rules.txt, put together by ",
+        "Shortest proof: breadth first, at most 1,000 resolvents a query.",
         r"No prior. Combined: ",
         r"95\% interval of a percentile bootstrap over triples, 10,000 resamples.}",
     ):
@@ -319,8 +347,13 @@ def test_scores_for_a_paper(run, cartpole, tmp_path):
     assert (measured["facts"], measured["relations"], measured["constants"]) == (17, 2, 10)
     assert (measured["test_triples_like_train"], measured["test_triples_reversed_in_train"]) == (0, 0)
     assert measured["rules_mined_by"] is None
+    assert (measured["shortest_proof_resolvents"], measured["ties"]) == (1_000, "expected over their order")
+    assert (measured["valid_triples"], measured["valid_of"]) == (2, 2)
+    assert measured["runs"][0]["untrained_networks"] == {"answers": 4}
     assert measured["runs"][0]["weights"] == {"combined": read_summary(run)["test"]["combined"]["weights"]}
     assert "scores.csv: exists; choose another file with --out" in fail("scores", run, "--out", tmp_path / "scores.csv")
+    crossed = fail("scores", run, "--format", "latex", "--out", tmp_path / "tt.csv")
+    assert "tt.csv: ends as a file of csv does, and --format is latex" in crossed
     assert "is a file of a run" in fail("scores", run, "--out", run / "queries.jsonl")
     assert "which runs over a knowledge graph write at their end" in fail("scores", cartpole)
     assert "parquet needs a file" in fail("scores", run, "--format", "parquet")
@@ -354,10 +387,14 @@ def test_scores_of_several_seeds_are_mean_and_deviation(run, seeds, tmp_path):
     assert "±" not in lines[rules] + lines[rules + 1]  # they do not depend on the seed
     text = " ".join(" ".join(lines).split())
     assert "seeds 0, 1;" in text and "Shortest proof: on 1 of the triples." in text
-    assert text.endswith("Mean ± standard deviation over 2 seeds (n − 1), not over triples.")
+    low, high = read_summary(run)["test"]["answers"]["mrr_interval"]
+    interval = f"the 95% bootstrap interval of the first row's MRR is {low:.2f}–{high:.2f} with seed 0."
+    assert text.endswith(f"over 2 seeds (n − 1), not over triples: over these {interval}")
+    (combined,) = [i for i, line in enumerate(lines) if line.startswith("combined")]
+    assert lines[combined + 1].split()[0] == "±0.000"  # it was trained, though these two are alike
     assert max(map(len, lines)) <= 80
     latex = succeed("scores", *seeds, "--format", "latex")
-    assert r"trained (best) & 0.600 $\pm$ 0.141 &" in latex and "bootstrap" not in latex
+    assert r"trained (best) & 0.600 $\pm$ 0.141 &" in latex and "resamples" not in latex
     succeed("scores", *seeds, "--out", tmp_path / "table.tex")
     assert (tmp_path / "table.tex").read_text() == latex and latex.isascii()
     rows = list(csv.DictReader(io.StringIO(succeed("scores", *seeds, "--format", "csv"))))
@@ -391,7 +428,10 @@ def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(
         log.summary["data"]["prior"] |= {"seed": 0, "sha256": "a" * 64}
     assert "Prior: ComplEx of dimension 100, seed 0." in protocol.caption(logs)
     assert "Prior: ComplEx of dimension 100, seed 0." in protocol.caption(logs[:1])
-    assert "the parameters best on valid, of update" in told and "logits × 0.5 (chosen on valid)." in told
+    assert (
+        "the parameters best on valid (all 2 triples), of update 3 of 3. " in told
+        and "logits × 0.5 (chosen on valid)." in told
+    )
     alone = [replace(log, settings=log.settings | {"sharpness": [0.5]}) for log in logs]
     assert "logits × 0.5." in protocol.caption(alone)
     older = read_summary(seeds[1])
@@ -502,4 +542,6 @@ def test_a_run_that_cannot_begin_leaves_nothing(workplace, tmp_path):
     assert "rules.npz: there is no such" in fail(
         "train", workplace / "places.toml", "--run-dir", run, "--set", *settings
     )
+    (data / "test.txt").unlink()
+    assert "has no test queries" in fail("train", workplace / "places.toml", "--run-dir", run, "--set", *settings[:2])
     assert not run.exists()

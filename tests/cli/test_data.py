@@ -48,6 +48,8 @@ def test_data_is_built_checked_and_described(tmp_path):
 
 def test_data_that_is_odd_says_so_and_how_much_can_be_proved(workplace, capsys):
     assert "warning: valid queries that are also test queries: 1" in succeed("data", "check", workplace / "data")
+    message = fail("data", "check", workplace / "data" / "train.txt")
+    assert f"train.txt: is a file; a data set is its folder, {workplace / 'data'}" in message
     found = json.loads(succeed("data", "describe", workplace / "data", "--json"))
     assert (found["facts"], found["train_positives_searched"]) == (17, 5)
     # All but none: each of a, b, d, x, y has a neighbour whose island is known without it.
@@ -98,4 +100,4 @@ def test_what_of_test_has_its_like_in_train(tmp_path):
     told = succeed("data", "check", tmp_path)
     assert "note: 2 of 3 test triples (66.7%) have their like in train" in told
     assert "s is symmetric (100% of pairs; 1)" in told and "nothing odd" not in told
-    assert "; of 3 train has the pair the other way round, by whatever relation" in told
+    assert "; of 3 train holds the same two constants with head and tail swapped, under any relation" in told

@@ -205,7 +205,7 @@ def test_a_mistake_in_the_data_writes_nothing(workplace, tmp_path, changes, comp
 def test_a_split_without_queries_is_refused_before_training(workplace, tmp_path):
     data = write_data(tmp_path / "data", test="% none yet\n")
     run = ("train", workplace / "places.toml", "--run-dir", tmp_path / "run", "--set", f"dataset={data}")
-    assert "data set 'data' has no test queries; put some in test.txt" in fail(*run)
+    assert "no test queries; move some lines of train.txt, such as every tenth, to test.txt" in fail(*run)
     assert not (tmp_path / "run").exists()
 
 

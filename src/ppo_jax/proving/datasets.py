@@ -45,7 +45,17 @@ from ppo_jax.proving.knowledge_base import KnowledgeBase, build, nearest, underi
 from ppo_jax.proving.oddities import odd_rules, with_known_predicates
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["BUILTIN", "Dataset", "Files", "build_countries", "describe", "from_files", "load", "write_folder"]
+__all__ = [
+    "BUILTIN",
+    "Dataset",
+    "Files",
+    "build_countries",
+    "describe",
+    "from_files",
+    "load",
+    "split_off",
+    "write_folder",
+]
 
 Files = dict[str, str]
 """The texts of a data set by file name."""
@@ -112,6 +122,8 @@ def load(
         files = build_countries(builtin[1], int(builtin[2]) if builtin[2] else None)
     else:
         folder = Path(name_or_folder)
+        if folder.is_file():
+            raise PPOJaxError(f"{folder}: is a file; a data set is its folder, {folder.parent}")
         if not folder.is_dir():
             raise PPOJaxError(
                 f"no data set {str(name_or_folder)!r}: neither a folder nor a built-in name ({', '.join(BUILTIN)}; "
@@ -192,7 +204,7 @@ def from_files(
         training, queries["valid"] = _split(training, evaluation["valid"].file in files, notes)
         kb = replace(kb, facts=_frozen(kb.facts[~_is_in(kb.facts, queries["valid"], kb)]))
     if not len(queries["test"]):
-        notes.append("no test queries: a final evaluation needs some in test.txt")
+        notes.append(f"no test queries, without which `ppo-jax train` does not begin: {split_off('test')}")
     if not kb.rules:
         notes.append("no rules: they will be mined from the training facts")
     queries["train"] = training
@@ -216,6 +228,11 @@ def from_files(
         corrupt="tail" if conclusions and conclusions <= _COUNTRIES_PREDICATES else "both",
         mined_by=read_limits(files.get(rules, ""), len(kb.rules)),
     )
+
+
+def split_off(split: str) -> str:
+    """What to do where valid or test has no queries."""
+    return f"move some lines of train.txt, such as every tenth, to {split}.txt"
 
 
 def write_folder(files: Mapping[str, str], folder: str | Path) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 from flax import linen as nn
 
 from ppo_jax.config.schema import NetworkConfig
-from ppo_jax.proving.datasets import Dataset
+from ppo_jax.proving.datasets import Dataset, split_off
 from ppo_jax.proving.networks import ProofActions, ProofSuccessors, background_facts
 from ppo_jax.proving.priors.prior import Prior
 from ppo_jax.proving.priors.projection import initial_embeddings
 from ppo_jax.types import PPOJaxError
 
-__all__ = ["DEFAULT_NETWORK", "NETWORKS", "GraphTask"]
+__all__ = ["DEFAULT_NETWORK", "NETWORKS", "GraphTask", "check_judged"]
 
 NETWORKS = {"proof_actions": ProofActions, "proof_successors": ProofSuccessors}
 DEFAULT_NETWORK = "proof_actions"
@@ -95,6 +95,11 @@ class GraphTask:
 
     def check(self) -> None:
         """Raise `PPOJaxError` where a split that the task is judged on is empty."""
-        for split in ("valid", "test"):
-            if not len(self.dataset.queries[split]):
-                raise PPOJaxError(f"data set {self.dataset.name!r} has no {split} queries; put some in {split}.txt")
+        check_judged(self.dataset)
+
+
+def check_judged(dataset: Dataset) -> None:
+    """Raise `PPOJaxError` where a split that a run is judged on is empty."""
+    for split in ("valid", "test"):
+        if not len(dataset.queries[split]):
+            raise PPOJaxError(f"data set {dataset.name!r} has no {split} queries; {split_off(split)}")

@@ -24,7 +24,7 @@ from ppo_jax.proving.derivations import Policy
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.proving.evaluation import ProofEvaluator, data_summary, shortest_proof_baseline
 from ppo_jax.proving.explanation import explain
-from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask
+from ppo_jax.proving.graph_task import DEFAULT_NETWORK, GraphTask, check_judged
 from ppo_jax.proving.priors.prior import load_prior
 from ppo_jax.proving.results import PROTOCOLS, ProofResults
 from ppo_jax.proving.rules.confidence import surest, with_counted_confidence
@@ -284,8 +284,9 @@ def with_mined_rules(
             f"data set {data.name!r} has no rules; before several processes train together, mine some: "
             "`ppo-jax rules mine FOLDER --out FOLDER/rules.txt`"
         )
+    check_judged(data)  # what is wrong with the data or the prior should not cost the mining
     if config.task.prior:
-        load_prior(config.task.prior, data)  # what is wrong with it should not cost the mining
+        load_prior(config.task.prior, data)
     file, limits, kept = folder / "rules.txt", Limits(max_rules_per_head=MINED_PER_HEAD), []
     for number in range(1, MINING_ROUNDS + 1):
         kept.append(state_of(kept_in / f"rules-{number}.txt", data.kb, limits, say))

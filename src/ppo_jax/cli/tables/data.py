@@ -126,8 +126,8 @@ def _leakage(found: Json) -> str:
     by = f": {'; '.join(worst)}{rest}" if worst else ""
     return (
         f"{found['test_triples']:,} of {triples}{share} have their like in train, under a relation that says nearly "
-        f"the same, straight or reversed{by}; of {found['reversed']:,} train has the pair the other way round, by "
-        "whatever relation"
+        f"the same, straight or reversed{by}; of {found['reversed']:,} train holds the same two constants with head "
+        "and tail swapped, under any relation"
     )
 
 
