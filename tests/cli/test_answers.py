@@ -60,6 +60,7 @@ def test_the_table_names_every_baseline_and_what_was_asked(trained):
     assert "weights were chosen on valid, so on test a part may rank higher than the sum" in " ".join(out.split())
     assert re.search(r"^ +resolvents\n +MRR .* a query$", out, flags=re.MULTILINE)
     assert "resolvents: states, the atoms left to prove" in out
+    assert re.search(r"among \d+ candidates on average", " ".join(out.split()))
     assert "The policy alone:" in out
     assert "Combined:" in out
     assert max(map(len, out.splitlines())) <= 80
@@ -399,6 +400,15 @@ def test_scores_of_several_seeds_are_mean_and_deviation(run, seeds, tmp_path):
     assert (tmp_path / "table.tex").read_text() == latex and latex.isascii()
     rows = list(csv.DictReader(io.StringIO(succeed("scores", *seeds, "--format", "csv"))))
     assert [(row["run"], row["seed"]) for row in rows] == [("s0", "0")] * 4 + [("s1", "1")] * 4
+
+
+def test_a_caption_of_proofs_says_how_far_the_search_went(places):
+    log = read_run(places)
+    assert protocol.shared(log)["shortest_proof_resolvents"] == 500
+    assert protocol.own(log)["untrained_networks"] == {"greedy": 4, "marginal": 4}
+    told = protocol.caption([log])
+    assert "corruptions, ties: expected over their order; at most 3 proof steps" in told
+    assert "Shortest proof: breadth first, at most 500 resolvents a query." in told
 
 
 def test_a_caption_names_priors_of_their_own_rules_left_out_and_what_was_chosen(seeds):
