@@ -40,7 +40,9 @@ def test_an_environment_without_an_experiment_has_the_settings_of_its_suite():
 def test_a_short_run_by_default_settings_is_evaluated_about_ten_times(steps, more, interval):
     config = load_config("my_package.module:Walk", {"total_timesteps": steps} | more)
     assert config.evaluation.eval_interval == interval
-    told = "evaluation.eval_interval = 50 exceeds the 15 updates: one evaluation, at the end"
+    told = (
+        "evaluation.eval_interval = 50 exceeds the 15 updates: one evaluation, at the end; eval_interval = 1 gives more"
+    )
     assert config.warnings == ((told,) if more else ())
 
 

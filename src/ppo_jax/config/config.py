@@ -108,9 +108,10 @@ class Config:
             )
         updates, interval = self.settings.n_updates, self.evaluation.eval_interval
         if interval > updates:
+            more = f"; eval_interval = {max(updates // EVALUATIONS, 1)} gives more" if updates > 1 else ""
             found.append(
                 f"evaluation.eval_interval = {interval} exceeds the {updates} update{'s' * (updates > 1)}: "
-                "one evaluation, at the end"
+                f"one evaluation, at the end{more}"
             )
         for name in RATES:
             kl = getattr(getattr(ppo, name), "desired_kl", None)

@@ -261,7 +261,7 @@ class EvaluationConfig:
     n_queries: Count | None = None
     """Queries of a split used, a sample of them; by default all."""
     n_valid_queries: Count | None = None
-    """The same for valid, which is judged again and again; by default `n_queries`."""
+    """Queries of valid used, which is judged again and again; by default as many as `n_queries`."""
     untrained_networks: Natural | None = None
     """Fresh networks of the untrained baseline, by default 20, as what one chooses greedily is an accident (MRR
     0.60 ± 0.15), of which 3 by the marginal protocol; where queries are answered 3."""

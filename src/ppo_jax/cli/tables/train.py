@@ -52,7 +52,9 @@ def _show_run(summary: Json, folder: Path) -> None:
         "time": _time(summary),
     }
     if skipped := summary.get("updates_skipped"):
-        facts["skipped"] = f"{skipped} of {summary['updates']} updates, whose loss was not finite"
+        facts["skipped"] = (
+            f"{skipped} of {summary['updates']} updates: a loss, a gradient or a parameter was not finite"
+        )
     console.print()
     console.print(make_pairs(facts))
 
