@@ -321,7 +321,7 @@ def update_epochs(
 
     def epoch(carry: _Epochs) -> _Epochs:
         order = trainer.collectives.shuffle(jax.random.fold_in(key, carry.begun), n_sequences, size)
-        advantages = batch.advantages[order]  # standardised for all minibatches at once: one exchange of the devices
+        advantages = batch.advantages[order]  # each minibatch is standardised by itself, but all of them at once
         if trainer.settings.normalize_advantage:
             advantages = jax.vmap(standardize)(advantages)
         carry, _ = jax.lax.scan(minibatch_step, carry, (order, advantages))

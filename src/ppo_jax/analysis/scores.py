@@ -15,7 +15,7 @@ from typing import Any
 
 from ppo_jax.analysis import protocol
 from ppo_jax.analysis.readers import RunLog, read_run
-from ppo_jax.analysis.run_sets import OWN_SETTINGS, flat_configuration
+from ppo_jax.analysis.run_sets import OWN_SETTINGS, differing_settings
 from ppo_jax.files import write_atomically
 from ppo_jax.results import Table
 from ppo_jax.runs import manifest
@@ -97,8 +97,7 @@ def read_seeds(folders: Sequence[str | Path], *, results_on_test: bool = True) -
         values = {key: [one.get(key) for one in facts] for key in facts[0].keys() | facts[1].keys()}
         untold = {key for key in protocol.UNTOLD if None in values.get(key, ())}  # by older runs
         differ = [key for key, (one, other) in values.items() if one != other and key not in untold]
-        ours, theirs = map(flat_configuration, (first, run))
-        differ += [key for key in {*ours, *theirs} - NOT_COMPARED if ours.get(key) != theirs.get(key)]
+        differ += [key for key in differing_settings(first, run) if key not in NOT_COMPARED]
         if differ:
             raise PPOJaxError(
                 f"{folder}: differs from {folders[0]} in {', '.join(sorted(set(differ)))}; a mean is of runs that "
