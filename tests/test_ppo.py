@@ -15,11 +15,11 @@ from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, ScheduleConfig
 from ppo_jax.devices import collectives as device_collectives
 from ppo_jax.ops import schedules
-from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.metrics import rollout_metrics
 from ppo_jax.ops.normalization import initial_moments, standardize
 from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.sequences import flatten
+from ppo_jax.ops.shuffle import permutation
 from ppo_jax.types import EnvStep
 from tests import toys
 from tests.conftest import WELL
@@ -154,11 +154,21 @@ def test_final_values_are_of_the_observation_that_was_cut(walked: Any) -> None:
     assert jnp.abs(x.final_value[:-1] - x.value[1:])[x.truncated[:-1]].min() > 1e-3
 
 
-def test_minibatches_are_fresh_permutations() -> None:
-    orders = [np.asarray(Collectives().shuffle(jax.random.fold_in(KEY, epoch), 12, 4)) for epoch in range(2)]
+def test_minibatches_of_each_epoch_are_a_fresh_permutation(walk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, hp = walk
+    orders: list[np.ndarray] = []
+
+    def recorded(key: jax.Array, n: int) -> jax.Array:
+        order = permutation(key, n)
+        jax.debug.callback(lambda x: orders.append(np.array(x)), order)
+        return order
+
+    monkeypatch.setattr(ppo, "permutation", recorded)
+    jax.block_until_ready(jax.jit(lambda state: ppo.update(trainer, state))(ppo.init(trainer, KEY, hp)))
+    jax.effects_barrier()
+    assert len({order.tobytes() for order in orders}) == trainer.settings.n_epochs > 1
     for order in orders:
-        assert order.shape == (3, 4) and sorted(order.ravel()) == list(range(12))
-    assert (orders[0] != orders[1]).any()
+        assert sorted(order.tolist()) == list(range(trainer.settings.rollout_size))
 
 
 # --- identities
@@ -575,11 +585,28 @@ def test_metrics_of_episodes_are_null_where_none_ended() -> None:
     assert x.truncated.any() and not x.final_value.any()
 
 
-def test_advantages_are_standardized_over_all_devices():
-    rows = jax.random.normal(jax.random.key(0), (2048,)) * 5.0 + 2.0
-    one = jax.jit(standardize)(rows)
-    parts = rows.reshape(4, 512)  # of four devices
+def test_what_is_gathered_from_devices_is_whole_and_their_parts_are_equal():
+    rng = np.random.default_rng(0)
+    of_all = {
+        "image": rng.normal(size=(5, 8, 2, 3)).astype(np.float32),
+        "reward": rng.normal(size=(5, 8)).astype(np.float32),
+        "last": rng.normal(size=(1, 8)).astype(np.float32),
+        "action": rng.integers(2**30, size=(5, 8)).astype(np.int32),
+        "done": rng.random((5, 8)) < 0.5,
+        "nothing": (),
+    }
     over_mesh = device_collectives.OverMesh("devices")
-    in_parts = jax.vmap(lambda x: standardize(x, over_mesh), axis_name="devices")(parts)
-    np.testing.assert_allclose(in_parts.ravel(), one, rtol=1e-5, atol=1e-5)
+
+    def there_and_back(x):
+        whole = over_mesh.gather(x)
+        return whole, over_mesh.part(whole, axis=1)
+
+    # Four devices: of each the environments that are its own.
+    parts = jax.tree.map(lambda x: jnp.stack(jnp.split(x, 4, axis=1)), of_all)
+    whole, again = jax.vmap(there_and_back, axis_name="devices")(parts)
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, np.stack([y] * 4)), whole, of_all)
+    jax.tree.map(np.testing.assert_array_equal, again, parts)
+
+
+def test_a_single_advantage_is_not_standardized():
     assert standardize(jnp.array([3.0])).tolist() == [3.0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,13 @@ import pytest
 from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, Settings
 from ppo_jax.networks.mlp import MLPActorCritic
-from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.metrics import rollout_metrics
 from ppo_jax.ops.normalization import standardize
 from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.schedules import constant
 from ppo_jax.ops.sequences import flatten, to_sequences
 from ppo_jax.types import Box, Discrete, Transition
+from tests.toys import given_order
 
 KEY = jax.random.key(0)
 GOLDEN = sorted(Path(__file__).with_name("golden").glob("sb3_*.npz"))
@@ -190,33 +190,13 @@ def test_explained_variance(case: Case) -> None:
     close(metrics["explained_variance"], case.golden["explained_variance"])
 
 
-@dataclass(frozen=True)
-class GivenOrder(Collectives):
-    """Minibatches in the order of the other side: `indices` [epochs, minibatches, size] as nested tuples."""
-
-    indices: tuple[Any, ...]
-
-    def shuffle(self, key: jax.Array, n: int, size: int) -> jax.Array:
-        # The epoch is known by its key: `update_epochs` folds the number in.
-        keys = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(KEY, i)))(jnp.arange(len(self.indices)))
-        epoch = jnp.argmax(jnp.all(keys == jax.random.key_data(key)[None], axis=1))
-        return jnp.array(self.indices)[epoch]
-
-
-def as_tuples(indices: np.ndarray) -> tuple[Any, ...]:
-    return tuple(map(as_tuples, indices)) if indices.ndim > 1 else tuple(indices.tolist())
-
-
 def update(case: Case, learner: ppo.Learner, batch: ppo.Batch, indices: np.ndarray) -> tuple[ppo.Learner, Any]:
     """Epochs on a batch, with minibatches in the order of `indices` [epochs, minibatches, size]."""
-    trainer = replace(
-        case.trainer,
-        settings=replace(case.trainer.settings, n_epochs=len(indices)),
-        collectives=GivenOrder(as_tuples(indices)),
-    )
+    trainer = replace(case.trainer, settings=replace(case.trainer.settings, n_epochs=len(indices)))
     scheduled = {name: jnp.float32(x) for name, x in case.scheduled.items()}
     learner = learner._replace(opt_state=set_hyperparams(learner.opt_state, **scheduled))
-    return jax.jit(ppo.update_epochs)(trainer, learner, batch, KEY, scheduled, case.hyperparams)
+    with given_order(indices, KEY) as update_epochs:
+        return update_epochs(trainer, learner, batch, KEY, scheduled, case.hyperparams)
 
 
 @jax.jit

@@ -6,7 +6,7 @@ The rollout is run again: an environment replays what the other side saw, and it
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +18,13 @@ from flax import linen as nn
 
 from ppo_jax import ppo
 from ppo_jax.config import Hyperparams, Settings
-from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Categorical
 from ppo_jax.ops.normalization import initial_moments, standardize
 from ppo_jax.ops.optimizer import set_hyperparams
 from ppo_jax.ops.schedules import constant
 from ppo_jax.ops.sequences import flatten
 from ppo_jax.types import Batch, EnvStep, Learner, Normalizers, Rollout, TrainState
+from tests.toys import given_order
 
 GOLDEN = sorted(Path(__file__).with_name("golden").glob("recurrent_*.npz"))
 # A module of ours to the module of the other side.
@@ -116,18 +116,6 @@ class Replay:
                 **{"episode_done": nothing > 0, "episode_return": nothing, "episode_length": nothing},
             },
         )
-
-
-@dataclass(frozen=True)
-class InOrder(Collectives):
-    """Minibatches of given sequences, whatever the key of an epoch; the update's own is `KEY`."""
-
-    order: tuple[Any, ...]  # [epochs, minibatches, sequences]
-
-    def shuffle(self, key: jax.Array, n: int, size: int) -> jax.Array:
-        keys = jax.vmap(lambda epoch: jax.random.fold_in(KEY, epoch))(jnp.arange(len(self.order)))
-        epoch = jnp.argmax(jnp.all(jax.random.key_data(keys) == jax.random.key_data(key)[None], axis=-1))
-        return jnp.asarray(self.order)[epoch]
 
 
 def flax_lstm_params(
@@ -429,11 +417,8 @@ def test_every_minibatch(case: Case) -> None:
 
 def test_the_whole_update(case: Case) -> None:
     g = case.golden
-    order = tuple(tuple(map(tuple, epoch)) for epoch in case.order.tolist())
-    trainer = replace(case.trainer, collectives=InOrder(order))
-    learner, metrics = jax.jit(ppo.update_epochs)(
-        trainer, case.learner, case.batch, KEY, case.scheduled, case.hyperparams
-    )
+    with given_order(case.order, KEY) as update_epochs:
+        learner, metrics = update_epochs(case.trainer, case.learner, case.batch, KEY, case.scheduled, case.hyperparams)
     jax.tree.map(close, learner.params, case.after)
     assert metrics["minibatches_applied"] == len(g["grad_norm"])
     assert metrics["epochs_completed"] == len(g["minibatches"])

@@ -6,8 +6,11 @@ discount, the policy gradient, the bootstrap of a time limit, the memory. Observ
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -244,3 +247,17 @@ def build(env: Probe, n_updates: int = 4, core: str | None = None, **changes: An
         env=EpisodeStatistics(env), env_params=env.default_params, network=network, settings=config.settings
     )
     return trainer, config.hyperparams
+
+
+@contextmanager
+def given_order(indices: Any, key: jax.Array) -> Iterator[Callable[..., Any]]:
+    """`ppo.update_epochs` with the random key `key`, whose minibatches are `indices` [epochs, minibatches, size]."""
+
+    def permutation(of_epoch: jax.Array, n: int) -> jax.Array:
+        # The epoch is known by its key: `update_epochs` folds the number in.
+        keys = jax.vmap(lambda epoch: jax.random.key_data(jax.random.fold_in(key, epoch)))(jnp.arange(len(indices)))
+        epoch = jnp.argmax(jnp.all(keys == jax.random.key_data(of_epoch)[None], axis=1))
+        return jnp.ravel(jnp.asarray(indices)[epoch])
+
+    with mock.patch.object(ppo, "permutation", permutation):
+        yield jax.jit(lambda *given: ppo.update_epochs(*given))

@@ -22,9 +22,10 @@ from ppo_jax.config.hyperparams import Hyperparams, Settings
 from ppo_jax.ops import network, normalization, schedules
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Distribution
-from ppo_jax.ops.metrics import mean_metrics, rollout_metrics
+from ppo_jax.ops.metrics import EPISODE_INFO, mean_metrics, rollout_metrics
 from ppo_jax.ops.optimizer import adam, clip_by_global_norm, set_hyperparams
 from ppo_jax.ops.sequences import flatten, to_sequences
+from ppo_jax.ops.shuffle import permutation
 from ppo_jax.types import Batch, Environment, Learner, Rollout, TrainState, Transition
 
 __all__ = ["Batch", "TrainState", "Trainer", "adam", "gae", "init", "learn_from", "loss", "rollout", "train", "update"]
@@ -179,23 +180,32 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
     the size of one unit of the value network in raw returns.
     """
     settings, collectives, hp = trainer.settings, trainer.collectives, state.hyperparams
-    now, normalizers, done = state.rollout, state.normalizers, transitions.terminated | transitions.truncated
+    now, normalizers = state.rollout, state.normalizers
     observation = normalization.normalize_observation(normalizers.observation, now.observation)
     last_value = network.apply(trainer.network, state.learner.params, observation, now.carry, now.start)[1]
+    transitions = transitions._replace(
+        carry=jax.tree.map(lambda x: x[:: settings.sequence_length], transitions.carry),
+        info={name: x for name, x in transitions.info.items() if name in EPISODE_INFO},
+    )
+    # From here on everything is of all environments.
+    at_end = last_value[None], now.discounted_return[None]
+    transitions, (last_value, discounted_return) = collectives.gather((transitions, at_end))
 
+    done = transitions.terminated | transitions.truncated
     rewards, reward_scale = transitions.reward, jnp.ones(())
     if settings.normalize_rewards:
         moments, discounted_return, rewards, reward_scale = normalization.scale_rewards(
-            normalizers.reward, now.discounted_return, rewards, done, hp.gamma, collectives
+            normalizers.reward, discounted_return[0], rewards, done, hp.gamma
         )
-        normalizers, now = normalizers._replace(reward=moments), now._replace(discounted_return=discounted_return)
+        normalizers = normalizers._replace(reward=moments)
+        now = now._replace(discounted_return=collectives.part(discounted_return))
 
     denormalize = partial(normalization.denormalize, normalizers.value)
     values = denormalize(transitions.value)
     advantages = gae(
         rewards=rewards,
         values=values,
-        last_value=denormalize(last_value),
+        last_value=denormalize(last_value[0]),
         final_values=denormalize(transitions.final_value) * settings.bootstrap_truncation,
         terminated=transitions.terminated,
         truncated=transitions.truncated,
@@ -203,10 +213,10 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         gae_lambda=hp.gae_lambda,
     )
     returns = advantages + values
-    metrics = rollout_metrics(transitions, values, returns, advantages, reward_scale, collectives)
+    metrics = rollout_metrics(transitions, values, returns, advantages, reward_scale)
     # The epochs see observations as the rollout did, normalised already.
     normalizers = normalization.update_normalizers(
-        normalizers, transitions.raw_observation, returns if settings.normalize_values else None, collectives
+        normalizers, transitions.raw_observation, returns if settings.normalize_values else None
     )
     metrics["value_unit"] = reward_scale * jnp.sqrt(normalizers.value.var)
     batch = Batch(
@@ -217,9 +227,9 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
         advantages=advantages,
         returns=normalization.normalize(normalizers.value, returns),
         start=transitions.start,
-        carry=jax.tree.map(lambda x: x[:: settings.sequence_length], transitions.carry),
+        carry=transitions.carry,
     )
-    batch = to_sequences(collectives.gather(batch), settings.sequence_length)
+    batch = to_sequences(batch, settings.sequence_length)
     return state._replace(rollout=now, normalizers=normalizers), batch, metrics
 
 
@@ -303,7 +313,6 @@ def update_epochs(
     """
     n_sequences, length = batch.log_prob.shape
     size = trainer.settings.batch_size // length  # sequences of a minibatch
-    standardize = partial(normalization.standardize, collectives=trainer.collectives)
 
     def minibatch_step(carry: _Epochs, of_minibatch: tuple[jax.Array, jax.Array]) -> tuple[_Epochs, None]:
         indices, advantages = of_minibatch
@@ -320,11 +329,11 @@ def update_epochs(
         return after, None
 
     def epoch(carry: _Epochs) -> _Epochs:
-        order = trainer.collectives.shuffle(jax.random.fold_in(key, carry.begun), n_sequences, size)
-        advantages = batch.advantages[order]  # each minibatch is standardised by itself, but all of them at once
+        order = permutation(jax.random.fold_in(key, carry.begun), n_sequences).reshape(-1, size)
+        advantages = batch.advantages[order]
         if trainer.settings.normalize_advantage:
-            advantages = jax.vmap(standardize)(advantages)
-        carry, _ = jax.lax.scan(minibatch_step, carry, (order, advantages))
+            advantages = jax.vmap(normalization.standardize)(advantages)  # each minibatch by itself
+        carry, _ = jax.lax.scan(minibatch_step, carry, trainer.collectives.part((order, advantages), axis=1))
         return carry._replace(begun=carry.begun + 1, completed=carry.completed + ~carry.stopped)
 
     some = flatten(jax.tree.map(lambda x: x[:size], batch))

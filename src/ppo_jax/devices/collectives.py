@@ -1,7 +1,8 @@
 """`ppo_jax.ops.collectives` for a CPU, whose caches are small, and for several devices under `jax.shard_map`.
 
-Every device of a mesh computes the same numbers from sums over all of them. Random numbers are drawn for all
-environments on each device and cut to its part: they cost less than an exchange, and do not depend on the devices.
+Every device of a mesh steps its part of the environments and takes its part of each minibatch. All else each computes
+for itself, from what they have gathered. Random numbers are drawn for all environments on each device and cut to its
+part: they cost less than an exchange, and do not depend on the devices.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ppo_jax.ops.collectives import Collectives
@@ -54,48 +56,38 @@ class OverMesh(Collectives):
     largest: int | None = None  # rows of a minibatch that a device takes at once; None: all
 
     def split(self, key: jax.Array, n: int) -> jax.Array:
-        return self._part(jax.random.split(key, n))
+        return self.part(jax.random.split(key, n))
 
     def sample(self, distribution: Distribution, key: jax.Array) -> jax.Array:
         n = jax.lax.axis_size(self.axis)
         of_all = jax.tree.map(lambda x: jnp.concatenate([x] * n), distribution)
-        return self._part(of_all.sample(key))
+        return self.part(of_all.sample(key))
 
-    def gather(self, transitions: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: jax.lax.all_gather(x, self.axis, axis=1, tiled=True), transitions)
+    def gather(self, tree: PyTree) -> PyTree:
+        """Arrays [T, B] of one dtype are exchanged together; an exchange costs more than copying them."""
+        leaves, treedef = jax.tree.flatten(tree)
+        small: dict[Any, list[int]] = {}
+        for i, x in enumerate(leaves):
+            small.setdefault(x.dtype if x.ndim == 2 else i, []).append(i)
+        for together in small.values():
+            parts = [leaves[i] for i in together]
+            whole = jax.lax.all_gather(jnp.concatenate(parts), self.axis, axis=1, tiled=True)
+            ends = np.cumsum([len(x) for x in parts])[:-1]
+            for i, x in zip(together, jnp.split(whole, ends), strict=True):
+                leaves[i] = x
+        return jax.tree.unflatten(treedef, leaves)
 
-    def shuffle(self, key: jax.Array, n: int, size: int) -> jax.Array:
-        return self._part(super().shuffle(key, n, size), dimension=1)
+    def part(self, tree: PyTree, axis: int = 0) -> PyTree:
+        def of(x: jax.Array) -> jax.Array:
+            size = x.shape[axis] // jax.lax.axis_size(self.axis)
+            return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(self.axis) * size, size, axis)
+
+        return jax.tree.map(of, tree)
 
     def average(self, function: Callable[[PyTree], PyTree], minibatch: PyTree) -> PyTree:
         mean = function(minibatch) if self.largest is None else mean_over_parts(function, minibatch, self.largest)
         flat, restore = ravel_pytree(mean)  # one exchange for all arrays
         return restore(jax.lax.pmean(flat, self.axis))
-
-    def sum(self, x: jax.Array) -> jax.Array:
-        return jax.lax.psum(jnp.sum(x), self.axis)
-
-    def max(self, x: jax.Array) -> jax.Array:
-        return jax.lax.pmax(jnp.max(x), self.axis)
-
-    def min(self, x: jax.Array) -> jax.Array:
-        return jax.lax.pmin(jnp.min(x), self.axis)
-
-    def size(self, x: jax.Array) -> int:
-        return x.size * jax.lax.axis_size(self.axis)
-
-    def mean_and_var(
-        self, x: jax.Array, dims: tuple[int, ...] | None = None, ddof: int = 0
-    ) -> tuple[jax.Array, jax.Array]:
-        """The parts' own means and variances are merged (Chan et al. 1979), so nothing large cancels."""
-        means, variances = jax.lax.all_gather(jnp.stack([jnp.mean(x, dims), jnp.var(x, dims)]), self.axis, axis=1)
-        n = self.size(x) // max(means[0].size, 1)
-        return means.mean(0), (variances.mean(0) + means.var(0)) * (n / (n - ddof))
-
-    def _part(self, x: jax.Array, dimension: int = 0) -> jax.Array:
-        """This device's equal part of `x` along a dimension."""
-        size = x.shape[dimension] // jax.lax.axis_size(self.axis)
-        return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(self.axis) * size, size, dimension)
 
 
 def mean_over_parts(function: Callable[[PyTree], PyTree], minibatch: PyTree, largest: int) -> PyTree:

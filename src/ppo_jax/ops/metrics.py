@@ -7,18 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ppo_jax.ops.collectives import Collectives
 from ppo_jax.types import Transition
 
-__all__ = ["masked_mean", "mean_metrics", "rollout_metrics"]
+__all__ = ["EPISODE_INFO", "masked_mean", "mean_metrics", "rollout_metrics"]
 
-ONE_DEVICE = Collectives()
+# Of what an environment reports of a step: its episodes, and metrics of its own.
+EPISODE_INFO = ("episode_done", "episode_return", "episode_length", "metrics")
 
 
-def masked_mean(values: jax.Array, mask: jax.Array, collectives: Collectives) -> jax.Array:
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean of `values` where `mask`, []; NaN where nothing is."""
-    count = collectives.sum(mask)
-    total = collectives.sum(jnp.where(mask, values, 0.0))
+    count = jnp.sum(mask)
+    total = jnp.sum(jnp.where(mask, values, 0.0))
     return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
 
 
@@ -28,7 +28,6 @@ def rollout_metrics(
     returns: jax.Array,
     advantages: jax.Array,
     reward_scale: jax.Array | float = 1.0,
-    collectives: Collectives = ONE_DEVICE,
 ) -> dict[str, jax.Array]:
     """Metrics of a rollout, in raw return units; `values` are those before the update.
 
@@ -36,10 +35,10 @@ def rollout_metrics(
     """
     values, returns, advantages = values * reward_scale, returns * reward_scale, advantages * reward_scale
     rewards, info = transitions.reward, transitions.info
-    reward_range = jnp.maximum(collectives.max(rewards), 0.0) - jnp.minimum(collectives.min(rewards), 0.0)
-    _, returns_var = collectives.mean_and_var(returns)
-    _, error_var = collectives.mean_and_var(returns - values)
-    _, advantage_var = collectives.mean_and_var(advantages)
+    reward_range = jnp.maximum(jnp.max(rewards), 0.0) - jnp.minimum(jnp.min(rewards), 0.0)
+    returns_var = jnp.var(returns)
+    error_var = jnp.var(returns - values)
+    advantage_var = jnp.var(advantages)
     degenerate = jnp.sqrt(returns_var) <= 0.01 * reward_range
     done = info["episode_done"]
     metrics = {
@@ -48,15 +47,15 @@ def rollout_metrics(
         "returns_std": jnp.sqrt(returns_var),
         "value_error_std": jnp.sqrt(error_var),
         "advantage_std": jnp.sqrt(advantage_var),
-        "episodes": collectives.sum(done).astype(jnp.float32),
-        "episode_return_mean": masked_mean(info["episode_return"], done, collectives),
-        "episode_length_mean": masked_mean(info["episode_length"].astype(jnp.float32), done, collectives),
-        "truncated_fraction": masked_mean(transitions.truncated.astype(jnp.float32), done, collectives),
+        "episodes": jnp.sum(done).astype(jnp.float32),
+        "episode_return_mean": masked_mean(info["episode_return"], done),
+        "episode_length_mean": masked_mean(info["episode_length"].astype(jnp.float32), done),
+        "truncated_fraction": masked_mean(transitions.truncated.astype(jnp.float32), done),
     }
     # An environment reports metrics of its own as (value, weight) a step; zero weight everywhere is null.
     for name, (value, weight) in info.get("metrics", {}).items():
-        weights = collectives.sum(weight)
-        mean = collectives.sum(value * weight) / jnp.where(weights > 0, weights, 1.0)
+        weights = jnp.sum(weight)
+        mean = jnp.sum(value * weight) / jnp.where(weights > 0, weights, 1.0)
         metrics[name] = jnp.where(weights > 0, mean, jnp.nan)
     return metrics
 

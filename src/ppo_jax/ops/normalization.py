@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ppo_jax.ops.collectives import Collectives
 from ppo_jax.types import Normalizers
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 PyTree = Any
-ONE_DEVICE = Collectives()
 
 
 class Moments(NamedTuple):
@@ -67,14 +65,15 @@ def rounded(moments: PyTree) -> PyTree:
     )
 
 
-def update_moments(moments: RunningMoments, batch: jax.Array, collectives: Collectives = ONE_DEVICE) -> RunningMoments:
+def update_moments(moments: RunningMoments, batch: jax.Array) -> RunningMoments:
     """Merge `batch` [n..., *shape of the moments] into the running moments (Chan et al. 1979, parallel form)."""
     dims = tuple(range(batch.ndim - moments.mean.ndim))
-    n = float(collectives.size(batch) // max(moments.mean.size, 1))
+    n = float(batch.size // max(moments.mean.size, 1))
     rest = moments.rest
     # Around a first estimate of its mean, so that no large offset cancels.
-    estimate, _ = collectives.mean_and_var(batch, dims)
-    offset, var = collectives.mean_and_var(batch - jnp.broadcast_to(estimate, batch.shape), dims)
+    estimate = jnp.mean(batch, dims)
+    around = batch - jnp.broadcast_to(estimate, batch.shape)
+    offset, var = jnp.mean(around, dims), jnp.var(around, dims)
     seen, rest_seen = _add(moments.seen, rest.seen, n)
     share = n / seen
     far, near = estimate - moments.mean, offset - rest.mean
@@ -125,22 +124,17 @@ def initial_normalizers(observation: PyTree, normalize_observations: bool) -> No
     )
 
 
-def update_observation_moments(moments: PyTree, observations: PyTree, collectives: Collectives = ONE_DEVICE) -> PyTree:
+def update_observation_moments(moments: PyTree, observations: PyTree) -> PyTree:
     """Merge a rollout's raw observations [T, B, ...] leaf by leaf."""
-    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x, collectives), observations, moments)
+    return jax.tree.map(lambda x, m: m if m == () else update_moments(m, x), observations, moments)
 
 
-def update_normalizers(
-    normalizers: Normalizers,
-    observations: PyTree,
-    returns: jax.Array | None,
-    collectives: Collectives = ONE_DEVICE,
-) -> Normalizers:
+def update_normalizers(normalizers: Normalizers, observations: PyTree, returns: jax.Array | None) -> Normalizers:
     """Merge a rollout's raw observations and its returns, each [T, B, ...]; without returns their statistics stay."""
-    observation = update_observation_moments(normalizers.observation, observations, collectives)
+    observation = update_observation_moments(normalizers.observation, observations)
     if returns is None:
         return normalizers._replace(observation=observation)
-    return normalizers._replace(observation=observation, value=update_moments(normalizers.value, returns, collectives))
+    return normalizers._replace(observation=observation, value=update_moments(normalizers.value, returns))
 
 
 def normalize(moments: Moments | RunningMoments, value: jax.Array) -> jax.Array:
@@ -159,7 +153,6 @@ def scale_rewards(
     rewards: jax.Array,
     done: jax.Array,
     gamma: jax.Array,
-    collectives: Collectives = ONE_DEVICE,
 ) -> tuple[RunningMoments, jax.Array, jax.Array, jax.Array]:
     """Divide rewards by the running std of their discounted sums, clipped to ±10 (SB3's VecNormalize).
 
@@ -168,7 +161,6 @@ def scale_rewards(
         discounted_return: [B], each environment's running sum.
         rewards, done: [T, B].
         gamma: [].
-        collectives: over the environments.
 
     Returns:
         New moments, new running sums [B], scaled rewards [T, B], and the divisor [].
@@ -180,14 +172,11 @@ def scale_rewards(
         return jnp.where(ended, 0.0, total), total
 
     discounted_return, totals = jax.lax.scan(forward, discounted_return, (rewards, done))
-    moments = update_moments(moments, totals, collectives)
+    moments = update_moments(moments, totals)
     scale = jnp.sqrt(moments.var + 1e-8)
     return moments, discounted_return, jnp.clip(rewards / scale, -10.0, 10.0), scale
 
 
-def standardize(x: jax.Array, collectives: Collectives = ONE_DEVICE) -> jax.Array:
+def standardize(x: jax.Array) -> jax.Array:
     """``(x - mean) / (std + 1e-8)`` with the unbiased standard deviation; a single number stays as it is."""
-    if collectives.size(x) == 1:
-        return x
-    mean, var = collectives.mean_and_var(x, ddof=1)
-    return (x - mean) / (jnp.sqrt(var) + 1e-8)
+    return x if x.size == 1 else (x - jnp.mean(x)) / (jnp.std(x, ddof=1) + 1e-8)
