@@ -19,12 +19,12 @@ from ppo_jax.analysis.compare import (
     status_of_score,
     to_dict,
 )
-from ppo_jax.analysis.conclusions import explain_p
+from ppo_jax.analysis.conclusions import explain_intervals, explain_p
 from ppo_jax.analysis.diagnose import diagnose
 from ppo_jax.analysis.queries import different_queries
 from ppo_jax.analysis.readers import RunLog
 from ppo_jax.analysis.run_sets import gather_run_sets
-from ppo_jax.analysis.statistics import improvement_p_value, least_p_value
+from ppo_jax.analysis.statistics import improvement_p_value, iqm_interval, least_p_value
 from ppo_jax.cli.tables.analyse import show_comparison
 
 U = 10
@@ -194,6 +194,13 @@ def test_a_difference_is_sure_where_the_number_of_comparisons_allows_it(n, verdi
     assert first.verdict(1) == verdict
     assert first.p_values[0] is None
     assert p_value is None or first.p_values[1] == pytest.approx(p_value)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_where_an_interval_is_the_range_of_the_seeds_it_is_said(n):
+    seeds = np.arange(n) ** 2.0
+    interval = iqm_interval([seeds])
+    assert ((interval.low, interval.high) == (seeds[0], seeds[-1])) == bool(explain_intervals([9, n]))
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ def test_parameters_of_the_environment_are_a_table(tmp_path):
         ("policy_kwargs", "its parts are keys"),
         ("verbose", "leave it out; -"),
         ("device", "leave it out: JAX"),
+        ("run_dir", "the folder of a run is not a setting: --run-dir FOLDER"),
+        ("tensorboard_log", "set tensorboard = true"),
     ],
 )
 def test_names_of_other_libraries(key, meant):

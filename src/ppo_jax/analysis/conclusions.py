@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value, least_p_value
 
-__all__ = ["ENOUGH", "SURE", "VERDICTS", "against_first", "explain_p", "verdict"]
+__all__ = ["ENOUGH", "SURE", "VERDICTS", "against_first", "explain_intervals", "explain_p", "verdict"]
 
 ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
 SURE = 0.05  # a corrected p-value up to this is a difference
@@ -56,6 +56,12 @@ def verdict(comparison: Comparison | None, n_seeds: int) -> str:
     if p_value <= SURE:
         return word
     return f"exploratory: {word}" if chance.low > 0.5 or chance.high < 0.5 else "not told apart"
+
+
+def explain_intervals(seeds: Iterable[int]) -> str:
+    """What an interval is where some of these numbers of seeds are too small for the bootstrap; else empty."""
+    # Three draws of three seeds are all the least one in 1 of 27 samples, more than the 2.5% outside a bound.
+    return "An interval of two or three seeds reaches from the least to the greatest." if {2, 3} & {*seeds} else ""
 
 
 def explain_p(compared: Sequence[tuple[int, int]]) -> str:

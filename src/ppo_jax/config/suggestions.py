@@ -49,6 +49,11 @@ NOT_A_KEY = {
     **dict.fromkeys(("policy", "policy_type"), f"did you mean network? {POLICIES}"),
     "policy_kwargs": "its parts are keys of their own: hidden_sizes = [64, 64], activation, log_std_init, core_size",
     "verbose": "leave it out; --quiet (in Python progress=False) shows no progress bar",
+    **dict.fromkeys(
+        ("run_dir", "log_dir", "logdir", "save_dir", "output_dir", "checkpoint_dir"),
+        "the folder of a run is not a setting: --run-dir FOLDER, and in Python train(config, FOLDER)",
+    ),
+    "tensorboard_log": "set tensorboard = true; its files lie in the run's folder",
     "device": "leave it out: JAX takes an accelerator where it finds one, and a CPU with JAX_PLATFORMS=cpu",
 }
 

@@ -192,6 +192,7 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
             )
             for row in rows
         )
+        intervals = conclusions.explain_intervals(one.n for row in rows for one in row.iqm if one is not None)
         blocks += [
             Title("What the seeds allow to conclude"),
             Table(head, lines),
@@ -199,7 +200,7 @@ def _metrics(run_sets: Sequence[RunSet]) -> list[Block]:
                 "Interquartile mean, and below it the 95% interval of a bootstrap over seeds. P is the probability "
                 f"that a random seed is better than one of {run_sets[0].name} (lower is better for false queries); an "
                 "interval that holds 0.5 tells nothing. Δ is the difference, of numbers without better and worse. "
-                f"{conclusions.explain_p(compare.compared_seeds(rows))}",
+                f"{conclusions.explain_p(compare.compared_seeds(rows))} {intervals}",
                 True,
             ),
             *(Text(f"{row.name}: {note}.", True) for row in rows if (note := compare.left_out(row, run_sets))),

@@ -115,11 +115,12 @@ def show_comparison(run_sets: Sequence[RunSet]) -> None:
 
 def _show_scores(run_sets: Sequence[RunSet]) -> None:
     from ppo_jax.analysis import compare
-    from ppo_jax.analysis.conclusions import explain_p
+    from ppo_jax.analysis.conclusions import explain_intervals, explain_p
 
     console, rows = make_console(), compare.scores(run_sets)
     if not rows:
         return
+    intervals = explain_intervals(one.n for row in rows for one in row.iqm if one is not None)
     several = any(len(run_set.logs) > 1 for run_set in run_sets)
     console.print("At the end" + (": interquartile mean (95% interval)" if several else ""), style="bold")
     if len(run_sets) == 1:
@@ -127,14 +128,17 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
         for row in rows:
             if note := compare.left_out(row, run_sets):
                 console.print(f"{row.name}: {note}", style="dim")
+        if intervals:
+            console.print(f"\n{intervals}", style="dim")
         return
     for row in rows:  # a table for each score: their columns side by side would not fit a terminal
         _show_score(row)
         if note := compare.left_out(row, run_sets):
             console.print(note, style="dim")
         console.print()
-    if compared := compare.compared_seeds(rows):
-        console.print(explain_p(compared), style="dim")
+    compared = compare.compared_seeds(rows)
+    if said := " ".join(filter(None, (intervals, explain_p(compared) if compared else ""))):
+        console.print(said, style="dim")
 
 
 def _show_score(row: Score) -> None:

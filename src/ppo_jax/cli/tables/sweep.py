@@ -14,7 +14,7 @@ __all__ = ["show_study", "show_sweep"]
 
 def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
-    from ppo_jax.analysis.conclusions import explain_p
+    from ppo_jax.analysis.conclusions import explain_intervals, explain_p
     from ppo_jax.analysis.sweep_results import describe_setting
 
     console = make_console()
@@ -39,7 +39,11 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
             table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, *seeds, *against)
         console.print(table)
         console.print()
-    console.print("IQM: interquartile mean over the seeds; choose by valid, test is for the last word.")
+    intervals = explain_intervals(one["n"] for group in record["groups"] for one in group["scores"].values())
+    console.print(
+        "IQM: interquartile mean over the seeds; choose by valid, test is for the last word."
+        + f" {intervals}" * bool(intervals)
+    )
     seeds_of_first = {
         name: one["n"]
         for group in record["groups"]
