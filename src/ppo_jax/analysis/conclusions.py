@@ -60,8 +60,9 @@ def verdict(comparison: Comparison | None, n_seeds: int) -> str:
 
 def explain_intervals(seeds: Iterable[int]) -> str:
     """What an interval is where some of these numbers of seeds are too small for the bootstrap; else empty."""
-    # Three draws of three seeds are all the least one in 1 of 27 samples, more than the 2.5% outside a bound.
-    return "An interval of two or three seeds reaches from the least to the greatest." if {2, 3} & {*seeds} else ""
+    # In 5% of samples of four seeds three draws or more are the least one, and so is then the interquartile mean.
+    few = any(1 < n <= 4 for n in seeds)
+    return "The interval of four seeds or fewer is just from the least to the greatest." if few else ""
 
 
 def explain_p(compared: Sequence[tuple[int, int]]) -> str:
