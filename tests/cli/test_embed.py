@@ -90,6 +90,7 @@ def test_a_state_of_other_settings_is_set_aside(workplace, tmp_path, interrupted
 
 def test_mistakes_are_said_before_anything_is_trained(workplace, tmp_path):
     assert "--dim must be at least 1, not 0" in fail("embed", workplace / "data", "--dim", "0")
+    assert "--dim must be at most 65536, not 100000000" in fail("embed", workplace / "data", "--dim", "100000000")
     assert "--seed must be at least 0, not -1" in fail("embed", workplace / "data", "--seed", "-1")
     missing = tmp_path / "no" / "prior.npz"
     assert f"cannot write {missing}: there is no folder" in fail("embed", workplace / "data", "--out", missing)

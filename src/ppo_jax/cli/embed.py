@@ -17,6 +17,8 @@ from ppo_jax.types import PPOJaxError
 
 __all__ = ["Embed"]
 
+MOST_DIM = 65_536  # as many as a layer of a network may have
+
 
 @dataclass(frozen=True)
 class Embed:
@@ -48,6 +50,8 @@ class Embed:
         for option, value in {"--dim": self.dim, "--epochs": self.epochs}.items():
             if value is not None and value < 1:
                 raise PPOJaxError(f"{option} must be at least 1, not {value}")
+        if (self.dim or 0) > MOST_DIM:
+            raise PPOJaxError(f"--dim must be at most {MOST_DIM}, not {self.dim}")
         if self.seed < 0:
             raise PPOJaxError(f"--seed must be at least 0, not {self.seed}")
         path = self.out or Path(f"{Path(self.name).name}-{self.model}.npz")
