@@ -27,6 +27,13 @@ def test_describe() -> None:
     assert (described["can_truncate"], described["note"]) == (False, None)
 
 
+def test_describe_an_environment_of_a_users_own() -> None:
+    assert describe.environment_ids("tests.toys:Probe") == ["tests.toys:Probe"]
+    described = describe.describe("tests.toys:Probe")
+    assert (described["suite"], described["observation_shape"]) == ("your own", [1])
+    assert described["max_episode_length"] is None
+
+
 def test_describe_a_proof_task() -> None:
     described = describe.describe("Proof-countries_s3")
     assert described["observation_shape"]["goals"] == [6, 3]

@@ -37,23 +37,25 @@ class Envs:
     """List the ids that env_id takes by suite: what each observes and does, and what it needs."""
 
     pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
-    """A part of the id, in any case: minatar, proof, cart; or a suite: brax, jumanji/snake."""
+    """A part of the id, in any case: minatar, proof, cart; a suite: brax, jumanji/snake; or module:Name of your own."""
     json: Switch = False
     """Print JSON."""
 
     def run(self) -> int:
         from ppo_jax.tasks import describe
-        from ppo_jax.tasks.suites.registry import SUITES
+        from ppo_jax.tasks.suites import registry
 
         ids = describe.environment_ids(self.pattern)
         if not ids:
-            raise PPOJaxError(f"no environment id holds {self.pattern!r}; `ppo-jax envs` lists all")
+            meant = registry.other_name(self.pattern)
+            hint = f"did you mean {meant}?" if meant else "`ppo-jax envs` lists all"
+            raise PPOJaxError(f"no environment id holds {self.pattern!r}; {hint}")
         rows, lacking = describe.describe_all(ids)
         output(rows, self.json, show_environments)
         if lacking:
             say(f"warning: not listed, `ppo-jax envs ID` says why: {', '.join(lacking)}")
         if not self.pattern and not self.json:
-            show_suites(SUITES.values())
+            show_suites(registry.SUITES.values())
         return 0
 
 

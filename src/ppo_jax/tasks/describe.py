@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from ppo_jax.config.experiments import NEEDS_MEMORY
-from ppo_jax.config.task_id import PREFIX
+from ppo_jax.config.task_id import PREFIX, is_import_path, path_of_code
 from ppo_jax.proving.environment import ProofEnv
 from ppo_jax.tasks import gymnax
+from ppo_jax.tasks.make import make_env
 from ppo_jax.tasks.suites import registry
 from ppo_jax.types import PPOJaxError, describe_action_space
 
@@ -53,9 +54,13 @@ _NOTES = {
 def environment_ids(pattern: str) -> list[str]:
     """The ids that hold `pattern`, in any case: gymnax's, proof tasks, and those of the suite whose prefix begins it.
 
+    The import path of an environment of your own is one id.
+
     Raises:
         PPOJaxError: that suite is not installed; says how.
     """
+    if path_of_code(pattern):
+        return [pattern]
     suite = registry.SUITES.get(pattern.partition("/")[0].lower())
     known = suite.ids() if suite else gymnax.environment_ids()
     return [env_id for env_id in known if pattern.lower() in env_id.lower()]
@@ -63,6 +68,8 @@ def environment_ids(pattern: str) -> list[str]:
 
 def suite_of(env_id: str) -> Suite:
     """The suite that an id is of."""
+    if is_import_path(env_id):
+        return Suite("your own", "", None)
     return next(suite for suite in SUITES if env_id.startswith(suite.mark) or env_id.endswith(suite.mark))
 
 
@@ -75,10 +82,15 @@ def describe(env_id: str) -> dict[str, Any]:
         ``can_truncate``, ``max_episode_length`` and ``note`` (a peculiarity, or None).
 
     Raises:
-        PPOJaxError: as `ppo_jax.tasks.gymnax.make` or `ppo_jax.tasks.suites.registry.make`.
+        PPOJaxError: as `ppo_jax.tasks.make.make_env`.
     """
-    env = registry.make(env_id) if registry.is_named(env_id) else gymnax.make(env_id)
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env.default_params)
+    env: Any
+    if is_import_path(env_id):
+        env, params = make_env(env_id)
+    else:
+        env = registry.make(env_id) if registry.is_named(env_id) else gymnax.make(env_id)
+        params = env.default_params
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     suite = suite_of(env_id)
     return {
         "env_id": env_id,
@@ -88,7 +100,7 @@ def describe(env_id: str) -> dict[str, Any]:
         "action_space": describe_action_space(env.action_space),
         "needs_memory": env_id in NEEDS_MEMORY,
         "can_truncate": env.can_truncate,
-        "max_episode_length": env.max_episode_length,
+        "max_episode_length": getattr(env, "max_episode_length", None),
         "note": _describe_proof_task(env) if isinstance(env, ProofEnv) else _NOTES.get(env_id),
     }
 

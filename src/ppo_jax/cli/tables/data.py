@@ -90,7 +90,7 @@ def show_data(found: Json) -> None:
     }
     if found["rules"]:
         facts["provable"] = provable(found)
-        facts["actions"] = f"at most {found['max_successors']} in a state, besides `end`"
+        facts["actions"] = f"at most {found['max_successors']} in a state, besides `end`, where queries are verified"
     facts["sha256"] = found["sha256"]
     console.print(make_pairs(facts))
     for text in found["warnings"]:
