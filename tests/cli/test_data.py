@@ -22,7 +22,7 @@ def test_envs_lists_ids_with_what_they_observe_and_do():
     assert max(len(line.rstrip()) for line in proof.splitlines()) <= 80
     assert "no environment id holds 'nothing'" in fail("envs", "nothing")
     assert "no environment id holds 'Ant-v4'; did you mean brax/ant?" in fail("envs", "Ant-v4")
-    assert "tests.toys has no Prob; did you mean Probe?" in fail("envs", "tests.toys:Prob")
+    assert "tests.toys has no Prob; did you mean Probe or ProbeState?" in fail("envs", "tests.toys:Prob")
 
 
 def test_config_explains_the_keys():
