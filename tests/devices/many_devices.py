@@ -1,4 +1,4 @@
-"""Run as a program of its own, which alone can have eight devices: updates of one state on one, two and eight.
+"""Run as a program of its own, which alone can have eight devices: updates of one state on one and on more.
 
 ``python -m tests.devices.many_devices FILE`` pickles ``{case: [{devices: (state, metrics)} for each update]}``.
 """
@@ -41,7 +41,7 @@ CASES: dict[str, tuple[toys.Probe, dict[str, Any]]] = {
     "continuous": (Push(), {"clip_range_vf": 0.2, "ent_coef": 0.01}),
     "memory": (toys.Walk(), {"core": "gru", "sequence_length": 4, **NORMALISED}),
 }
-DEVICES = (1, 2, 8)
+DEVICES = {"kl_stop": (2, 8), "continuous": (8,), "memory": (8,)}  # beside one
 
 
 def placement(devices: int) -> Placement:
@@ -61,7 +61,7 @@ def updates(case: str, n: int = 3) -> list[dict[int, Any]]:
     for _ in range(n):
         result = {}
         host = on_host(state)
-        for devices in DEVICES:
+        for devices in (1, *DEVICES[case]):
             here = placement(devices)
             before = ppo.TrainState(*jax.tree.map(jnp.asarray, host))
             before, _ = here.put(before._replace(key=jax.random.wrap_key_data(before.key)), 0)

@@ -41,7 +41,7 @@ TOY = from_dict(
         "run": {"checkpoint_interval": 1},
     }
 )  # 6 updates
-LONG = TOY.override({"total_timesteps": 128 * 150})  # long enough to be hit
+LONG = TOY.override({"total_timesteps": 128 * 50})  # long enough to be hit
 SECONDS = 60  # within which processes end whose fellow was killed
 
 
@@ -109,20 +109,19 @@ def updates(tmp_path_factory) -> dict:
 
 
 @pytest.mark.parametrize("case", many_devices.CASES)
-@pytest.mark.parametrize("devices", many_devices.DEVICES[1:])
-def test_an_update_on_many_devices_is_that_on_one(updates, case, devices) -> None:
+def test_an_update_on_many_devices_is_that_on_one(updates, case) -> None:
     for results in updates[case]:
-        (state, metrics), (expected, expected_metrics) = results[devices], results[1]
-        close(metrics, expected_metrics)
-        close(state, expected)
-        np.testing.assert_array_equal(state.key, expected.key)
+        expected, expected_metrics = results[1]
+        for state, metrics in (results[devices] for devices in many_devices.DEVICES[case]):
+            close(metrics, expected_metrics)
+            close(state, expected)
+            np.testing.assert_array_equal(state.key, expected.key)
 
 
 def test_the_cases_stop_within_an_epoch_and_cut_episodes(updates) -> None:
-    for case in ("kl_stop",):
-        applied = [results[1][1]["minibatches_applied"] for results in updates[case]]
-        assert any(n % 4 for n in applied)
-        assert all(results[1][1]["early_stopped"] for results in updates[case])
+    applied = [results[1][1]["minibatches_applied"] for results in updates["kl_stop"]]
+    assert any(n % 4 for n in applied)
+    assert all(results[1][1]["early_stopped"] for results in updates["kl_stop"])
     assert all(0 < results[1][1]["truncated_fraction"] < 1 for case in updates.values() for results in case)
 
 
@@ -168,8 +167,8 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on(tmp_path, victim) -
     assert said and "Traceback" not in err, err
     alone = {"devices": 1, "checkpoint_interval": 100}  # a checkpoint costs more than a hundred of these updates
     summary = runner.resume(tmp_path / "run", alone, progress=False, warn=lambda text: None)
-    assert (summary["status"], summary["updates"]) == ("completed", 150)
-    assert [row["update"] for row in lines(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 151))
+    assert (summary["status"], summary["updates"]) == ("completed", 50)
+    assert [row["update"] for row in lines(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 51))
 
 
 def test_a_signal_to_one_process_stops_all_at_a_checkpoint(tmp_path) -> None:

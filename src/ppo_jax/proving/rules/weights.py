@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy import optimize, sparse
+from scipy import sparse
 
 from ppo_jax.proving.knowledge_base import KnowledgeBase
 from ppo_jax.proving.open_queries import HEAD, TAIL, KnownAnswers, OpenQueries
@@ -133,6 +133,8 @@ def _queries(
 
 
 def _fit(parts: list[_Queries], start: np.ndarray, penalty: float, iterations: int) -> np.ndarray:
+    from scipy import optimize  # a quarter of a second to import, which other tasks need not wait for
+
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         apart = weights - start
         total, gradient = 0.5 * penalty * float(apart @ apart), penalty * apart
