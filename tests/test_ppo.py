@@ -592,6 +592,9 @@ def test_what_is_gathered_from_devices_is_whole_and_their_parts_are_equal():
         "reward": rng.normal(size=(5, 8)).astype(np.float32),
         "last": rng.normal(size=(1, 8)).astype(np.float32),
         "action": rng.integers(2**30, size=(5, 8)).astype(np.int32),
+        "direction": rng.integers(2**30, size=(5, 8)).astype(np.int32),
+        "bytes": rng.integers(256, size=(5, 8, 3)).astype(np.uint8),
+        "half": rng.normal(size=(5, 8)).astype(jnp.bfloat16),
         "done": rng.random((5, 8)) < 0.5,
         "nothing": (),
     }

@@ -22,7 +22,7 @@ from ppo_jax.config.hyperparams import Hyperparams, Settings
 from ppo_jax.ops import network, normalization, schedules
 from ppo_jax.ops.collectives import Collectives
 from ppo_jax.ops.distributions import Distribution
-from ppo_jax.ops.metrics import EPISODE_INFO, mean_metrics, rollout_metrics
+from ppo_jax.ops.metrics import REPORTED, mean_metrics, rollout_metrics
 from ppo_jax.ops.optimizer import adam, clip_by_global_norm, set_hyperparams
 from ppo_jax.ops.sequences import flatten, to_sequences
 from ppo_jax.ops.shuffle import permutation
@@ -185,17 +185,18 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
     last_value = network.apply(trainer.network, state.learner.params, observation, now.carry, now.start)[1]
     transitions = transitions._replace(
         carry=jax.tree.map(lambda x: x[:: settings.sequence_length], transitions.carry),
-        info={name: x for name, x in transitions.info.items() if name in EPISODE_INFO},
+        info={name: x for name, x in transitions.info.items() if name in REPORTED},
     )
-    # From here on everything is of all environments.
+    # From here on transitions, values and returns are of all environments.
     at_end = last_value[None], now.discounted_return[None]
-    transitions, (last_value, discounted_return) = collectives.gather((transitions, at_end))
+    transitions, at_end = collectives.gather((transitions, at_end))
+    last_value, discounted_return = at_end[0][0], at_end[1][0]
 
     done = transitions.terminated | transitions.truncated
     rewards, reward_scale = transitions.reward, jnp.ones(())
     if settings.normalize_rewards:
         moments, discounted_return, rewards, reward_scale = normalization.scale_rewards(
-            normalizers.reward, discounted_return[0], rewards, done, hp.gamma
+            normalizers.reward, discounted_return, rewards, done, hp.gamma
         )
         normalizers = normalizers._replace(reward=moments)
         now = now._replace(discounted_return=collectives.part(discounted_return))
@@ -205,7 +206,7 @@ def make_batch(trainer: Trainer, state: TrainState, transitions: Transition) -> 
     advantages = gae(
         rewards=rewards,
         values=values,
-        last_value=denormalize(last_value[0]),
+        last_value=denormalize(last_value),
         final_values=denormalize(transitions.final_value) * settings.bootstrap_truncation,
         terminated=transitions.terminated,
         truncated=transitions.truncated,

@@ -21,17 +21,23 @@ from jax.sharding import AxisType, Mesh
 from ppo_jax import ppo
 from ppo_jax.devices.mesh import AXIS, Placement
 from ppo_jax.runs.loop import run_chunk
+from ppo_jax.types import EnvStep
 from tests import toys
 
 
 @dataclass(frozen=True)
 class Push(toys.Walk):
-    """The walk with a continuous push."""
+    """The walk with a continuous push, a metric of its own, and more that it says of a step."""
 
     action_space: Any = toys.ONE_NUMBER
 
     def outcome(self, key: jax.Array, state: toys.ProbeState, action: jax.Array) -> tuple[Any, Any, Any, Any]:
         return super().outcome(key, state, action[0])
+
+    def step(self, key: jax.Array, state: toys.ProbeState, action: jax.Array, params: Any) -> EnvStep:
+        moved = super().step(key, state, action, params)
+        said = {"metrics": {"height_late": (state.observation[0], state.time > 3)}, "said": jnp.zeros((2, 3))}
+        return moved._replace(info=moved.info | said)
 
 
 SETTINGS = {"n_envs": 16, "n_steps": 16, "batch_size": 64, "learning_rate": 0.01}
@@ -66,7 +72,7 @@ def updates(case: str, n: int = 3) -> list[dict[int, Any]]:
             before = ppo.TrainState(*jax.tree.map(jnp.asarray, host))
             before, _ = here.put(before._replace(key=jax.random.wrap_key_data(before.key)), 0)
             after, rows = run_chunk(trainer, before, jnp.int32(1), False, here)
-            for leaf in jax.tree.leaves(after.learner.params):
+            for leaf in jax.tree.leaves(after._replace(rollout=(), key=())):
                 for part in leaf.addressable_shards:
                     np.testing.assert_array_equal(part.data, leaf.addressable_shards[0].data)
             whole = here.whole(after)

@@ -123,6 +123,7 @@ def test_the_cases_stop_within_an_epoch_and_cut_episodes(updates) -> None:
     assert any(n % 4 for n in applied)
     assert all(results[1][1]["early_stopped"] for results in updates["kl_stop"])
     assert all(0 < results[1][1]["truncated_fraction"] < 1 for case in updates.values() for results in case)
+    assert all(np.isfinite(results[1][1]["height_late"]) for results in updates["continuous"])
 
 
 def test_a_run_goes_on_on_another_number_of_devices(one, tmp_path) -> None:
@@ -226,6 +227,10 @@ def test_devices_that_are_not_there(tmp_path, capsys, monkeypatch) -> None:
         (
             {"devices": 3, "n_envs": 12, "batch_size": 64},
             "batch_size = 64 cannot be split over 3 devices; the nearest that can: 24 or 48 or 96",
+        ),
+        (
+            {"devices": 2, "core": "gru", "sequence_length": 16, "batch_size": 16},
+            "batch_size = 16 cannot be split over 2 devices in sequences of 16; the nearest that can: 32 or 64 or 128",
         ),
     ],
 )

@@ -62,7 +62,7 @@ def explain_intervals(seeds: Iterable[int]) -> str:
     """What an interval is where some of these numbers of seeds are too small for the bootstrap; else empty."""
     # In 5% of samples of four seeds three draws or more are the least one, and so is then the interquartile mean.
     few = any(1 < n <= 4 for n in seeds)
-    return "The interval of four seeds or fewer is just from the least to the greatest." if few else ""
+    return "The interval of a mean of four seeds or fewer is just from the least to the greatest." if few else ""
 
 
 def explain_p(compared: Sequence[tuple[int, int]]) -> str:

@@ -1,8 +1,8 @@
 """`ppo_jax.ops.collectives` for a CPU, whose caches are small, and for several devices under `jax.shard_map`.
 
-Every device of a mesh steps its part of the environments and takes its part of each minibatch. All else each computes
-for itself, from what they have gathered. Random numbers are drawn for all environments on each device and cut to its
-part: they cost less than an exchange, and do not depend on the devices.
+Every device of a mesh steps its part of the environments and takes the gradient of its part of each minibatch, which is
+averaged. All else each computes for itself, from what they have gathered. Random numbers are drawn for all environments
+on each device and cut to its part: they cost less than an exchange, and do not depend on the devices.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class OverMesh(Collectives):
     def gather(self, tree: PyTree) -> PyTree:
         """Arrays [T, B] of one dtype are exchanged together; an exchange costs more than copying them."""
         leaves, treedef = jax.tree.flatten(tree)
-        small: dict[Any, list[int]] = {}
+        groups: dict[Any, list[int]] = {}
         for i, x in enumerate(leaves):
-            small.setdefault(x.dtype if x.ndim == 2 else i, []).append(i)
-        for together in small.values():
+            groups.setdefault((x.dtype, None if x.ndim == 2 else i), []).append(i)
+        for together in groups.values():
             parts = [leaves[i] for i in together]
             whole = jax.lax.all_gather(jnp.concatenate(parts), self.axis, axis=1, tiled=True)
             ends = np.cumsum([len(x) for x in parts])[:-1]
@@ -79,7 +79,8 @@ class OverMesh(Collectives):
 
     def part(self, tree: PyTree, axis: int = 0) -> PyTree:
         def of(x: jax.Array) -> jax.Array:
-            size = x.shape[axis] // jax.lax.axis_size(self.axis)
+            size, rest = divmod(x.shape[axis], jax.lax.axis_size(self.axis))
+            assert not rest, f"{x.shape[axis]} cannot be split evenly over the devices"
             return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(self.axis) * size, size, axis)
 
         return jax.tree.map(of, tree)

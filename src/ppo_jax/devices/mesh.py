@@ -113,11 +113,14 @@ def resolve(config: Config, begins: bool = True) -> Config:
     if n_envs % n:
         near = " or ".join(map(str, sorted({max(n_envs // n, 1) * n, (n_envs // n + 1) * n})))
         raise PPOJaxError(f"ppo.n_envs = {n_envs} cannot be split over {n} devices; the nearest that can: {near}")
-    if batch_size % n:
-        sizes = [n * size for size in nearest_divisors((n_envs // n, config.ppo.n_steps), round(batch_size / n))]
-        near = " or ".join(map(str, sizes))
+    length = config.settings.sequence_length
+    if batch_size % (n * length):  # whole sequences for each
+        factors = n_envs // n, config.ppo.n_steps // length
+        sizes = [n * length * size for size in nearest_divisors(factors, round(batch_size / (n * length)))]
+        sequences = f" in sequences of {length}" if length > 1 else ""
         raise PPOJaxError(
-            f"ppo.batch_size = {batch_size} cannot be split over {n} devices; the nearest that can: {near}"
+            f"ppo.batch_size = {batch_size} cannot be split over {n} devices{sequences}; the nearest that can: "
+            + " or ".join(map(str, sizes))
         )
     return config.override({"devices": n})
 

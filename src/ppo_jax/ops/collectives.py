@@ -20,7 +20,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class Collectives:
-    """Draw for all B environments, gather from them, average a minibatch. Equal ones share compiled programs."""
+    """Draw for all B environments, gather from them, part and average minibatches. Equal ones share programs."""
 
     def split(self, key: jax.Array, n: int) -> jax.Array:
         """A key for each of n environments, [B]."""

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from ppo_jax.types import Transition
 
-__all__ = ["EPISODE_INFO", "masked_mean", "mean_metrics", "rollout_metrics"]
+__all__ = ["REPORTED", "masked_mean", "mean_metrics", "rollout_metrics"]
 
-# Of what an environment reports of a step: its episodes, and metrics of its own.
-EPISODE_INFO = ("episode_done", "episode_return", "episode_length", "metrics")
+# What metrics are made of, of all that an environment reports of a step: devices gather nothing else of it.
+REPORTED = ("episode_done", "episode_return", "episode_length", "metrics")
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

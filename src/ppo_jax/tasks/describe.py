@@ -77,8 +77,8 @@ def describe(env_id: str) -> dict[str, Any]:
     """Say what an environment observes and does, as plain values; it is traced, never run.
 
     Returns:
-        ``env_id``, ``suite``, ``extra`` (to install for it, or None), ``observation_shape`` (a list, or a dictionary of
-        lists), ``action_space`` (``type`` with ``n``, or with ``low`` and ``high``), ``needs_memory``,
+        ``env_id``, ``suite``, ``extra`` (to install for it, or None), ``observation_shape`` (a list, or a dictionary or
+        tuple of lists), ``action_space`` (``type`` with ``n``, or with ``low`` and ``high``), ``needs_memory``,
         ``can_truncate``, ``max_episode_length`` and ``note`` (a peculiarity, or None).
 
     Raises:

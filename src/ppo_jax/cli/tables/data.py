@@ -43,12 +43,13 @@ def show_environments(rows: list[Json]) -> None:
             extra = f" (pip install 'ppo-jax[{row['extra']}]')" if row["extra"] else ""
             console.print(f"\n{before}{extra}", style="bold")
         shape, steps = row["observation_shape"], row["max_episode_length"]
-        observation = "below" if isinstance(shape, dict) else describe_shape(shape)
+        several = isinstance(shape, dict | tuple)
+        observation = "below" if several else describe_shape(shape)
         console.print(
             line.format(row["env_id"], observation, describe_actions(row["action_space"]), steps or "").rstrip()
         )
         memory = "needs a memory: core=gru" if row["needs_memory"] else None
-        for note in (row["note"], memory, f"observes {describe_shape(shape)}" if isinstance(shape, dict) else None):
+        for note in (row["note"], memory, f"observes {describe_shape(shape)}" if several else None):
             if note:
                 console.print(Padding(Text(note, "dim"), (0, 0, 0, 4), expand=False))
 
@@ -154,7 +155,9 @@ def show_keys(rows: list[Json]) -> None:
 
 
 def describe_shape(shape: Any) -> str:
-    """Of an observation: ``10×10×4``, of a dictionary each part by its name."""
+    """Of an observation: ``10×10×4``, of a dictionary each part by its name, of a tuple one after the other."""
+    if isinstance(shape, tuple):
+        return ", ".join(map(describe_shape, shape))
     if isinstance(shape, dict):
         return ", ".join(f"{name} {describe_shape(one)}".strip() for name, one in shape.items())
     return "×".join(map(str, shape))
