@@ -271,7 +271,8 @@ def test_craftax() -> None:
 
     def report(now: Any) -> Any:
         done, alive = bool(now[3]), bool(now[1].player_health > 0)
-        return now[0], now[2], done and not alive, done and alive
+        n = 7 * 9 * 21
+        return {"map": now[0][:n].reshape(7, 9, 21), "player": now[0][n:]}, now[2], done and not alive, done and alive
 
     own = Own(lambda key, _: (*env.environment.reset(key, env.default_params), 0.0, False), step, report)
     assert compare(env, own, 20) == (0, 3)
