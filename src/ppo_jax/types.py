@@ -6,6 +6,7 @@ This module imports nothing of ppo_jax, so everything may import it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
@@ -37,6 +38,11 @@ class Discrete:
     """Actions ``0 .. n-1``. An observation dict may carry ``action_mask`` [n], true where the action is valid."""
 
     n: int
+
+    def __post_init__(self) -> None:
+        n: Any = self.n
+        if not isinstance(n, Integral) or self.n < 1:
+            raise PPOJaxError(f"Discrete(n): n must be a whole number of actions, got {n!r}")
 
     @property
     def n_outputs(self) -> int:
@@ -79,6 +85,13 @@ class Box:
     low: tuple[float, ...]
     high: tuple[float, ...]
     squashed: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.low, self.high
+        if not (isinstance(low, tuple) and isinstance(high, tuple) and len(low) == len(high)):
+            raise PPOJaxError(
+                f"Box(low, high): a tuple each with a bound for each number, as (-1.0,), (1.0,); got {low!r}, {high!r}"
+            )
 
     @property
     def size(self) -> int:

@@ -192,7 +192,7 @@ def test_what_is_not_judged_could_have_applied_to_the_task():
         ("PointRobot-misc", {}, "finding"),
         ("mine:Walk", {}, "not judged"),  # of an older version
         ("CartPole-v1", {"needs_memory": None}, "not judged"),  # an environment given from Python
-        ("mine:Walk", {"needs_memory": True}, "finding"),
+        ("mine:Walk", {"needs_memory": True}, None),  # memory-missing says it
         ("mine:Walk", {"needs_memory": False}, None),
     ],
 )
@@ -203,16 +203,23 @@ def test_whether_an_environment_of_ones_own_needs_a_memory_is_for_it_to_say(env_
     diagnosis = diagnose(log)
     why = {one.id: one.why for one in diagnosis.unjudged}.get("memory-needed", "")
     assert ("memory-needed" in ids(log)) == (said == "finding")
-    if summary.get("needs_memory"):  # sure, however the return rises
-        risen = dataclasses.replace(log, columns=log.columns | {"episode_return_mean": np.arange(50.0)})
-        [found] = [one for one in diagnose(risen).findings if one.id == "memory-needed"]
-        assert (found.severity, found.confidence, found.changes) == ("warning", 0.9, {"core": "gru"})
-        stacked = dataclasses.replace(risen, settings={**log.settings, "frame_stack": 4})
-        assert "memory-needed" not in ids(stacked)
     assert bool(why) == (said == "not judged")
     assert not why or ("needs_memory = True" in why and 'core = "gru"' in why)
     recurrent = dataclasses.replace(log, settings={**log.settings, "core": "gru"})
     assert "memory-needed" not in {*ids(recurrent), *(one.id for one in diagnose(recurrent).unjudged)}
+
+
+@pytest.mark.parametrize("returns", [10.0 + np.arange(50.0) % 3, np.arange(50.0)], ids=["flat", "rising"])
+def test_a_memory_that_the_class_asks_for_is_missing_whatever_else_is_found(returns):
+    log = run(Config(TaskConfig("mine:Walk")), episode_return_mean=returns, explained_variance=0.0)
+    log = dataclasses.replace(log, summary={"needs_memory": True})
+    idle = {"approx_kl": np.full(50, 1e-5), "clip_fraction": np.zeros(50), "entropy_normalized": np.full(50, 0.95)}
+    found = {one.id: one for one in diagnose(dataclasses.replace(log, columns=log.columns | idle)).findings}
+    missing = found["memory-missing"]
+    assert (missing.confidence, missing.changes) == (0.9, {"core": "gru"})
+    assert found["lr-too-low"].because_of == found["critic-uninformative"].because_of[-1:] == ("memory-missing",)
+    for settings in ({"frame_stack": 4}, {"core": "gru"}):
+        assert "memory-missing" not in ids(dataclasses.replace(log, settings={**log.settings, **settings}))
 
 
 @pytest.mark.parametrize(

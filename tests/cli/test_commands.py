@@ -96,6 +96,14 @@ def test_a_defect_of_the_program_is_not_hidden(workplace, tmp_path, monkeypatch)
         ("train x.toml --sed 1", "no option --sed; did you mean --seed? see `ppo-jax train --help`"),
         ("train --overwite x.toml", "no option --overwite; did you mean --overwrite? see `ppo-jax train --help`"),
         ("train x.toml --run-dri=y", "no option --run-dri; did you mean --run-dir? see `ppo-jax train --help`"),
+        (
+            "train x.toml --lr 1e-3",
+            "no option --lr; it is a setting: --set learning_rate=…; see `ppo-jax train --help`",
+        ),
+        (
+            "train x.toml --total-timesteps=9",
+            "no option --total-timesteps; it is a setting: --set total_timesteps=…; see `ppo-jax train --help`",
+        ),
         ("train x.toml --zzz", "no option --zzz; see `ppo-jax train --help`"),
         ("data build x --splt-seed 3", "no option --splt-seed; did you mean --split-seed? see `ppo-jax data --help`"),
         ("--seed 1 train x.toml", "--seed stands where a command should; see `ppo-jax --help`"),

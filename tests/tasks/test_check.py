@@ -13,7 +13,7 @@ import pytest
 from ppo_jax.config import load_config
 from ppo_jax.runs.experiment import build
 from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
-from ppo_jax.types import EnvStep, PPOJaxError
+from ppo_jax.types import Box, Discrete, EnvStep, PPOJaxError
 from tests import toys
 
 SEEMS = "seems to have its channels first; jnp.moveaxis(observation, 0, -1) puts them last"
@@ -183,6 +183,21 @@ def test_reset_takes_a_key_and_params_and_returns_a_pair(reset, line):
     with pytest.raises(PPOJaxError) as caught:
         check_environment(Own(twist=lambda step: step), ())
     assert str(caught.value).startswith(f"environment: {line}")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Discrete("2"), "Discrete(n): n must be a whole number of actions, got '2'"),
+        (lambda: Discrete(0), "Discrete(n): n must be a whole number of actions, got 0"),
+        (lambda: Box(-1.0, 1.0), "a tuple each with a bound for each number, as (-1.0,), (1.0,); got -1.0, 1.0"),
+        (lambda: Box((-1.0,), (1.0, 2.0)), "got (-1.0,), (1.0, 2.0)"),
+    ],
+)
+def test_a_space_that_is_none_says_so_where_it_is_made(make, told):
+    with pytest.raises(PPOJaxError) as caught:
+        make()
+    assert str(caught.value).endswith(told)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ RULES = (
     task.action_space_forced,
     entropy.no_entropy_schedule,
     policy.no_lr_schedule,
+    returns.memory_missing,
     returns.memory_needed,
     returns.plateau,
     returns.still_improving,
@@ -69,13 +70,13 @@ RULES = (
 _STEPS = ("lr-too-high", "too-many-epochs", "kl-target-unreachable", "kl-early-stops")
 _CRITIC = (
     *("non-finite", "rollout-too-small", "reward-scale", *_STEPS, "batch-exceeds-rollout", "value-clip-saturated"),
-    *("lr-too-low", "memory-needed"),
+    *("lr-too-low", "memory-missing", "memory-needed"),
 )
 _POLICY = ("non-finite", "advantages-degenerate", "lr-too-high", "lr-too-low", "entropy-bonus-dominates")
 # Effect -> what explains it where both are found. Without cycles.
 CAUSES: Mapping[str, tuple[str, ...]] = {
     "non-finite": ("lr-too-high",),
-    "lr-too-low": ("reward-scale", "batch-exceeds-rollout"),
+    "lr-too-low": ("reward-scale", "batch-exceeds-rollout", "memory-missing"),
     "kl-target-unreachable": ("lr-too-high",),
     "kl-early-stops": ("lr-too-high", "too-many-epochs", "kl-target-unreachable"),
     "clip-fraction-high": ("lr-too-high", "too-many-epochs"),
@@ -86,7 +87,7 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "std-grows": ("entropy-bonus-dominates", "reward-scale"),
     "entropy-stuck": (
         *(*_POLICY, "rollout-too-small", "reward-scale", "horizon-too-short", "kl-target-unreachable"),
-        "memory-needed",
+        *("memory-missing", "memory-needed"),
     ),
     "critic-worse-than-mean": (*_CRITIC, "return-collapse"),
     "critic-uninformative": (*_CRITIC, "return-collapse"),

@@ -43,6 +43,8 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
     if wrong := next((name for name in given if name.replace("_", "-") not in names), None):
         close = difflib.get_close_matches(wrong, names, n=1)
         hint = f"did you mean --{close[0]}? " if close else ""
+        if "set" in names and (key := _setting(wrong)):
+            hint = f"it is a setting: --set {key}=…; "
         raise PPOJaxError(f"no option --{wrong}; {hint}see `{prog} --help`")
     unknown = _without_frame(said.getvalue())
     if "set" in names and (setting := SETTING.search(unknown)):
@@ -62,6 +64,15 @@ def _options(kind: Any, word: Sequence[str], prog: str) -> list[str]:
         with suppress(SystemExit), redirect_stdout(shown), redirect_stderr(StringIO()):
             _parse(kind, [*words, "--help"], prog, None)
     return OPTION.findall(shown.getvalue())
+
+
+def _setting(option: str) -> str | None:
+    """The key of a configuration that an option is called like, here or in other libraries."""
+    from ppo_jax.config.config import KEYS  # with an error alone: the help needs no configuration
+    from ppo_jax.config.suggestions import OTHER_NAMES
+
+    name = option.replace("-", "_")
+    return name if name in KEYS else OTHER_NAMES.get(name.lower())
 
 
 def _without_frame(text: str) -> str:

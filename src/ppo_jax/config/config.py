@@ -35,6 +35,7 @@ from ppo_jax.config.toml import parse_assignment, write_toml
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
+    "KEYS",
     "OPEN_TABLES",
     "SCHEDULED",
     "SEARCH",
@@ -187,7 +188,10 @@ class Config:
         tables = self.to_dict()
         own_loss = self.ppo.loss is not None or any(_without_section(key) == "loss" for key, _ in pairs)
         for key, new in pairs:
-            name, *inner = _without_section(key).split(".")
+            bare = _without_section(key)
+            name, *inner = bare.split(".")
+            if key != bare and (owner := _OWNER.get(name)) and key != f"{owner}.{bare}":
+                raise PPOJaxError(f"{place} {key}: {name} belongs under [{owner}]; {bare} alone is enough")
             if name in SECTIONS and isinstance(new, Mapping):
                 raise PPOJaxError(f"{place} {key}: is a section; give its keys without it, such as {{'n_envs': 8}}")
             if not inner:
@@ -259,6 +263,7 @@ SCHEDULED = (*RATES, "clip_range", "ent_coef")
 OPEN_TABLES = {"env_params": "a table", "loss_coefs": "a table of numbers"}  # whose keys are the user's
 _FIELD_TYPES = {section: typing.get_type_hints(cls, include_extras=True) for section, cls in SECTIONS.items()}
 _OWNER = {name: section for section, types in _FIELD_TYPES.items() for name in types}
+KEYS = frozenset(_OWNER)  # of every section
 
 
 def load_config(path: str | Path, assignments: str | Iterable[str] | Mapping[str, Any] = ()) -> Config:

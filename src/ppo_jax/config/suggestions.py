@@ -53,6 +53,13 @@ NOT_A_KEY = {
         ("run_dir", "log_dir", "logdir", "save_dir", "output_dir", "checkpoint_dir"),
         "the folder of a run is not a setting: --run-dir FOLDER, and in Python train(config, FOLDER)",
     ),
+    **dict.fromkeys(
+        ("use_sde", "sde_sample_freq"), "not offered; the nearest is state_dependent_std = true, for continuous actions"
+    ),
+    **dict.fromkeys(
+        ("features_extractor_class", "features_extractor_kwargs", "optimizer_class"),
+        'a network or an optimizer of your own is network = "module:Name", optimizer = "module:name"',
+    ),
     "tensorboard_log": "set tensorboard = true; its files lie in the run's folder",
     "device": "leave it out: JAX takes an accelerator where it finds one, and a CPU with JAX_PLATFORMS=cpu",
 }

@@ -111,7 +111,7 @@ def run(
         side_by_side: train the members of a chunk in one vmapped program, or one after another; by default side by
             side on an accelerator or several devices, one after another on a CPU.
         progress: show a progress bar.
-        warn: receives a line on each damaged checkpoint.
+        warn: receives a line on each damaged checkpoint, and on what is odd about configuration, data and network.
         watch: called after each evaluation.
         test: judge the members on test at the end.
 
@@ -155,6 +155,13 @@ def _run(
         text = json.dumps(files.to_json(record), indent=2) + "\n"
         files.write_atomically(folder / "sweep.json", text)
 
+    told: set[str] = set()
+
+    def warn_once(text: str) -> None:  # programs have much in common
+        if text not in told:
+            told.add(text)
+            warn(text)
+
     write("running")
     trust.remember(
         record.get("run_id"), {path for member in plan.members for path in trust.import_paths(member.config).values()}
@@ -164,7 +171,7 @@ def _run(
         with sigterm_interrupts(), loggers.Progress(total, runner.LIVE, enabled=progress) as bar:
             for members, program in programs:
                 try:
-                    _SharedProgram(members, folder, program, bar, warn, watch, test).run()
+                    _SharedProgram(members, folder, program, bar, warn_once, watch, test).run()
                 except NotBuilt as error:
                     cause = error.__cause__ or error
                     program["error"] = describe_failure(cause)
@@ -244,7 +251,8 @@ class _SharedProgram:
         if all(self._ended(member) for member in self.members):
             self._pass(len(self.members))
             return
-        for text in run_folder.other_code(self._folder(self.members[0]), self.experiment):  # it began first
+        changed = run_folder.other_code(self._folder(self.members[0]), self.experiment)  # it began first
+        for text in (*changed, *self.experiment.warnings):
             self.warn(text)
         if "width" not in self.program:
             experiment, n = self.experiment, len(self.members)

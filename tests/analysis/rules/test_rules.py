@@ -33,6 +33,7 @@ SETTINGS = {
     "normalize_rewards": False,
     "normalize_values": False,
     "bootstrap_truncation": False,
+    "core": None,
 }
 HEALTHY = {
     "policy_loss": 0.01,
@@ -156,6 +157,10 @@ CASES = {  # id -> (a run that fires it, a near miss)
     "evaluation-below-training": (
         run(**{"eval/episode_return_mean": np.where(AT % 10 == 0, 0.3 * RISE, np.nan)}),
         run(**{"eval/episode_return_mean": np.where(AT % 10 == 0, 0.8 * RISE, np.nan)}),
+    ),
+    "memory-missing": (
+        run({"env_id": "mine:Walk"}, {"needs_memory": True}),
+        run({"env_id": "mine:Walk", "core": "gru"}, {"needs_memory": True}),
     ),
     "memory-needed": (
         run({"env_id": "MemoryChain-bsuite"}, episode_return_mean=10 + np.sin(AT), explained_variance=0.0),

@@ -10,7 +10,14 @@ from ppo_jax.analysis.rules.evidence import Evidence
 from ppo_jax.analysis.rules.rule import Hit, number, rule
 from ppo_jax.tasks import results
 
-__all__ = ["evaluation_below_training", "memory_needed", "plateau", "return_collapse", "still_improving"]
+__all__ = [
+    "evaluation_below_training",
+    "memory_missing",
+    "memory_needed",
+    "plateau",
+    "return_collapse",
+    "still_improving",
+]
 
 
 @rule(
@@ -96,16 +103,40 @@ def evaluation_below_training(run: Evidence) -> Hit | None:
     )
 
 
+MEMORY = (
+    "Give the policy a memory: {recurrent}. Or show it the last observations: {frame_stack}. It helped if the "
+    "explained variance rises first."
+)
+HAUSKNECHT = "Hausknecht and Stone 2015, Deep Recurrent Q-Learning for Partially Observable MDPs"
+
+
+@rule(
+    "memory-missing",
+    severity="warning",
+    threshold="the class of the environment says needs_memory = True, and there is neither a recurrent core nor "
+    "frame_stack; whatever the returns",
+    cause="The observation does not show what the best action and the value depend on.",
+    advice=MEMORY,
+    source=HAUSKNECHT,
+    confidence=0.9,
+    ours_only=True,
+    tasks=(results.EPISODES,),
+)
+def memory_missing(run: Evidence) -> Hit | None:
+    declared = run.log.summary.get("needs_memory") is True
+    if not declared or run.setting("core") or run.setting("frame_stack"):
+        return None
+    return Hit(f"{run.setting('env_id')}: needs_memory is true in its class", {"core": "gru"})
+
+
 @rule(
     "memory-needed",
     severity="info",
     threshold=f"a task known by its name to hide part of its state, whose returns rose by less than two standard "
-    f"deviations with an explained variance under {EXPLAINED_VARIANCE_POOR:g} at the end, and no recurrent core; "
-    "surely where its class says so, whatever the returns, and the last observations are not shown either",
+    f"deviations with an explained variance under {EXPLAINED_VARIANCE_POOR:g} at the end, and no recurrent core",
     cause="A hypothesis: the observation does not show what the best action and the value depend on.",
-    advice="Give the policy a memory: {recurrent}. Or show it the last observations: {frame_stack}. It "
-    "helped if the explained variance rises first.",
-    source="Hausknecht and Stone 2015, Deep Recurrent Q-Learning for Partially Observable MDPs",
+    advice=MEMORY,
+    source=HAUSKNECHT,
     confidence=0.5,
     columns=("episode_return_mean", "explained_variance"),
     settings=("env_id",),
@@ -113,10 +144,9 @@ def evaluation_below_training(run: Evidence) -> Hit | None:
     tasks=(results.EPISODES,),
 )
 def memory_needed(run: Evidence) -> Hit | None:
-    task = str(run.setting("env_id"))
-    explained = run.late("explained_variance")
-    if run.log.summary.get("needs_memory") is True and not (run.setting("core") or run.setting("frame_stack")):
-        return Hit(f"{task}: needs_memory is true in its class", {"core": "gru"}, severity="warning", confidence=0.9)
+    task, explained = str(run.setting("env_id")), run.late("explained_variance")
+    if "needs_memory" in run.log.summary and run.hides_state:  # memory-missing is sure of it
+        return None
     if not run.hides_state or run.setting("core") or not run.improvement() < 2.0:
         return None
     if explained >= EXPLAINED_VARIANCE_POOR:

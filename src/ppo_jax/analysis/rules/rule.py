@@ -60,7 +60,8 @@ class Rule:
         parts = [_missing(run, name) for name, n in measured.items() if n == 0]
         few = {name: n for name, n in measured.items() if 0 < n < self.least}
         if run.n_updates < self.least and few:
-            parts.append(f"{run.n_updates} updates are on record, {self.least} are needed")
+            recorded = f"{run.n_updates} update{'s are' if run.n_updates > 1 else ' is'} on record"
+            parts.append(f"{recorded}, {self.least} are needed")
         else:
             parts += [
                 f"{name.split('|')[0]} is on record at {n} updates, {self.least} are needed" for name, n in few.items()

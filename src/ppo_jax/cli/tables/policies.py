@@ -56,9 +56,12 @@ def show_played(played: Json) -> None:
 
 def show_export(found: Json) -> None:
     """Where the artifact is, what it takes and what it gives."""
-    names = ", ".join(found["inputs"])
-    say(f"wrote {found['out']}: ({names}) -> action, on {', '.join(found['platforms'])}", sys.stdout)
-    say(f"wrote {Path(found['out']).with_suffix('.json')}: shapes and meaning of both", sys.stdout)
+    names, given = ", ".join(found["inputs"]), "(action, carry)" if "carry" in found["inputs"] else "action"
+    say(
+        f"wrote {found['out']}: ({names}) -> {given}, all of them batches, on {', '.join(found['platforms'])}",
+        sys.stdout,
+    )
+    say(f"wrote {Path(found['out']).with_suffix('.json')}: shapes and meaning of each", sys.stdout)
     say(
         f"plain JAX runs it: jax.export.deserialize(bytearray(open({found['out']!r}, 'rb').read())).call({names})",
         sys.stdout,
