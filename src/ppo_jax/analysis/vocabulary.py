@@ -99,7 +99,7 @@ _RLLIB = {
 }
 _OURS = {
     "decay_learning_rate": "learning_rate = { init = …, final = … / 30 }",
-    "decay_ent_coef": "ent_coef = { init = …, final = … / 50 }",
+    "decay_ent_coef": "ent_coef = { init = …, final = … }",
     "normalize_rewards": "normalize_rewards = true",
     "normalize_observations": "normalize_observations = true",
     "no_value_clip": "clip_range_vf = none",

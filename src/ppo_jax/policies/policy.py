@@ -83,7 +83,7 @@ class Policy:
 
         Raises:
             PPOJaxError: an observation or a carry of another shape, fractions where the environment observes whole
-                numbers, or a key missing; under jit while it is traced.
+                numbers, or no key; under jit while it is traced.
         """
         observation = _public(observation)
         self._check(observation, key, carry)
@@ -103,12 +103,17 @@ class Policy:
         call = f"policy({arguments}, carry=carry)" if self.has_memory else f"policy({arguments})"
         if key is None and not self.deterministic:
             raise PPOJaxError(f"policy: needs a key to draw an action, {call}; or load it deterministic")
+        if not (key is None or self.deterministic or isinstance(key, jax.Array)):
+            raise PPOJaxError(f"policy: a key is one of jax.random.key(seed), got {key!r}")
         if shapes_of(carry) != shapes_of(self.initial_carry):
             raise PPOJaxError(
                 f"policy: it has a memory: action, carry = {call}, at first with policy.initial_carry"
                 if self.has_memory
                 else "policy: it has no memory, and takes no carry"
             )
+        if isinstance(self.observation, dict) and isinstance(observation, dict):
+            if lacking := sorted(self.observation.keys() - observation.keys()):
+                raise PPOJaxError(f"policy: the observation lacks {', '.join(lacking)}, which the environment gives")
         given, expected = shapes_of(observation), shapes_of(self.observation)
         if given != expected:
             raise PPOJaxError(
