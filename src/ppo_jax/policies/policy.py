@@ -111,9 +111,9 @@ class Policy:
                 if self.has_memory
                 else "policy: it has no memory, and takes no carry"
             )
-        if isinstance(self.observation, dict) and isinstance(observation, dict):
-            if lacking := sorted(self.observation.keys() - observation.keys()):
-                raise PPOJaxError(f"policy: the observation lacks {', '.join(lacking)}, which the environment gives")
+        both = isinstance(self.observation, dict) and isinstance(observation, dict)
+        if both and (lacking := sorted(self.observation.keys() - observation.keys())):
+            raise PPOJaxError(f"policy: the observation lacks {', '.join(lacking)}, which the environment gives")
         given, expected = shapes_of(observation), shapes_of(self.observation)
         if given != expected:
             raise PPOJaxError(
