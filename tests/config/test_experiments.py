@@ -110,6 +110,31 @@ def test_names_of_other_libraries(key, meant):
         load_config("cartpole", [f"{key}=1"])
 
 
+@pytest.mark.parametrize(
+    ("name", "assignments", "told"),
+    [
+        ("cartpole", ["beam_width=4"], ["evaluation.beam_width is set, but only a proof task reads it; leave it out"]),
+        (
+            "family",
+            ["time_limit=9"],
+            ["task.time_limit is set, but only a run in an environment reads it; leave it out"],
+        ),
+        ("cartpole", ["core_size=32"], ['network.core_size is set, but there is no core; core = "gru" gives one']),
+        ("cartpole", ["core_size=32", "core=gru"], []),
+    ],
+)
+def test_what_is_set_and_nothing_reads_is_told(name, assignments, told):
+    assert list(load_config(name, assignments).warnings) == told
+
+
+@pytest.mark.parametrize("assignment", ["ppo.core=gru", "run.learning_rate=0.1", "task.network=cnn"])
+def test_a_key_under_another_section_names_its_own(assignment):
+    section = {"core": "network", "learning_rate": "ppo", "network": "network"}
+    name = assignment.partition("=")[0].partition(".")[2]
+    with pytest.raises(PPOJaxError, match=rf"{name} belongs under \[{section[name]}\]; {name} alone is enough"):
+        load_config("cartpole", [assignment])
+
+
 def test_other_names_are_of_keys_that_there_are():
     assert set(OTHER_NAMES.values()) <= KEYS and not OTHER_NAMES.keys() & KEYS
     assert PROOF_KEYS | ENVIRONMENT_KEYS <= KEYS and not PROOF_KEYS & ENVIRONMENT_KEYS

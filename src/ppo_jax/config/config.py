@@ -123,7 +123,19 @@ class Config:
                 )
             if kl and self.settings.n_minibatches * ppo.n_epochs == 1:
                 found.append(f"ppo.{name} never moves: with one minibatch in an update its KL is 0; raise n_epochs")
+        proofs = names_data_set(self.task.env_id, self.task.dataset)
+        for section, name in self._of_other_tasks():
+            if getattr(getattr(self, section), name) != getattr(SECTIONS[section](), name):
+                reader = "a run in an environment reads" if proofs else "a proof task reads"
+                found.append(f"{section}.{name} is set, but only {reader} it; leave it out")
+        if self.network.core is None and self.network.core_size != NetworkConfig().core_size:
+            found.append('network.core_size is set, but there is no core; core = "gru" gives one')
         return tuple(found)
+
+    def _of_other_tasks(self) -> list[tuple[str, str]]:
+        """Section and name of each key that only the other kind of task reads."""
+        others = ENVIRONMENT_KEYS if names_data_set(self.task.env_id, self.task.dataset) else PROOF_KEYS
+        return [(section, name) for section, types in _FIELD_TYPES.items() for name in types if name in others]
 
     @property
     def sequence_length(self) -> int:
@@ -243,11 +255,9 @@ class Config:
         environment, and the other way round.
         """
         tables = self.to_dict()
-        others = ENVIRONMENT_KEYS if names_data_set(self.task.env_id, self.task.dataset) else PROOF_KEYS
-        for section, cls in SECTIONS.items():
-            for name in others & tables[section].keys():
-                if getattr(getattr(self, section), name) == getattr(cls(), name):
-                    del tables[section][name]
+        for section, name in self._of_other_tasks():
+            if name in tables[section] and getattr(getattr(self, section), name) == getattr(SECTIONS[section](), name):
+                del tables[section][name]
         return write_toml(tables)
 
 
