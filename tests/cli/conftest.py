@@ -19,13 +19,13 @@ n_epochs = 2
 batch_size = 16
 [network]
 hidden_sizes = [8]
-embedding_size = 8
+{network}
 [evaluation]
 eval_interval = 2
-eval_episodes = 4
-beam_width = 4
-untrained_networks = 4
+{evaluation}
 """
+EPISODES = SETTINGS.format(network="", evaluation="eval_episodes = 4")
+PROOFS = SETTINGS.format(network="embedding_size = 8", evaluation="beam_width = 4\nuntrained_networks = 4")
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +39,9 @@ def workplace(tmp_path_factory) -> Path:
     """A folder with two experiments, ``cartpole.toml`` and ``places.toml``, and the data of the latter."""
     folder = tmp_path_factory.mktemp("workplace")
     data = write_data(folder / "data")
-    (folder / "cartpole.toml").write_text(f'[task]\nenv_id = "CartPole-v1"\n{SETTINGS}')
+    (folder / "cartpole.toml").write_text(f'[task]\nenv_id = "CartPole-v1"\n{EPISODES}')
     task = f"[task]\ndataset = '{data}'\nmode = 'verify'\nmax_depth = 3\nmax_atoms = 3\ncorrupt = 'tail'\n"
-    (folder / "places.toml").write_text(task + SETTINGS)
+    (folder / "places.toml").write_text(task + PROOFS)
     return folder
 
 

@@ -278,6 +278,7 @@ def test_warnings_about_configuration_and_data_come_first(tmp_path, monkeypatch)
     }.items():
         (tmp_path / "data" / name).write_text(text)
     settings = {"env_id": None, "dataset": str(tmp_path / "data"), "mode": "verify", "batch_size": 64}
+    settings["eval_episodes"] = 128  # the default: a proof task reads none
     warned = []
     monkeypatch.setattr(loop, "fit", Stop(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
