@@ -8,6 +8,11 @@ from ppo_jax.config.experiments import NEEDS_MEMORY
 from ppo_jax.tasks import describe, gymnax
 from ppo_jax.tasks.suites import registry
 from ppo_jax.types import PPOJaxError
+from tests import toys
+
+
+class Forgetful(toys.Probe):
+    needs_memory = True
 
 
 def test_describe() -> None:
@@ -31,7 +36,8 @@ def test_describe_an_environment_of_a_users_own() -> None:
     assert describe.environment_ids("tests.toys:Probe") == ["tests.toys:Probe"]
     described = describe.describe("tests.toys:Probe")
     assert (described["suite"], described["observation_shape"]) == ("your own", [1])
-    assert described["max_episode_length"] is None
+    assert described["max_episode_length"] is None and not described["needs_memory"]
+    assert describe.describe("tests.tasks.test_describe:Forgetful")["needs_memory"]
 
 
 def test_describe_a_proof_task() -> None:

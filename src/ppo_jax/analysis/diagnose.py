@@ -122,6 +122,7 @@ EXCLUDES: Mapping[str, tuple[str, ...]] = {
     "critic-memorises": ("still-improving",),  # the training return rises by what does not carry over
     "lr-too-high": ("lr-too-low", "memory-needed"),
     "lr-too-low": ("memory-needed",),
+    "memory-missing": ("memory-needed",),
     "reward-scale": ("memory-needed",),
     "kl-target-unreachable": ("lr-too-low",),
     "kl-early-stops": ("lr-too-low",),

@@ -98,7 +98,7 @@ def describe(env_id: str) -> dict[str, Any]:
         "extra": suite.extra,
         "observation_shape": jax.tree.map(lambda x: list(x.shape), observation),
         "action_space": describe_action_space(env.action_space),
-        "needs_memory": env_id in NEEDS_MEMORY,
+        "needs_memory": env_id in NEEDS_MEMORY or getattr(env, "needs_memory", None) is True,
         "can_truncate": env.can_truncate,
         "max_episode_length": getattr(env, "max_episode_length", None),
         "note": _describe_proof_task(env) if isinstance(env, ProofEnv) else _NOTES.get(env_id),

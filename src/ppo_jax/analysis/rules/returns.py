@@ -145,8 +145,6 @@ def memory_missing(run: Evidence) -> Hit | None:
 )
 def memory_needed(run: Evidence) -> Hit | None:
     task, explained = str(run.setting("env_id")), run.late("explained_variance")
-    if "needs_memory" in run.log.summary and run.hides_state:  # memory-missing is sure of it
-        return None
     if not run.hides_state or run.setting("core") or not run.improvement() < 2.0:
         return None
     if explained >= EXPLAINED_VARIANCE_POOR:
