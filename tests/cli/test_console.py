@@ -53,6 +53,32 @@ def test_a_sweep_says_how_sure_its_comparisons_are_as_compare_does(n_settings, t
     assert "first, gamma=0." in out or n_settings == 1
 
 
+def test_a_sweep_shows_the_baselines_of_each_setting_where_they_differ(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    score = {"iqm": 30.0, "low": 20.0, "high": 40.0, "n": 3}
+
+    def shown(*returns: float) -> list[str]:
+        groups = [
+            {
+                "setting": {"env_params.gravity": float(i)},
+                "members": 3,
+                "scores": {"valid return": score, "test return": score},
+                "baselines": {"random policy": {"test return": value}},
+            }
+            for i, value in enumerate(returns)
+        ]
+        record = {"groups": groups, "members": [{"name": "s0", "status": "completed"}], "seeds": [0, 1, 2]}
+        record |= {"baseline": groups[0]["setting"], "programs": [], "compiles": 1, "seconds": 1.0}
+        show_sweep(record, tmp_path)
+        return [line.rstrip() for line in capsys.readouterr().out.splitlines() if "random" in line]
+
+    assert [line.split() for line in shown(9.5, 9.5)] == [["random", "policy", "9.500"]]
+    assert [" ".join(line.split()) for line in shown(9.5, 12.0)] == [
+        "random policy, env_params.gravity=0 9.500",
+        "random policy, env_params.gravity=1 12.00",
+    ]
+
+
 def test_settings_of_a_sweep_can_be_told_apart_on_a_narrow_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     score = {"iqm": -150.123456, "low": -160.0, "high": -140.0, "n": 3}

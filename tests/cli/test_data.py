@@ -30,7 +30,8 @@ def test_config_explains_the_keys():
     assert {"section": "ppo", "key": "gamma", "default": 0.99, "meaning": "Discount of a step."} in rows
     assert [row["key"] for row in json.loads(succeed("config", "target", "--json"))] == ["target_kl"]
     assert max(map(len, succeed("config").splitlines())) <= 80
-    assert "no key holds 'nothing'" in fail("config", "nothing")
+    assert [row["key"] for row in json.loads(succeed("config", "Entropy", "--json"))] == ["ent_coef"]
+    assert "no key and no explanation holds 'zebra'" in fail("config", "zebra")
 
 
 def test_data_is_built_checked_and_described(tmp_path):

@@ -63,6 +63,7 @@ def test_a_file_comes_before_a_name_and_a_name_before_a_folder(tmp_path, monkeyp
         ("breakuot.toml", "no such file; did you mean breakout"),
         ("run", "run: is a folder; use run/config.toml"),
         ("graph", "graph: is a folder; to train on the graph in it: `ppo-jax train family --set dataset=graph`"),
+        ("cue.py", "cue.py: Python code; an environment in it is cue:Name, Name being its class"),
         ("x" * 300, "cannot be read: File name too long"),
     ],
 )
@@ -72,6 +73,7 @@ def test_what_is_no_experiment(name, message, tmp_path, monkeypatch):
     (tmp_path / "run" / "config.toml").touch()
     (tmp_path / "graph").mkdir()
     (tmp_path / "graph" / "train.tsv").touch()
+    (tmp_path / "cue.py").touch()
     with pytest.raises(PPOJaxError, match=message):
         load_config(name)
 

@@ -309,7 +309,7 @@ def test_a_program_that_cannot_be_built_fails_alone(tmp_path, monkeypatch, capsy
         assert main(sweep_it) == 2
     captured = capsys.readouterr()
     assert captured.err == f"error: {tmp_path / 'sweep'}: no room for two; not trained: n_epochs=2-s0\n"
-    assert "2 settings × 1 seeds: 1 failed, 1 completed" in captured.out
+    assert "2 settings × 1 seed: 1 failed, 1 completed" in captured.out
     assert main(sweep_it) == 0  # what was the matter has been mended
     assert [member["status"] for member in sweep.read_sweep(tmp_path / "sweep")["members"]] == ["completed"] * 2
 
@@ -350,9 +350,11 @@ def test_settings_are_compared_by_interquartile_means(swept, capsys):
     assert [len(found[key]) for key in ("groups", "members")] == [4, 8]
     for group in found["groups"]:
         own = [m["valid"]["return_mean"] for m in found["members"] if m["setting"] == group["setting"]]
+        member = next(m for m in found["members"] if m["setting"] == group["setting"])
         score = group["scores"]["valid return"]
         assert (score["iqm"], score["n"]) == (pytest.approx(np.mean(own)), 2)
         assert score["low"] <= score["iqm"] <= score["high"]
+        assert group["baselines"] == {"random policy": {"test return": member["baselines"]["random"]["return_mean"]}}
         assert ("improvement" in score) == (group["setting"] != found["baseline"])
     best = [group["scores"]["valid return"]["iqm"] for group in found["groups"]]
     assert best == sorted(best, reverse=True)
@@ -385,7 +387,7 @@ def test_the_table_fits_and_says_how_to_go_on(swept, capsys, monkeypatch):
     assert main(["resume", str(swept)]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert "4 settings × 2 seeds: 8 completed" in out
+    assert "4 settings × 2 seeds: 8 completed" in out and out.count("random policy") == 1
     assert "1 compiled in" in out and "a member" in out.splitlines()[-2] + out.splitlines()[-1]
 
 

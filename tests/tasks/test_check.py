@@ -12,7 +12,7 @@ import pytest
 
 from ppo_jax.config import load_config
 from ppo_jax.runs.experiment import build
-from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
+from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images, odd_masks
 from ppo_jax.types import Box, Discrete, EnvStep, PPOJaxError
 from tests import toys
 
@@ -142,6 +142,31 @@ def test_an_image_for_an_mlp_is_one_line(shape, line):
     assert odd_images(env, (), normalized=False, flattened=True) == (
         f"environment: the image observation {list(shape)} {line}",
     )
+
+
+@pytest.mark.parametrize(
+    ("observation", "names"),
+    [
+        ({"x": jnp.ones(3), "mask": jnp.ones(2, bool)}, ["mask"]),
+        ({"legal_actions": jnp.ones(2, bool), "valid": jnp.ones(2, bool)}, ["legal_actions", "valid"]),
+        ({"x": jnp.ones(3), "mask": jnp.ones(2, bool), "action_mask": jnp.ones(2, bool)}, []),
+        ({"mask": jnp.ones(2)}, []),
+        ({"mask": jnp.ones(3, bool)}, []),
+        ({"doors": jnp.ones(2, bool)}, []),
+        (jnp.ones(2, bool), []),
+    ],
+)
+def test_a_mask_under_another_name_is_one_line(observation, names):
+    found = odd_masks(Observes(what=lambda key: observation), ())
+    assert [line.partition(" seems to say which actions are allowed")[0] for line in found] == [
+        f"environment: observation[{name!r}]" for name in names
+    ]
+
+
+def test_a_run_warns_of_a_mask_that_it_does_not_heed():
+    env = Observes(what=lambda key: {"x": jnp.ones(3), "mask": jnp.ones(2, bool)})
+    config = load_config("cartpole", {"n_envs": 4, "n_steps": 8, "batch_size": 32})
+    assert "call it action_mask" in " ".join(build(config, env=env).warnings)
 
 
 def test_a_run_warns_of_its_images():

@@ -15,7 +15,7 @@ from ppo_jax.analysis.report.figures import draw_curves
 from ppo_jax.analysis.run_sets import RunSet
 from ppo_jax.analysis.statistics import Estimate, iqm_interval
 from ppo_jax.config.toml import shortest
-from ppo_jax.results import look_up
+from ppo_jax.results import Results, look_up
 from ppo_jax.runs.files import to_json, write_atomically
 from ppo_jax.tasks import results
 from ppo_jax.types import PPOJaxError
@@ -31,7 +31,8 @@ def conclude(folder: Path) -> Json:
 
     A result holds the scores on valid (best of training) and on test: ``iqm``, ``low`` and ``high`` of a 95% bootstrap
     interval, ``n``, and ``improvement``, the probability that a seed of it beats one of the first setting, with its
-    corrected ``p_value`` and a ``verdict``. Settings are in the order of their first score on valid, the best first.
+    corrected ``p_value`` and a ``verdict``. ``baselines`` are the scores on test that no learning reaches. Settings
+    are in the order of their first score on valid, the best first.
 
     Raises:
         PPOJaxError: no sweep there that can be read, or no member of it was completed.
@@ -47,10 +48,11 @@ def conclude(folder: Path) -> Json:
         reasons = {m["error"] for together in members for m in together if "error" in m}
         raise PPOJaxError(f"{folder}: no member was completed{': ' + min(reasons) if reasons else ''}")
     first = next(together[0] for together in ended if together)
+    reader = results.of(first["test"])
     scores = {
         f"{split} {name}": [[_number(m[split], path) for m in together] for together in ended]
         for split in ("valid", "test")
-        for name, path in results.of(first["test"]).scores.items()
+        for name, path in reader.scores.items()
     }
     compared = dict(zip(scores, against_first([(values, True) for values in scores.values()]), strict=True))
     by_setting = [
@@ -63,6 +65,7 @@ def conclude(folder: Path) -> Json:
                 for name, values in scores.items()
                 if values[i]
             },
+            "baselines": _baselines(reader, ended[i]),
         }
         for i, (setting, together) in enumerate(zip(settings, members, strict=True))
     ]
@@ -95,12 +98,21 @@ def _statistics(own: Sequence[float], n_first: int, compared: tuple[Estimate, fl
     return statistics
 
 
+def _baselines(reader: Results, ended: Sequence[Json]) -> dict[str, dict[str, float]]:
+    """The scores of the baselines by their name, which are the same for every seed."""
+    rows = reader.baseline_rows(ended[0].get("baselines", {})) if ended else {}
+    return {
+        baseline: {f"test {name}": _number(result, path) for name, path in reader.scores.items()}
+        for baseline, result in rows.items()
+    }
+
+
 def _rank(result: Json, score: str) -> float:
     """Of a setting, the best first; those without any score come last."""
     return -result["scores"][score]["iqm"] if result["scores"] else float("inf")
 
 
-def _number(result: Json, path: Sequence[str]) -> float:
+def _number(result: Mapping[str, Any], path: Sequence[str]) -> float:
     value = look_up(result, *path)
     return float(value) if isinstance(value, int | float) else float("nan")
 

@@ -150,14 +150,16 @@ class Keys:
     """List and explain the keys of a configuration: those of a TOML file and of --set."""
 
     pattern: Positional[Annotated[str, arg(metavar="PATTERN", help_behavior_hint="(default: all)")]] = ""
-    """A part of the key or of its section: rate, normalize, evaluation."""
+    """A part of the key or of its section, or else of what is said of it: rate, evaluation, entropy."""
     json: Switch = False
     """Print JSON."""
 
     def run(self) -> int:
-        rows = [row for row in _describe_keys() if self.pattern in f"{row['section']}.{row['key']}"]
+        every, wanted = _describe_keys(), self.pattern.lower()
+        rows = [row for row in every if wanted in f"{row['section']}.{row['key']}"]
+        rows = rows or [row for row in every if wanted in row["meaning"].lower()]
         if not rows:
-            raise PPOJaxError(f"no key holds {self.pattern!r}; `ppo-jax config` lists all")
+            raise PPOJaxError(f"no key and no explanation holds {self.pattern!r}; `ppo-jax config` lists all")
         output(rows, self.json, show_keys)
         return 0
 

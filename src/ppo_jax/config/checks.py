@@ -74,6 +74,8 @@ def convert(value: Any, kind: Any, place: str) -> Any:
         if float in kinds and tables and type(value) not in (int, float, dict):
             parts = ", ".join([each.name for each in dataclasses.fields(tables[0])][:3])
             raise PPOJaxError(f"{place}: Expected a number, or a table {{ {parts} }}, got {shorten(value)}") from None
+        if any(typing.get_origin(one) is tuple for one in kinds) and isinstance(value, str | int | float):
+            raise PPOJaxError(f"{place}: Expected a list such as [{value}], got {shorten(value)}") from None
         raise PPOJaxError(f"{place}: {error}") from None
 
 

@@ -249,7 +249,11 @@ class Config:
         return [f"{section}.{key}" for section, key in keys if ours[section].get(key) != theirs[section].get(key)]
 
     def to_toml(self) -> str:
-        """The configuration as TOML that `load_config` reads back to an equal `Config`.
+        """The configuration as TOML that `load_config` reads back to an equal `Config`; holds what `to_tables` does."""
+        return write_toml(self.to_tables())
+
+    def to_tables(self) -> dict[str, dict[str, Any]]:
+        """As `to_dict`, for people to read.
 
         What only the other kind of task reads is left out where it is as by default: keys of proofs of a run in an
         environment, and the other way round.
@@ -258,7 +262,7 @@ class Config:
         for section, name in self._of_other_tasks():
             if name in tables[section] and getattr(getattr(self, section), name) == getattr(SECTIONS[section](), name):
                 del tables[section][name]
-        return write_toml(tables)
+        return tables
 
 
 SECTIONS: dict[str, type] = {
@@ -343,7 +347,7 @@ def _without_section(key: str) -> str:
 def _section_of(name: str, place: str, of_loss: bool = False) -> str:
     """The section of a key; one that is unknown may be meant as a number of the user's loss."""
     if name not in _OWNER:
-        hint = nearest_key(name, _OWNER, "`ppo-jax config` explains each")
+        hint = nearest_key(name, _OWNER)
         meant = f"; a number of your loss is loss_coefs.{name}" if of_loss else ""
         raise PPOJaxError(f"{place}: unknown key {name!r}; {hint}{meant}")
     return _OWNER[name]

@@ -41,6 +41,8 @@ def experiment_file(name: str | Path) -> Path | None:
     except OSError as error:
         raise PPOJaxError(f"{name}: cannot be read: {error.strerror}") from None
     if is_there and not is_folder:
+        if path.suffix == ".py":
+            raise PPOJaxError(f"{name}: Python code; an environment in it is {path.stem}:Name, Name being its class")
         return path
     if path.suffix == ".toml":
         if path.parent.name == FOLDER.name and path.stem in experiment_names():

@@ -220,8 +220,8 @@ class NetworkConfig:
     state_dependent_std: bool = False
     """Make the standard deviation of continuous actions from the observation, rather than the same everywhere."""
     dtype: Literal["bfloat16"] | None = None
-    """`bfloat16`: layers compute in it, for accelerators; parameters, heads, memory and loss stay float32, which all is
-    by default."""
+    """`bfloat16`: layers compute in it, for accelerators; parameters, heads, memory and loss stay float32. By
+    default all is float32."""
     embedding_size: Width = 64
     """Width of the embeddings of constants, predicates and actions (proof networks)."""
     constants: bool | None = None

@@ -65,12 +65,19 @@ NOT_A_KEY = {
 }
 
 
-def nearest_key(name: str, known: Iterable[str], see: str = "") -> str:
-    """As `nearest`, of the keys of a configuration: also what other libraries call one of them."""
+def nearest_key(name: str, known: Iterable[str]) -> str:
+    """As `nearest`, of the keys of a configuration: also what other libraries call one of them.
+
+    A name that is like none of them may be a parameter of the environment.
+    """
+    see = "`ppo-jax config` explains each"
     if hint := NOT_A_KEY.get(name.lower()):
         return hint
-    meant = OTHER_NAMES.get(name.lower())
-    return nearest(meant or name, [meant] if meant else known, see)
+    if meant := OTHER_NAMES.get(name.lower()):
+        return f"did you mean {meant}? {see}"
+    if close := _close(name, known):
+        return f"did you mean {' or '.join(close)}? {see}"
+    return f"{see} key" + f"; a parameter of the environment is env_params.{name}" * name.isidentifier()
 
 
 def nearest(name: str, known: Iterable[str], see: str = "") -> str:
@@ -79,11 +86,15 @@ def nearest(name: str, known: Iterable[str], see: str = "") -> str:
     `see` says where there is more about them, and ends the hint.
     """
     known = list(known)
-    if close := difflib.get_close_matches(name[:LONGEST], known, n=3, cutoff=0.5):
+    if close := _close(name, known):
         return f"did you mean {' or '.join(close)}?" + f" {see}" * bool(see)
     told = known if len(known) <= MOST else known[: MOST - 1]
     more = f", … ({len(known)} in all)" if len(known) > len(told) else ""
     return f"known: {', '.join(told)}{more}" + f"; {see}" * bool(see)
+
+
+def _close(name: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name[:LONGEST], list(known), n=3, cutoff=0.5)
 
 
 def nearest_divisors(factors: Iterable[int], wanted: int) -> list[int]:

@@ -26,7 +26,7 @@ from ppo_jax.results import Judged
 from ppo_jax.runs.given import describe_code, describe_given
 from ppo_jax.runs.loss_check import OwnLoss, check_loss
 from ppo_jax.runs.trust import import_paths
-from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images
+from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images, odd_masks
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics, steps_outside
@@ -109,6 +109,7 @@ class Experiment:
                 network_calls.has_memory(network) or self.config.task.frame_stack
             ):
                 found += ('environment: needs_memory is true, and the network has none; core = "gru" gives it one',)
+            found += odd_masks(self.env, self.trainer.env_params)
             found += odd_images(self.env, self.trainer.env_params, normalized, flattened)
         if jax.default_backend() == "cpu" and not ours and convolves(network, self.env, self.trainer.env_params):
             found += (

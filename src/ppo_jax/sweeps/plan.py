@@ -61,7 +61,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
         return {
-            "config": without_infinity(self.config.to_dict()),
+            "config": without_infinity(self.config.to_tables()),
             "seeds": list(self.seeds),
             "grid": without_infinity(self.grid),
         }

@@ -209,7 +209,8 @@ def _describe(member: Member, folder: Path, error: str | None) -> dict[str, Any]
     summary = files.read_summary(folder / "members" / member.name)
     if error is not None and summary.get("status") not in ENDED:
         summary |= {"status": "failed", "error": error}
-    kept = ("status", "error", "updates", "env_steps", "updates_skipped", "final", "valid", "test", "test_last")
+    results = ("valid", "test", "test_last", "baselines")
+    kept = ("status", "error", "updates", "env_steps", "updates_skipped", "final", *results)
     return {
         "name": member.name,
         "seed": member.config.run.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ from ppo_jax.networks.check import call_own_code
 from ppo_jax.networks.observations import seems_channels_first
 from ppo_jax.types import ActionSpace, Box, Environment, EnvStep, MultiDiscrete, PPOJaxError, PyTree
 
-__all__ = ["check_environment", "check_first_observation", "odd_images"]
+__all__ = ["check_environment", "check_first_observation", "odd_images", "odd_masks"]
 
 BRIGHT = 16.0  # an image of numbers beyond it is not of shares, and one of bytes below it not of brightness
+MASK = re.compile("mask|legal|valid|avail", re.IGNORECASE)  # what a mask of actions is called elsewhere
 
 
 def check_environment(env: Environment, params: PyTree) -> None:
@@ -80,6 +82,20 @@ def odd_images(env: Environment, params: PyTree, normalized: bool, flattened: bo
                 f"{what} of uint8 is divided by 255, but has values up to {largest:g}; observe bool or float32"
             )
     return tuple(found)
+
+
+def odd_masks(env: Environment, params: PyTree) -> tuple[str, ...]:
+    """What an observation seems to say of the actions under another name than ``action_mask``, a line each."""
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    shape = (getattr(env.action_space, "n_outputs", None),)
+    if not isinstance(observation, dict) or "action_mask" in observation:
+        return ()
+    return tuple(
+        f"environment: observation[{name!r}] seems to say which actions are allowed, and is a mere input; call it "
+        "action_mask to rule the others out"
+        for name, x in observation.items()
+        if MASK.search(str(name)) and isinstance(x, jax.ShapeDtypeStruct) and (x.shape, x.dtype) == (shape, jnp.bool_)
+    )
 
 
 def _check_signature(function: Callable[..., Any], *arguments: str) -> None:

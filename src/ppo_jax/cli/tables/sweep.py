@@ -21,7 +21,8 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     members = record["members"]
     counts = Counter(str(member.get("status", "not trained")) for member in members)
     said = ", ".join(f"{n} {status}" for status, n in counts.items())
-    console.print(f"{len(record['groups'])} settings × {len(record['seeds'])} seeds: {said}\n", style="bold")
+    seeds = "1 seed" if len(record["seeds"]) == 1 else f"{len(record['seeds'])} seeds"
+    console.print(f"{len(record['groups'])} settings × {seeds}: {said}\n", style="bold")
     names = next((list(group["scores"]) for group in record["groups"] if group["scores"]), [])
     # The heading says how many seeds there are; of those that did not end, some are missing.
     missing = any(one["n"] != len(record["seeds"]) for group in record["groups"] for one in group["scores"].values())
@@ -30,13 +31,15 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
         for group in record["groups"]:
             one = group["scores"].get(name)
             if one is None:
-                seeds = [str(group["members"])] if missing else []
-                table.add_row(describe_setting(group["setting"]), "–", "", *seeds, "", "", "failed")
+                counted = [str(group["members"])] if missing else []
+                table.add_row(describe_setting(group["setting"]), "–", "", *counted, "", "", "failed")
                 continue
             interval = "–" if one["low"] is None else f"{_short(one['low'])} to {_short(one['high'])}"
             against = _against_first(one, group["setting"] == record["baseline"])
-            seeds = [str(one["n"])] if missing else []
-            table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, *seeds, *against)
+            counted = [str(one["n"])] if missing else []
+            table.add_row(describe_setting(group["setting"]), _short(one["iqm"]), interval, *counted, *against)
+        for baseline, score in _baselines(record, name):
+            table.add_row(baseline, _short(score), *([""] * (len(table.columns) - 2)))
         console.print(table)
         console.print()
     intervals = explain_intervals(one["n"] for group in record["groups"] for one in group["scores"].values())
@@ -71,6 +74,20 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     }
     console.print()
     console.print(make_pairs(facts))
+
+
+def _baselines(record: Mapping[str, Any], name: str) -> list[tuple[str, float]]:
+    """The baselines of a score; those that are not the same in every setting say whose they are."""
+    from ppo_jax.analysis.sweep_results import describe_setting
+
+    every = [(group["setting"], group["baselines"]) for group in record["groups"] if group.get("baselines")]
+    same = all(baselines == every[0][1] for _, baselines in every)
+    return [
+        (baseline if same else f"{baseline}, {describe_setting(setting)}", scores[name])
+        for setting, baselines in (every[:1] if same else every)
+        for baseline, scores in baselines.items()
+        if name in scores
+    ]
 
 
 def _against_first(one: Mapping[str, Any], first: bool) -> tuple[str, str, str]:
