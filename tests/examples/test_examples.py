@@ -18,6 +18,7 @@ SHORT = {
     "gymnasium_loop": ["--steps", "10000"],
     "own_graph": ["--steps", "2048"],
     "own_metric": ["--steps", "10000"],
+    "pixels": ["--steps", "2048"],
     "rnd": ["--steps", "4000"],
     "sb3_logs": [],
     "self_play": ["--steps", "20000", "--generations", "1"],
@@ -59,13 +60,14 @@ def test_an_example_is_short_and_says_what_it_prints_and_how_long_it_takes(name)
     assert name in SERVED or "Takes" in about
 
 
+@pytest.mark.parametrize("name", ["gru", "pixels"])
 @pytest.mark.parametrize("form", FORMS)
-def test_gru(run, form):
-    returns = rows(run("gru", *(SHORT["gru"] if form == "short" else [])))
+def test_a_memory(run, name, form):
+    returns = rows(run(name, *(SHORT[name] if form == "short" else [])))
     assert returns.keys() == {"feed-forward", "gru"}
     assert all(len(seeds) == 3 and all(-1.0 <= x <= 1.0 for x in seeds) for seeds in returns.values())
     if form == "long":
-        assert max(map(abs, returns["feed-forward"])) < 0.2 and min(returns["gru"]) > 0.9
+        assert max(map(abs, returns["feed-forward"])) < 0.3 and min(returns["gru"]) > 0.9
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -524,7 +524,7 @@ def test_what_play_cannot_draw(runs, tmp_path, monkeypatch):
 
 
 def test_an_environment_draws_itself(runs, tmp_path):
-    """Walked to the right, a frame a step: the state before each is where the column is white."""
+    """Walked to the right, a frame a step: the state before each is where the column is white, drawn twice as large."""
     run = write_run(tmp_path / "run", config_of(env_id="code_of_mine:Drawn", network="code_of_mine:Small"))
     found = json.loads(call("play", run, "--json", "--max-steps", "9", "--out", tmp_path / "x.gif")[1])
     experiment, params = runner.load(run)
@@ -533,7 +533,7 @@ def test_an_environment_draws_itself(runs, tmp_path):
         assert gif.n_frames == found["episodes"][0]["length"] == len(played.states)
         for i, state in enumerate(played.states):
             gif.seek(i)
-            assert np.asarray(gif.convert("RGB"))[:8, :, 0].argmax(axis=1).tolist() == [int(state)] * 8
+            assert np.asarray(gif.convert("RGB"))[:16, :, 0].argmax(axis=1).tolist() == [2 * int(state)] * 16
     misdrawn = write_run(tmp_path / "other", config_of(env_id="code_of_mine:Misdrawn", network="code_of_mine:Small"))
     complaint = fail("play", misdrawn, "--out", tmp_path / "y.gif")
     assert "render(state) must return uint8 [height, width, 3], got float64 [8, 120]" in complaint

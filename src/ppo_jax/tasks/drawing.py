@@ -37,7 +37,7 @@ DRAWABLE = (*_CLASSIC_CONTROL, *_GRIDS_AND_POINTS)
 DOTS_PER_INCH = 60
 CAPTION_HEIGHT = 22  # pixels
 COLORS = 64
-LEAST_WIDTH = 240  # pixels of an observation that is shown: the caption fits
+LEAST_WIDTH = 240  # pixels of a picture: the caption fits
 
 
 def drawable(env: Environment, env_id: str) -> Environment:
@@ -114,7 +114,7 @@ def _draw_own(env: Any, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
                 "environment: render(state) must return uint8 [height, width, 3], got "
                 f"{picture.dtype} {list(picture.shape)}"
             )
-        yield picture
+        yield _enlarged(picture)
 
 
 @dataclass(frozen=True)
@@ -147,21 +147,26 @@ class _Observed:
         return _as_picture(np.asarray(state[1]))
 
 
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """A picture wide enough for its caption, and large enough to see."""
+    times = -(-LEAST_WIDTH // picture.shape[1])
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def _image(observation: PyTree) -> Any:
     """The first image [height, width, channels] of an observation; None without."""
     return next((x for x in jax.tree.leaves(observation) if x.ndim == 3), None)
 
 
 def _as_picture(image: np.ndarray) -> np.ndarray:
-    """An observed image, large enough to see: grey, colours, or where there are other channels a hue for each."""
+    """An observed image: grey, colours, or where there are other channels a hue for each."""
     brightness = np.asarray(image, np.float32) / (255.0 if image.dtype == np.uint8 else max(1.0, float(image.max())))
     n = image.shape[2]
     if n not in (1, 3):
         hues = np.array([colorsys.hsv_to_rgb(i / n, 0.7, 1.0) for i in range(n)])
         brightness = hues[brightness.argmax(axis=2)] * brightness.max(axis=2, keepdims=True)
     bytes_ = np.rint(np.clip(np.broadcast_to(brightness, (*image.shape[:2], 3)), 0.0, 1.0) * 255.0).astype(np.uint8)
-    times = -(-LEAST_WIDTH // image.shape[1])
-    return bytes_.repeat(times, axis=0).repeat(times, axis=1)
+    return bytes_
 
 
 def _draw_classic_control(env: GymnaxEnvironment, states: Sequence[PyTree]) -> Iterator[np.ndarray]:
