@@ -164,6 +164,14 @@ def test_updates_that_were_skipped_are_counted_and_the_parameters_kept():
     (finding,) = (one for one in diagnose(run(Config(TaskConfig("A")), **gap)).findings if one.id == "non-finite")
     assert finding.evidence.startswith("33 of 50 updates were skipped, the first is update 18")
     assert "the parameters are those before" in finding.cause and "lost" not in finding.cause
+    assert finding.severity == "error"
+
+
+@pytest.mark.parametrize(("skipped", "returns", "severity"), [(5, SOLVED, "warning"), (5, 20.0, "error")])
+def test_a_run_that_learns_in_spite_of_skipped_updates_is_warned(skipped, returns, severity):
+    gap = {"update_skipped": [1.0] * skipped + [0.0] * (50 - skipped), "episode_return_mean": returns}
+    (finding,) = (one for one in diagnose(run(Config(TaskConfig("A")), **gap)).findings if one.id == "non-finite")
+    assert finding.severity == severity
 
 
 def test_advice_that_was_followed_already_says_so():

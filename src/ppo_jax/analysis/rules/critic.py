@@ -300,7 +300,8 @@ def gradient_always_clipped(run: Evidence) -> Hit | None:
     "non-finite",
     severity="error",
     threshold="a loss, the KL divergence or the entropy is NaN or infinite at any update; of other trainers' logs, "
-    "these or the std of the actions at the last two; with on_nan = skip, an update was skipped",
+    "these or the std of the actions at the last two; with on_nan = skip, an update was skipped (a warning where fewer "
+    "than half were and returns rise)",
     cause="A number overflowed or was undefined. From there on the parameters are lost.",
     advice="Lower {learning_rate}. Scale the rewards: {normalize_rewards}. If it happens at once, look for NaN in "
     "the environment's observations and rewards. It helped if every number stays finite.",
@@ -318,6 +319,7 @@ def non_finite(run: Evidence) -> Hit | None:
             f"{skipped.size} of {run.n_updates} updates were skipped, the first is update {first:.0f}: a loss, a "
             "gradient or a parameter was not finite",
             advice=advice,
+            severity="warning" if run.learns() and skipped.size < 0.5 * run.n_updates else None,
             cause="A number overflowed or was undefined. These updates were dropped: the parameters are those before "
             "them, and learnt nothing from their steps.",
         )
