@@ -209,6 +209,8 @@ def test_compare_says_how_sure_the_seeds_are(healthy, tmp_path):
     out = call("compare", healthy, *others, *better)[1]
     assert "exploratory: better" in out and "(Holm)" in out
     assert max(map(len, out.splitlines())) <= 80
+    single = " ".join(call("compare", healthy, better[0])[1].split())
+    assert "Too few seeds to conclude" in single and "seeds each would suffice" in single
 
 
 def test_report_is_written_where_asked(healthy, broken, tmp_path):

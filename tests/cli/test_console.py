@@ -53,6 +53,18 @@ def test_a_sweep_says_how_sure_its_comparisons_are_as_compare_does(n_settings, t
     assert "first, gamma=0." in out or n_settings == 1
 
 
+@pytest.mark.parametrize(("n_settings", "enough"), [(1, None), (2, 4), (3, 5)])
+def test_a_sweep_of_one_seed_says_how_many_would_suffice(n_settings, enough, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    score = {"iqm": 0.5, "low": None, "high": None, "n": 1}
+    groups = [{"setting": {"gamma": 0.1 * i}, "members": 1, "scores": {"valid MRR": score}} for i in range(n_settings)]
+    record = {"groups": groups, "members": [{"name": "s0", "status": "completed"}], "seeds": [0]}
+    show_sweep(record | {"baseline": {"gamma": 0.0}, "programs": [], "compiles": 1, "seconds": 1.0}, tmp_path)
+    out = " ".join(capsys.readouterr().out.split())
+    assert ("Too few seeds to conclude" in out) == (enough is not None)
+    assert enough is None or f"{enough} seeds each would suffice" in out
+
+
 def test_a_sweep_shows_the_baselines_of_each_setting_where_they_differ(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     score = {"iqm": 30.0, "low": 20.0, "high": 40.0, "n": 3}

@@ -110,6 +110,35 @@ def test_queries_are_read_and_written(text: str, shown: str) -> None:
     assert format_query(kb, parse_query(kb, text)) == shown
 
 
+def test_names_with_blanks_and_commas_are_read_bare_and_in_quotes() -> None:
+    kb = parse("oak ton\tin\tYork, Upper\nb\tin\tit's")
+    for place in ("oak ton", "'oak ton'", '"oak ton"'):
+        assert parse_query(kb, f"in({place}, X)") == (1, 1, 0)
+    for place in ("York, Upper", "'York, Upper'"):
+        assert parse_query(kb, f"in(X, {place})") == (1, 0, 2)
+        assert parse_query(kb, f"in(oak ton,{place})") == (1, 1, 2)
+    assert parse_query(kb, "in(X,it's)") == (1, 0, 4)
+    with pytest.raises(PPOJaxError, match=r"^query: 'in\(oak, b, X\)' has 3 arguments"):
+        parse_query(kb, "in(oak, b, X)")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("oakton in X", "'oakton in X' is no atom; write one such as 'in(oakton, X)'"),
+        ("in oakton X", "'in oakton X' is no atom; write one such as 'in(oakton, X)'"),
+        ("oakton", "'oakton' is no atom; write one such as 'in(oakton,X)'"),
+        ("in(Oakton,X)", "has two variables; write a constant for one of them; the nearest known is 'oakton'"),
+        ("in(Y,X)", "has two variables; write a constant for one of them"),
+        ("in()", "has 1 argument; every atom takes two"),
+    ],
+)
+def test_a_query_that_cannot_be_read_shows_how_it_is_written(text: str, told: str) -> None:
+    with pytest.raises(PPOJaxError) as error:
+        parse_query(parse("oakton\tin\tnorland"), text)
+    assert str(error.value).endswith(told)
+
+
 def test_a_capital_that_a_fact_knows_is_a_constant() -> None:
     kb = parse("p(Ann,b).")
     assert parse_query(kb, "p(Ann,b)") == (1, 1, 2)

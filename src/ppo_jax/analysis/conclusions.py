@@ -11,7 +11,16 @@ import numpy as np
 
 from ppo_jax.analysis.statistics import Estimate, holm, improvement_interval, improvement_p_value, least_p_value
 
-__all__ = ["ENOUGH", "SURE", "VERDICTS", "against_first", "explain_intervals", "explain_p", "verdict"]
+__all__ = [
+    "ENOUGH",
+    "SURE",
+    "VERDICTS",
+    "against_first",
+    "explain_intervals",
+    "explain_p",
+    "explain_single_seeds",
+    "verdict",
+]
 
 ENOUGH = 3  # seeds on both sides; with two, all four pairs agree by chance in one case of three
 SURE = 0.05  # a corrected p-value up to this is a difference
@@ -80,6 +89,15 @@ def explain_p(compared: Sequence[tuple[int, int]]) -> str:
     best = min((n * least_p_value(*seeds) for seeds in compared), default=0.0)
     if best <= SURE:
         return said
+    return f"{said} With the seeds here it is {min(1.0, best):.2g} at best, and no difference could pass: {_remedy(n)}."
+
+
+def explain_single_seeds(n: int) -> str:
+    """What stands below `n` comparisons of which none has two seeds on both sides, in a line."""
+    return f"Too few seeds to conclude: of one run nobody knows what was chance, and {_remedy(n)}."
+
+
+def _remedy(n: int) -> str:
+    """What would let a difference among `n` comparisons pass."""
     enough = next((k for k in range(ENOUGH, 10) if n * least_p_value(k, k) <= SURE), None)
-    remedy = f"{enough} seeds each would suffice" if enough else "compare less at a time"
-    return f"{said} With the seeds here it is {min(1.0, best):.2g} at best, and no difference could pass: {remedy}."
+    return f"{enough} seeds each would suffice" if enough else "compare less at a time"

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -18,6 +18,9 @@ from ppo_jax.cli.policies import check_writable
 from ppo_jax.cli.tables.answers import flat_answers, show_answers, show_scores, write_csv
 from ppo_jax.runs.files import as_written
 from ppo_jax.types import PPOJaxError
+
+if TYPE_CHECKING:
+    from ppo_jax.policies.prover import Prover
 
 __all__ = ["Ask", "Scores"]
 
@@ -49,7 +52,7 @@ class Ask:
     def run(self) -> int:
         if self.top < 1:
             raise PPOJaxError(f"--top = {self.top}: expected at least 1")
-        queries = [*self.queries, *(_lines(self.file) if self.file else ())]
+        queries = [("query", text) for text in self.queries] + (_lines(self.file) if self.file else [])
         if not queries:
             raise PPOJaxError('ask: no query; write one such as "ancestorOf(ann, X)", or name a file with --file')
         if folder := next(filter(os.path.isdir, self.queries), None):
@@ -58,12 +61,18 @@ class Ask:
         from ppo_jax.policies.prover import load_prover
 
         prover = load_prover(self.folder, trust=self.trust)
-        answered = [prover.ask(query, self.top, proofs_alone=self.proofs) for query in queries]
+        answered = [self._ask(prover, place, query) for place, query in queries]
         if self.csv:
             write_csv(flat_answers(answered))
         else:
             output(answered, self.json, show_answers)
         return 0
+
+    def _ask(self, prover: Prover, place: str, query: str) -> dict[str, Any]:
+        try:
+            return prover.ask(query, self.top, proofs_alone=self.proofs)
+        except PPOJaxError as error:
+            raise PPOJaxError(f"{place}: {str(error).removeprefix('query: ')}") from error
 
 
 @dataclass(frozen=True)
@@ -124,10 +133,12 @@ def _form_of(out: Path) -> str:
     return ENDINGS[out.suffix]
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: Path) -> list[tuple[str, str]]:
+    """The queries of a file, each with its place."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise PPOJaxError(f"cannot read {file}: {why}") from error
-    return [line.strip() for line in text.splitlines() if line.strip() and line.strip()[0] not in "%#"]
+    lines = ((f"{file}:{i}", line.strip()) for i, line in enumerate(text.splitlines(), start=1))
+    return [(place, line) for place, line in lines if line and line[0] not in "%#"]

@@ -99,7 +99,8 @@ class KnowledgeBase:
         """Read a ground atom such as ``locatedInCR(bulgaria, europe).`` into ids.
 
         Args:
-            text: the atom; names taken from triples may themselves hold commas, blanks and parentheses.
+            text: the atom; names taken from triples may themselves hold commas, blanks and parentheses, and quotes
+                around a name are taken off.
             place: what an error names as the origin of the text, for example ``"test.txt:3"``.
             written: what an error quotes, where `text` was made of it.
 
@@ -111,19 +112,29 @@ class KnowledgeBase:
         predicate, bracket, inside = atom.partition("(")
         if not bracket or not inside.endswith(")"):
             raise PPOJaxError(f"{place}: {shown} is not a ground atom such as `pred(a,b)`")
-        names = inside[:-1].split(",")
-        if len(names) < 2:
-            raise PPOJaxError(f"{place}: {shown} has {len(names)} argument; every atom takes two")
-        splits = [(",".join(names[:i]).strip(), ",".join(names[i:]).strip()) for i in range(1, len(names))]
+        splits = self.split_arguments(inside[:-1])
+        if not splits:
+            raise PPOJaxError(f"{place}: {shown} has 1 argument; every atom takes two")
         known = [pair for pair in splits if all(name in self.constant_ids for name in pair)]
         if len(splits) > 1 and not known:
-            raise PPOJaxError(f"{place}: {shown} has {len(names)} arguments; every atom takes two")
+            raise PPOJaxError(f"{place}: {shown} has {len(splits) + 1} arguments; every atom takes two")
         left, right = known[0] if known else splits[0]
         return (
             self._look_up(predicate.strip(), "predicate", self.predicate_ids, shown, place),
             self._look_up(left, "constant", self.constant_ids, shown, place),
             self._look_up(right, "constant", self.constant_ids, shown, place),
         )
+
+    def split_arguments(self, inside: str) -> list[tuple[str, str]]:
+        """Every way to read what stands between the brackets of an atom as two names, one for each comma."""
+        parts = inside.split(",")
+        pairs = [(",".join(parts[:i]), ",".join(parts[i:])) for i in range(1, len(parts))]
+        return [(self._unquoted(left.strip()), self._unquoted(right.strip())) for left, right in pairs]
+
+    def _unquoted(self, name: str) -> str:
+        """Without quotes around it, unless the constant has them."""
+        quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "'\""
+        return name[1:-1] if quoted and name not in self.constant_ids else name
 
     def _format_term(self, term: int) -> str:
         if 0 < term <= len(self.constants):

@@ -115,7 +115,7 @@ def show_comparison(run_sets: Sequence[RunSet]) -> None:
 
 def _show_scores(run_sets: Sequence[RunSet]) -> None:
     from ppo_jax.analysis import compare
-    from ppo_jax.analysis.conclusions import explain_intervals, explain_p
+    from ppo_jax.analysis.conclusions import explain_intervals, explain_p, explain_single_seeds
 
     console, rows = make_console(), compare.scores(run_sets)
     if not rows:
@@ -137,7 +137,10 @@ def _show_scores(run_sets: Sequence[RunSet]) -> None:
             console.print(note, style="dim")
         console.print()
     compared = compare.compared_seeds(rows)
-    if said := " ".join(filter(None, (intervals, explain_p(compared) if compared else ""))):
+    judged = [row.values for row in rows if row.higher_is_better is not None]
+    singles = sum(bool(first and own) for first, *others in judged for own in others)
+    conclusion = explain_p(compared) if compared else explain_single_seeds(singles) if singles else ""
+    if said := " ".join(filter(None, (intervals, conclusion))):
         console.print(said, style="dim")
 
 

@@ -14,7 +14,7 @@ __all__ = ["show_study", "show_sweep"]
 
 def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
     """The settings of a sweep, best on valid first, with intervals; how it was trained and where it lies."""
-    from ppo_jax.analysis.conclusions import explain_intervals, explain_p
+    from ppo_jax.analysis.conclusions import explain_intervals, explain_p, explain_single_seeds
     from ppo_jax.analysis.sweep_results import describe_setting
 
     console = make_console()
@@ -59,6 +59,8 @@ def show_sweep(record: Mapping[str, Any], folder: Path) -> None:
             f"P(better): that a seed is better than one of the first, {describe_setting(record['baseline'])}. "
             + explain_p(compared)
         )
+    elif singles := sum(len(group["scores"]) for group in record["groups"] if group["setting"] != record["baseline"]):
+        console.print(explain_single_seeds(singles))
     programs = record["programs"]
     side_by_side = {program.get("side_by_side", True) for program in programs}
     order = " or ".join("side by side" if way else "one by one" for way in sorted(side_by_side))

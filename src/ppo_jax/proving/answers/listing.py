@@ -81,7 +81,7 @@ def lines(kb: KnowledgeBase, queries: OpenQueries, ranked: Ranked) -> list[dict[
             "ranked": int(ranked.candidates[i]),
             "reciprocal_rank": float(ranked.reciprocal_rank[i]),
             "probability": float(ranked.score[i]),
-            "unexplored": max(0.0, float(ranked.unexplored[i])),
+            "unexplored": float(ranked.unexplored[i]),
         }
         for i, atom in enumerate(open_atoms(queries))
     ]

@@ -25,28 +25,28 @@ def parse_query(kb: KnowledgeBase, text: str, place: str = "query") -> tuple[int
         PPOJaxError: no binary atom, an unknown predicate or constant, or two variables; begins with `place`.
     """
     predicate, bracket, inside = text.strip().removesuffix(".").rstrip().partition("(")
-    names = [name.strip() for name in inside.removesuffix(")").split(",")]
     if not bracket:
-        words = text.split()
-        like = f"{words[0]}({words[1]}, {words[2]})" if len(words) == 3 else format_query(kb, (*kb.facts[0][:2], 0))
-        raise PPOJaxError(f"{place}: {quote(text)} is no atom; write one such as {quote(like)}")
+        raise PPOJaxError(f"{place}: {quote(text)} is no atom; write one such as {quote(_like(kb, text.split()))}")
     if not inside.endswith(")"):
         raise PPOJaxError(f"{place}: {quote(text)} has no closing bracket")
-    unknown = [i for i, name in enumerate(names) if name not in kb.constant_ids]
-    variables = [i for i in unknown if _is_variable(names[i])]
-    if len(names) != 2 or not variables:
-        try:
-            return kb.parse_atom(text, place)
-        except PPOJaxError as error:
-            if len(names) == 2 and any(not nearest(names[i], kb.constants) for i in unknown):
-                raise PPOJaxError(f"{error}; a variable begins with a capital") from error
-            raise
-    if len(variables) == 2:
-        raise PPOJaxError(f"{place}: {text!r} has two variables; write a constant for one of them")
-    (open_side,) = variables
-    known = names[1 - open_side]
-    atom = kb.parse_atom(f"{predicate}({known},{known})", place, written=text)
-    return (atom[0], 0, atom[2]) if open_side == 0 else (atom[0], atom[1], 0)
+    pairs = kb.split_arguments(inside[:-1])
+    free = [[name not in kb.constant_ids and _is_variable(name) for name in pair] for pair in pairs]
+    for pair, (left, right) in zip(pairs, free, strict=True):
+        known = pair[1] if left else pair[0]
+        if left == right or (len(pairs) > 1 and known not in kb.constant_ids):
+            continue
+        atom = kb.parse_atom(f"{predicate}({known},{known})", place, written=text)
+        return (atom[0], 0, atom[2]) if left else (atom[0], atom[1], 0)
+    if [True, True] in free:
+        near = next((found for name in pairs[0] if len(name) > 1 and (found := nearest(name, kb.constants))), "")
+        raise PPOJaxError(f"{place}: {text!r} has two variables; write a constant for one of them{near}")
+    try:
+        return kb.parse_atom(text, place)
+    except PPOJaxError as error:
+        unknown = [name for pair in pairs for name in pair if name not in kb.constant_ids]
+        if len(pairs) == 1 and any(not nearest(name, kb.constants) for name in unknown):
+            raise PPOJaxError(f"{error}; a variable begins with a capital") from error
+        raise
 
 
 def format_query(kb: KnowledgeBase, atom: Sequence[int] | np.ndarray) -> str:
@@ -54,6 +54,14 @@ def format_query(kb: KnowledgeBase, atom: Sequence[int] | np.ndarray) -> str:
     predicate, *terms = (int(term) for term in atom)
     names = [kb.constants[term - 1] if term else VARIABLE for term in terms]
     return f"{kb.predicates[predicate - 1]}({names[0]},{names[1]})"
+
+
+def _like(kb: KnowledgeBase, words: Sequence[str]) -> str:
+    """An atom to write in place of these words: theirs, if they are a triple, or else one of a fact."""
+    if len(words) != 3:
+        return format_query(kb, (*kb.facts[0][:2], 0))
+    predicate, *arguments = (words[1], words[0], words[2]) if words[1] in kb.predicate_ids else words
+    return f"{predicate}({', '.join(arguments)})"
 
 
 def _is_variable(name: str) -> bool:

@@ -122,7 +122,7 @@ def search(
         resolvent, onward, row = best(open_mass, logs, states)
         kept = onward.log_mass > np.log(NEGLIGIBLE)
         followed = jnp.where(kept, onward.log_mass, -jnp.inf)
-        unexplored += jnp.exp(open_mass).sum(axis=1) - jnp.exp(followed).sum(axis=1)
+        unexplored += jnp.maximum(jnp.exp(open_mass).sum(axis=1) - jnp.exp(followed).sum(axis=1), 0.0)
         onward = onward._replace(log_mass=followed)
         parents = jax.tree.map(lambda x: x[row.reshape(-1)], states)
         after = derive(parents, jnp.where(kept[..., None, None], resolvent, 0).reshape(-1, *resolvent.shape[2:]))

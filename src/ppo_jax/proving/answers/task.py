@@ -240,7 +240,7 @@ class AnswerTask(GraphTask):
             steps = listing.derivation(kb, atom, found, 0, c) or []
             answer = said.answer(kb, c, bool(known[c])) | {"steps": [step.to_dict() for step in steps]}
             answers.append({"rank": ranks.get(c)} | answer)
-        unexplored = max(0.0, float(found.unexplored[0]))
+        unexplored = float(found.unexplored[0])
         answered = {"query": format_query(kb, atom), "answers": answers, "unexplored": unexplored}
         if combined is None:
             return answered
