@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import io
 import math
 import os
@@ -52,10 +53,10 @@ def settings() -> str:
         "no other limit stands. `ppo-jax config` prints the keys in the terminal.",
     ]
     for section, cls in SECTIONS.items():
-        page += [f"## `[{section}]` {{ #{section} }}", _prose(cls.__doc__ or ""), *_keys(cls)]
+        page += [f"## `[{section}]` {{ #{section} }}", _prose(inspect.getdoc(cls) or ""), *_keys(cls)]
     page += [
         "## Schedules",
-        _prose(ScheduleConfig.__doc__ or ""),
+        _prose(inspect.getdoc(ScheduleConfig) or ""),
         '```toml\nlearning_rate = { init = 3e-4, final = 3e-5, shape = "cosine", warmup = 0.02 }\n```',
         "`--set learning_rate.final=3e-5` changes one part.",
         *_keys(ScheduleConfig, prefix="schedule."),

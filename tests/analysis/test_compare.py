@@ -245,6 +245,14 @@ def test_runs_judged_on_different_queries_are_named_in_one_line():
     assert different_queries(gather_run_sets([run("a"), run("b")])) is None
 
 
+def test_runs_in_different_environments_are_named_in_one_line():
+    settings = {"CartPole-v1": "a", "Acrobot-v1": "b"}
+    runs = [run(name, settings={"env_id": env_id}) for env_id, name in settings.items()]
+    assert different_queries(gather_run_sets(runs)) == (
+        "trained in different environments, so their scores do not compare: a in CartPole-v1, b in Acrobot-v1"
+    )
+
+
 def test_one_seed_shows_no_improvement_and_no_interval():
     row = scores(gather_run_sets([run("a", settings={"n_epochs": 20}), run("b")]))[0]
     assert row.improvement == (None, None)

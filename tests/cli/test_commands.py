@@ -45,6 +45,13 @@ assert not {"jax", "flax", "gymnax", "numpy"} & set(sys.modules)
     assert "error: nothing.toml: no such file" in found.stderr
 
 
+def test_help_is_whole_wherever_it_is_asked_for():
+    for command, *given in (("diagnose", "runs/x"), ("ask", "runs/x", "p(a,X)"), ("data", "check", "x"), ("train",)):
+        word = given[:1] if command == "data" else []
+        assert call(command, *given, "--help") == call(command, *word, "--help")
+    assert "RUN" in call("diagnose", "runs/x", "-h")[1] and "FOLDER_OR_NAME" in call("data", "check", "x", "-h")[1]
+
+
 def test_the_module_is_the_command():
     found = subprocess.run(
         [sys.executable, "-m", "ppo_jax", "config", "gamma"], capture_output=True, text=True, check=True
@@ -122,6 +129,7 @@ def test_a_defect_of_the_program_is_not_hidden(workplace, tmp_path, monkeypatch)
         ("data bild", "unrecognized options: bild; see `ppo-jax data --help`"),
         ("sweep extract x", "missing from ppo-jax sweep extract: MEMBER .* --out FOLDER .*"),
         ("", "no command given; known: init, train, resume, sweep, .*; see `ppo-jax --help`"),
+        ("test runs/x", "no command 'test'; did you mean eval? see `ppo-jax --help`"),
         ("trian x.toml", "no command 'trian'; did you mean train? see `ppo-jax --help`"),
     ],
 )

@@ -217,6 +217,32 @@ def test_overlapping_training_facts_are_left_out_and_counted_once():
     ]
 
 
+def test_slips_in_facts_queries_and_rules_are_told_with_the_nearest_name():
+    roads = "".join(f"c{i}\troad_to\tc{i + 1}\n" for i in range(12))
+    found = from_files(
+        "mine",
+        {
+            "train.txt": f"{roads}c0\troad_to\tc1\nc0\traod_to\tc2\nnear\tc3\tc4\nc0\tin\tc9\n",
+            "test.txt": "c1\troad_to\tc3\nc1\tinn\tc3\n",
+            "rules.txt": "rode_to(X,Y) :- road_to(Y,X).\nroad_to(X,Y) :- roads_to(Y,X).\nsome(X,Y) :- in(X,Y).\n",
+        },
+    )
+    for told in (
+        "train.txt:14: the relation 'raod_to' is in this fact alone; the nearest known is 'road_to'",
+        "train.txt:15: the relation 'c3' is in this fact alone, and a constant elsewhere: the columns may be in "
+        "another order here",
+        "train.txt: facts that repeat others: 1, counted once",
+        "test.txt:2: the relation 'inn' of a query is in no training fact and no rule; the nearest known is 'in'",
+        "rules.txt:1: the predicate rode_to of a conclusion is in no fact, query or body; the nearest known is "
+        "'road_to'",
+    ):
+        assert told in found.warnings
+    text = "\n".join(found.warnings)
+    assert "the relation 'in' " not in text and "predicate some" not in text
+    assert "predicate roads_to has no facts and no rule that could derive one" in text
+    assert "can be applied; the nearest known is 'road_to'" in text
+
+
 def test_domains_are_unions_over_the_constants_that_facts_have_there():
     files = {
         **FILES,

@@ -86,6 +86,12 @@ def test_without_weights_the_proofs_rank_alone() -> None:
     assert one.order(1).tolist() == [3]
 
 
+def test_of_equal_scores_the_more_probable_answer_comes_first() -> None:
+    probability, rules = np.array([0.0, 0.1, 0.3, 0.2]), np.array([0.0, 0.5, 0.5, 0.5])
+    one = listing.weigh(probability, {"rules": rules}, {"proofs": 0.0, "rules": 1.0})
+    assert one.order(10).tolist() == [2, 3, 1]
+
+
 def test_proofs_are_of_the_right_answer_and_of_a_wrong_one_that_has_one(kb) -> None:
     one = listing.weigh(np.append([0.0, 0.3, 0.9], np.zeros(N - 2)), {}, None)
     (right,) = listed(kb, one, np.zeros(N + 1, bool))["candidates"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ import pytest
 
 from ppo_jax.config import load_config
 from ppo_jax.runs.experiment import build
-from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images, odd_masks
+from ppo_jax.runs.runner import train
+from ppo_jax.tasks.check import check_draws, check_environment, check_first_observation, odd_images, odd_masks
 from ppo_jax.types import Box, Discrete, EnvStep, PPOJaxError
 from tests import toys
 
@@ -142,6 +144,45 @@ def test_an_image_for_an_mlp_is_one_line(shape, line):
     assert odd_images(env, (), normalized=False, flattened=True) == (
         f"environment: the image observation {list(shape)} {line}",
     )
+
+
+def drawn_by_numpy(key):
+    return jnp.full(3, np.random.default_rng().random())  # a number of the program, another one when traced again
+
+
+@pytest.mark.parametrize(
+    ("what", "draws"),
+    [
+        (drawn_by_numpy, True),
+        (lambda key: jnp.asarray(np.random.default_rng().random(3)), True),
+        (lambda key: jax.random.normal(key, (3,)), False),
+        (lambda key: jnp.asarray(np.array([np.nan, 1.0, 2.0])), False),
+        (lambda key: jax.jit(lambda: jnp.arange(3.0))(), False),
+    ],
+)
+def test_numbers_that_numpy_draws_are_one_line(what, draws):
+    env = Observes(what=what)
+    if not draws:
+        return check_draws(env, ())
+    with pytest.raises(
+        PPOJaxError, match=r"^environment: reset draws by np\.random or random, which would be the same"
+    ):
+        check_draws(env, ())
+
+
+def test_an_episode_that_is_truncated_where_none_can_be_is_one_line(tmp_path):
+    class Cut(Observes):
+        def step(self, key, state, action, params):
+            taken = super().step(key, state, action, params)
+            return taken._replace(terminated=taken.truncated, truncated=jnp.bool_(True))
+
+    env = Cut(what=lambda key: jnp.ones(3))
+    config = load_config(
+        "cartpole", {"n_envs": 4, "n_steps": 8, "batch_size": 32, "total_timesteps": 64, "eval_interval": 1}
+    )
+    line = r"update 1: an episode was truncated, and the environment's can_truncate is False; set it True"
+    with pytest.raises(PPOJaxError, match=line):
+        train(config, tmp_path / "run", progress=False, build=partial(build, env=env))
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ class Diagnose:
             _say_notes((log,))
             show_diagnosis(log.name, diagnosis)
         if self.fix:
-            say(f"\nwrote {self.fix}; try it with: ppo-jax train {self.fix}")
+            changed = any(finding.changes for finding in diagnosis.findings)
+            remark = f"; try it with: ppo-jax train {self.fix}" if changed else ", unchanged: no finding asks for more"
+            say(f"\nwrote {self.fix}{remark}")
         return int(diagnosis.has_error)
 
     def _log(self) -> RunLog:

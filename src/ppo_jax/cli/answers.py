@@ -12,11 +12,11 @@ from tyro.conf import Positional, arg
 
 from ppo_jax.cli.analyse import runs_of
 from ppo_jax.cli.arguments import RunFolder, Switch, Trust, check_new
-from ppo_jax.cli.console import output, say
+from ppo_jax.cli.console import output, say, warn
 from ppo_jax.cli.experiments import use_caches
 from ppo_jax.cli.policies import check_writable
 from ppo_jax.cli.tables.answers import flat_answers, show_answers, show_scores, write_csv
-from ppo_jax.runs.files import as_written
+from ppo_jax.runs.files import as_written, read_summary
 from ppo_jax.types import PPOJaxError
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Ask:
         from ppo_jax.policies.prover import load_prover
 
         prover = load_prover(self.folder, trust=self.trust)
+        if (status := read_summary(self.folder).get("status")) != "completed" and not self.proofs:
+            warn(f"{self.folder}: the run is {status}, so its proofs alone answer; `ppo-jax resume` finishes it")
         answered = [self._ask(prover, place, query) for place, query in queries]
         if self.csv:
             write_csv(flat_answers(answered))

@@ -68,6 +68,17 @@ COMMANDS: dict[str, type[Command]] = {
     "config": Keys,
 }
 
+# What other libraries call a command.
+OTHER_COMMANDS = {
+    **dict.fromkeys(("learn", "fit", "run"), "train"),
+    **dict.fromkeys(("test", "evaluate"), "eval"),
+    **dict.fromkeys(("enjoy", "watch", "render", "predict"), "play"),
+    **dict.fromkeys(("optimize", "optuna", "search"), "tune"),
+    **dict.fromkeys(("continue", "restart"), "resume"),
+    **dict.fromkeys(("plot", "plots"), "report"),
+    **dict.fromkeys(("settings", "options"), "config"),
+}
+
 DESCRIPTION = """PPO in JAX: train a policy in one XLA program, on knowledge-graph proofs or on any gymnax environment.
 
 Begin with `ppo-jax train cartpole`; `ppo-jax <command> --help` explains a command, `ppo-jax --version` says which
@@ -131,6 +142,8 @@ def _command(arguments: list[str]) -> Command:
         raise PPOJaxError(f"{first} stands where a command should; see `ppo-jax --help`")
     if not first.startswith("-"):
         what = f"no command {first!r}" if first else "no command given"
+        if meant := OTHER_COMMANDS.get(first):
+            raise PPOJaxError(f"{what}; did you mean {meant}? see `ppo-jax --help`")
         raise PPOJaxError(f"{what}; {nearest(first, COMMANDS, 'see `ppo-jax --help`')}")
     every: Any = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in COMMANDS.items())]  # noqa: UP007
     return parse(every, arguments, "ppo-jax", DESCRIPTION)

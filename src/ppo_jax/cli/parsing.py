@@ -32,6 +32,9 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
         SystemExit: help was asked for, and printed.
     """
     said = StringIO()
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        # tyro's help leaves out what was given before it; the first argument may be a word such as `data check`.
+        arguments = [*(arguments[:1] if "command" in getattr(kind, "__dataclass_fields__", ()) else ()), "--help"]
     try:
         with redirect_stderr(said):
             return _parse(kind, arguments, prog, description)

@@ -178,13 +178,13 @@ class Config:
             loss_coefs=ppo.loss_coefs,
         )
 
-    def override(self, assignments: str | Iterable[str] | Mapping[str, Any], place: str = "--set") -> Config:
+    def override(self, assignments: str | Iterable[str] | Mapping[str, Any], place: str | None = None) -> Config:
         """Return a config with settings replaced.
 
         Args:
             assignments: one or several of ``"n_envs=32"``, ``"learning_rate.final=1e-6"`` or ``"target_kl=none"``
                 (values in TOML, a bare word is a string), or a mapping from keys to values.
-            place: begins every error.
+            place: begins every error; by default ``--set``, and of a mapping ``settings``.
 
         Raises:
             PPOJaxError: unknown key (names the nearest), a value of the wrong type or range, or a key that is given
@@ -192,6 +192,7 @@ class Config:
         """
         if isinstance(assignments, str):
             assignments = [assignments]
+        place = place or ("settings" if isinstance(assignments, Mapping) else "--set")
         if isinstance(assignments, Mapping):
             pairs = list(assignments.items())
         else:

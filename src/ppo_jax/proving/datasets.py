@@ -42,7 +42,7 @@ from ppo_jax.proving.formats.read import parse_statements
 from ppo_jax.proving.formats.statements import Statements, is_number, quote
 from ppo_jax.proving.forward import derive
 from ppo_jax.proving.knowledge_base import KnowledgeBase, build, nearest, underivable_predicates
-from ppo_jax.proving.oddities import odd_rules, with_known_predicates
+from ppo_jax.proving.oddities import odd_facts, odd_queries, odd_rules, with_known_predicates
 from ppo_jax.types import PPOJaxError
 
 __all__ = [
@@ -220,6 +220,7 @@ def from_files(
             *_warnings(kb, queries, overlaps, heads),
             *(note for part in (*sources.values(), *evaluation.values()) for note in part.notes),
             *(f"{part.file}: queries, left out: {len(part.asked)}" for part in sources.values() if part.asked),
+            *odd_facts(sources[train_file]),
             *odd_rules(parts, kb, declared),
             *unknown,
             *notes,
@@ -331,6 +332,8 @@ def _parse(
             )
         if statements.facts and predicates.isdisjoint(fact[0] for fact in statements.facts):
             notes.append(_unknown_relations(statements, sources[train_file], predicates))
+        else:
+            notes += odd_queries(evaluation[split], predicates)
     if _EXAMPLES in files:
         examples = parse_statements(files[_EXAMPLES], _EXAMPLES)
         if any(part.clauses for part in sources.values()) and not evaluation["test"].facts:
@@ -569,8 +572,13 @@ def _warnings(
     for predicate, rule in underivable_predicates(kb).items():
         warnings.append(
             f"{rule.source}: the predicate {kb.predicates[predicate - 1]} has no facts and no rule that could derive "
-            "one, so no rule that uses it can be applied"
+            f"one, so no rule that uses it can be applied{nearest(kb.predicates[predicate - 1], _stated(kb))}"
         )
+    named = np.unique(np.concatenate([rows[:, 0] for rows in (kb.facts, *queries.values())]))
+    used = {atom[0] for rule in kb.rules for atom in rule.body} | set(named.tolist())
+    for predicate, rule in {rule.head[0]: rule for rule in reversed(kb.rules)}.items():
+        if predicate not in used and (near := nearest(name := kb.predicates[predicate - 1], _stated(kb))):
+            warnings.append(f"{rule.source}: the predicate {name} of a conclusion is in no fact, query or body{near}")
     for split in ("valid", "test") if kb.rules else ():
         headless = queries[split][~np.isin(queries[split][:, 0], heads)]
         if len(headless):
@@ -579,6 +587,11 @@ def _warnings(
                 f"{split} queries whose predicate heads no rule, so that none can be proved: {len(headless)} ({names})"
             )
     return warnings
+
+
+def _stated(kb: KnowledgeBase) -> list[str]:
+    """The predicates of facts."""
+    return [kb.predicates[predicate - 1] for predicate in np.unique(kb.facts[:, 0])]
 
 
 def _why_no_queries(name: str, kb: KnowledgeBase, train: np.ndarray, heads: list[int]) -> str:

@@ -214,9 +214,9 @@ def underivable_predicates(kb: KnowledgeBase) -> dict[int, Rule]:
     return found
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """End an error message with the known name most like `name`: ``"; the nearest known is 'x'"``, or nothing."""
-    found = difflib.get_close_matches(name, names, n=1)
+    found = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return f"; the nearest known is {found[0]!r}" if found else ""
 
 

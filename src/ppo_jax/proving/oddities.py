@@ -1,17 +1,55 @@
-"""What is odd about the rules of a data set: names that may not mean what they say, repetitions."""
+"""What is odd about facts, queries and rules of a data set: names that may not mean what they say, repetitions."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ppo_jax.proving.formats.statements import Clause, Constant, Statements, Triple, Variable, is_prolog_variable, some
 from ppo_jax.proving.knowledge_base import KnowledgeBase, Rule, is_variable, lowercase_variables, nearest
 
-__all__ = ["odd_rules", "with_known_predicates"]
+__all__ = ["odd_facts", "odd_queries", "odd_rules", "with_known_predicates"]
 
 _INVERSE = "inv_"
 MOST = 5  # names of a kind that are told one by one
+FREQUENT = 10  # facts of a relation for which one that is called nearly so may be a slip
+
+
+def odd_facts(facts: Statements) -> list[str]:
+    """Warnings about training facts: repetitions, and relations of one fact that look like a slip, one line each."""
+    warnings = []
+    uses = Counter(fact[0] for fact in facts.facts)
+    lines = {fact[0]: line for fact, line in zip(facts.facts, facts.lines, strict=True)}
+    frequent = [name for name, n in uses.items() if n >= FREQUENT]
+    entities = {name for fact in facts.facts for name in fact[1:]}
+    for name in [name for name, n in uses.items() if n == 1]:
+        place = f"{facts.file}:{lines[name]}: the relation {name!r} is in this fact alone"
+        if name in entities:
+            warnings.append(f"{place}, and a constant elsewhere: the columns may be in another order here")
+        elif near := nearest(name, frequent, 0.8):
+            warnings.append(f"{place}{near}")
+    told = warnings[:MOST] + [f"relations of one fact that may be slips: {len(warnings)} in all"] * (
+        len(warnings) > MOST
+    )
+    if repeated := len(facts.facts) - len(set(facts.facts)):
+        told.append(f"{facts.file}: facts that repeat others: {repeated}, counted once")
+    return told
+
+
+def odd_queries(queries: Statements, predicates: Collection[str]) -> list[str]:
+    """Warnings about relations of queries that are not among `predicates`, those of facts and rules."""
+    first = {
+        fact[0]: line
+        for fact, line in reversed(list(zip(queries.facts, queries.lines, strict=True)))
+        if fact[0] not in predicates
+    }
+    told = [
+        f"{queries.file}:{line}: the relation {name!r} of a query is in no training fact and no rule"
+        f"{nearest(name, predicates)}"
+        for name, line in sorted(first.items(), key=lambda one: one[1])[:MOST]
+    ]
+    return told + [f"{queries.file}: relations in no fact and no rule: {len(first)} in all"] * (len(first) > MOST)
 
 
 def odd_rules(sources: Sequence[Statements], kb: KnowledgeBase, declared: Collection[str]) -> list[str]:

@@ -26,7 +26,7 @@ from ppo_jax.results import Judged
 from ppo_jax.runs.given import describe_code, describe_given
 from ppo_jax.runs.loss_check import OwnLoss, check_loss
 from ppo_jax.runs.trust import import_paths
-from ppo_jax.tasks.check import check_environment, check_first_observation, odd_images, odd_masks
+from ppo_jax.tasks.check import check_draws, check_environment, check_first_observation, odd_images, odd_masks
 from ppo_jax.tasks.make import make_network, make_task
 from ppo_jax.tasks.task import Task
 from ppo_jax.tasks.wrappers import ClipReward, EpisodeStatistics, steps_outside
@@ -217,6 +217,7 @@ def build(
         check_environment(task.env, task.env_params)
     if own_env:
         check_first_observation(task.env, task.env_params)
+        check_draws(task.env, task.env_params)
     network = make_network(config.network, task) if network is None else network
     if own_env or own_network:
         check_network(network, task.env, task.env_params)

@@ -24,7 +24,7 @@ __all__ = [
     "discard",
     "explained",
     "is_left_aside",
-    "meant_member",
+    "meant_run",
     "put_in_place",
     "read_object",
     "read_summary",
@@ -52,11 +52,16 @@ def to_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def meant_member(folder: Path) -> str:
-    """A question, to end an error with, where `folder` names a member of a sweep without ``members/``; else empty."""
+def meant_run(folder: Path) -> str:
+    """A question, to end an error with, where `folder` is meant as a run: a part of one, or a member of a sweep.
+
+    Empty where no run is near.
+    """
     member = folder.parent / "members" / folder.name
-    there = (folder.parent / "sweep.json").is_file() and (member / "config.toml").is_file()
-    return f"; did you mean {member}" if there else ""
+    if (folder.parent / "sweep.json").is_file() and (member / "config.toml").is_file():
+        return f"; did you mean {member}"
+    whole = next((parent for parent in folder.parents[:2] if (parent / "config.toml").is_file()), None)
+    return f"; did you mean {whole}" if whole else ""
 
 
 def read_object(path: Path) -> dict[str, Any]:

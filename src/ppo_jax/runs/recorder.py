@@ -133,6 +133,11 @@ class Recorder:
                     f"update {standing.update}: after {stuck:.2%} of the steps no action was valid; where action_mask "
                     "is all false the environment must end the episode"
                 )
+            if row["truncated_fraction"] > 0.0 and not self.experiment.env.can_truncate:
+                raise Hopeless(
+                    f"update {standing.update}: an episode was truncated, and the environment's can_truncate is False; "
+                    'set it True and put the last observation into info["final_observation"], or end it as terminated'
+                )
             if run.on_nan == "stop" and (broken := [x for x in GUARDED if not np.isfinite(row.get(x, 0.0))]):
                 raise NotFinite(_not_finite(broken[0], self._find_cause(row), standing, self._checkpoint))
         self._timing.write({"update": standing.update, "updates": n, "seconds": seconds})

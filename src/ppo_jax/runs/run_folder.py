@@ -110,7 +110,7 @@ def check_there(folder: Path) -> None:
             f"{folder}: a sweep; name one of the runs in {folder / 'members'}, or take one out: "
             f"ppo-jax sweep extract {folder} NAME --out FOLDER"
         )
-    remedy = files.meant_member(folder) or "; `ppo-jax train` makes one"
+    remedy = files.meant_run(folder) or "; `ppo-jax train` makes one"
     raise PPOJaxError(f"{folder}: no run there (no config.toml){remedy}")
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
 
 from ppo_jax.networks.check import call_own_code
 from ppo_jax.networks.observations import seems_channels_first
 from ppo_jax.types import ActionSpace, Box, Environment, EnvStep, MultiDiscrete, PPOJaxError, PyTree
 
-__all__ = ["check_environment", "check_first_observation", "odd_images", "odd_masks"]
+__all__ = ["check_draws", "check_environment", "check_first_observation", "odd_images", "odd_masks"]
 
 BRIGHT = 16.0  # an image of numbers beyond it is not of shares, and one of bytes below it not of brightness
 MASK = re.compile("mask|legal|valid|avail", re.IGNORECASE)  # what a mask of actions is called elsewhere
@@ -57,6 +59,30 @@ def check_first_observation(env: Environment, params: PyTree) -> None:
     for place, seen in begun.items():
         if not seen.finite:
             raise PPOJaxError(f"environment: observation{place} of reset is not finite (NaN or infinite)")
+
+
+def check_draws(env: Environment, params: PyTree) -> None:
+    """Trace an environment that passed `check_environment` twice: what NumPy draws is another number then.
+
+    Raises:
+        PPOJaxError: reset or step draws by ``np.random`` or ``random``.
+    """
+    key, action = jax.random.key(0), _some_action(env.action_space)
+
+    def begin(params: PyTree) -> PyTree:
+        return env.reset(key, params)
+
+    def go_on(params: PyTree) -> PyTree:
+        return env.step(key, env.reset(key, params)[1], action, params)
+
+    for name, function in (("reset", begin), ("step", go_on)):
+        # A function of its own each time, for JAX keeps what it traced by the function.
+        first, again = (_numbers(jax.make_jaxpr(partial(function))(params)) for _ in range(2))
+        if len(first) == len(again) and first != again:
+            raise PPOJaxError(
+                f"environment: {name} draws by np.random or random, which would be the same number in every {name}; "
+                "draw by jax.random from key"
+            )
 
 
 def odd_images(env: Environment, params: PyTree, normalized: bool, flattened: bool = False) -> tuple[str, ...]:
@@ -118,7 +144,7 @@ def _trace(env: Environment, params: PyTree) -> None:
     observation, state = begun
     _check_readable(observation)
     space = env.action_space
-    action = jnp.zeros(space.shape, jnp.float32 if isinstance(space, Box) else jnp.int32)
+    action = _some_action(space)
     empty = isinstance(state, dict) and not state
     no_state = "reset must return (observation, state), not Gymnasium's info {}; " if empty else ""
     step = call_own_code(f"environment: {no_state}step", env.step, key, state, action, params)
@@ -141,6 +167,10 @@ def _trace(env: Environment, params: PyTree) -> None:
         _check_alike("info['final_observation']", observation, taken.info["final_observation"])
     if isinstance(observation, dict) and "action_mask" in observation:
         _check_mask(observation["action_mask"], space)
+
+
+def _some_action(space: Any) -> jax.Array:
+    return jnp.zeros(space.shape, jnp.float32 if isinstance(space, Box) else jnp.int32)
 
 
 def _check_readable(observation: PyTree) -> None:
@@ -186,6 +216,19 @@ def _check_mask(mask: Any, space: Any) -> None:
         raise PPOJaxError(
             f"environment: action_mask must be [{space.n_outputs}] bool for {actions}, got {list(shape)} {kind}"
         )
+
+
+def _numbers(program: core.ClosedJaxpr) -> list[bytes]:
+    """The numbers that are written into a program, keys apart."""
+
+    def literals(part: core.Jaxpr) -> Iterator[Any]:
+        for step in part.eqns:
+            yield from (x.val for x in step.invars if isinstance(x, core.Literal))
+        for inner in core.subjaxprs(part):
+            yield from literals(inner)
+
+    written = (*program.consts, *literals(program.jaxpr))
+    return [np.asarray(x).tobytes() for x in written if not jnp.issubdtype(jnp.result_type(x), jax.dtypes.extended)]
 
 
 def _check_alike(what: str, first: PyTree, later: PyTree) -> None:

@@ -37,6 +37,7 @@ DRAWABLE = (*_CLASSIC_CONTROL, *_GRIDS_AND_POINTS)
 DOTS_PER_INCH = 60
 CAPTION_HEIGHT = 22  # pixels
 COLORS = 64
+PAUSE = 700  # milliseconds more for the last frame of an episode
 LEAST_WIDTH = 240  # pixels of a picture: the caption fits
 
 
@@ -82,8 +83,9 @@ def animate(env: Environment, episodes: Sequence[tuple[Sequence[PyTree], np.ndar
         for t, (picture, total) in enumerate(zip(draw(env, states), np.cumsum(rewards), strict=True), start=1)
     ]
     file = io.BytesIO()
-    duration = 1000 // frames_per_second(env)  # milliseconds
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    shown = 1000 // frames_per_second(env)  # milliseconds of a frame
+    durations = [ms for states, _ in episodes for ms in (*[shown] * (len(states) - 1), shown + PAUSE)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return file.getvalue()
 
 

@@ -109,6 +109,8 @@ def test_ids_have_the_prefix_and_an_environment_is_made_once(stand_in: ModuleTyp
         ("Walker2d-v4", "brax/walker2d"),
         ("Swimmer-v4", "playground/SwimmerSwimmer6"),
         ("LunarLander-v3", "gymnasium/LunarLander-v3"),
+        ("ALE/Pong-v5", "gymnasium/ale_py:ALE/Pong-v5"),
+        ("PongNoFrameskip-v4", "gymnasium/ale_py:ALE/Pong-v5"),
         ("Craftax-Symbolic-v1", "craftax/Craftax-Symbolic-v1"),
         ("Navix-Empty-8x8-v0", "navix/Navix-Empty-8x8-v0"),
         ("MiniGrid-Empty-8x8-v0", "xminigrid/MiniGrid-Empty-8x8"),
@@ -119,6 +121,13 @@ def test_names_from_elsewhere_lead_to_the_suite(env_id: str, meant: str) -> None
     with pytest.raises(PPOJaxError) as raised:
         task_of(env_id)
     assert str(raised.value) == f"unknown env_id {env_id!r}; did you mean {meant}?"
+
+
+def test_an_older_version_leads_to_the_one_that_there_is() -> None:
+    pytest.importorskip("gymnasium")
+    assert registry.other_name("LunarLander-v2") == "gymnasium/LunarLander-v3"
+    with pytest.raises(PPOJaxError, match=r"did you mean gymnasium/ale_py:ALE/Pong-v5\?"):
+        registry.make("gymnasium/ALE/Pong-v5")
 
 
 @pytest.mark.parametrize("env_id", ["Reacher-misc", "Swimmer-misc"])

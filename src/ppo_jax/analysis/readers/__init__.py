@@ -18,7 +18,7 @@ from ppo_jax.analysis.readers.tensorboard import EVENT_FILES, read_tensorboard
 from ppo_jax.analysis.readers.text_logs import find_text_log
 from ppo_jax.analysis.readers.text_logs import read_text_log as read_sb3
 from ppo_jax.analysis.readers.updates import FORMATS
-from ppo_jax.runs.files import meant_member
+from ppo_jax.runs.files import meant_run
 from ppo_jax.types import PPOJaxError
 
 __all__ = ["RunLog", "check_settings", "legible", "read", "read_run", "read_sb3", "read_sweep", "read_tensorboard"]
@@ -49,7 +49,7 @@ def read(path: str | Path, settings: Mapping[str, Any] | None = None) -> RunLog:
     if path.is_dir() and any(path.rglob(EVENT_FILES)):
         return read_tensorboard(path, settings)
     _require_one(path)
-    if meant := meant_member(path):
+    if meant := meant_run(path):
         raise PPOJaxError(legible(f"{path}: no run there{meant}"))
     raise PPOJaxError(f"{path}: no run there, and no log; {FORMATS}")
 

@@ -66,7 +66,8 @@ def standalone(drawing: Drawing) -> str:
     """The figure as a file of its own, light or dark as the reader's system is."""
     style = "svg{color:#222;font-family:system-ui,sans-serif}@media(prefers-color-scheme:dark){svg{color:#ddd}}"
     opening, rest = drawing.svg.split(">", 1)
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}><style>{style}</style>{rest}\n'
+    rest = re.sub(r"var\(--[\w-]+, (#\w+)\)", r"\1", rest)  # variables are the page's, and unknown outside browsers
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening} color="#222"><style>{style}</style>{rest}\n'
 
 
 def make_figure(

@@ -31,8 +31,8 @@ class Said(NamedTuple):
     anything: np.ndarray  # [n_constants + 1] bool, whether anything is said; of the padding nothing is
 
     def order(self, top: int) -> np.ndarray:
-        """At most `top` answers of which anything is said, the best first."""
-        order = np.argsort(-np.where(self.anything, self.score, -np.inf), kind="stable")[:top]
+        """At most `top` answers of which anything is said, the best first; of equal scores the more probable first."""
+        order = np.lexsort((-self.probability, -np.where(self.anything, self.score, -np.inf)))[:top]
         return order[self.anything[order]]
 
     def answer(self, kb: KnowledgeBase, c: int, known: bool) -> dict[str, Any]:
@@ -114,7 +114,9 @@ def answers(
     wrong = np.where(said.anything & ~out, said.score, -np.inf)
     wrong[right] = -np.inf
     best_wrong = [int(np.argmax(wrong))] if wrong.max() > -np.inf else []
-    listed = sorted({*map(int, said.order(TOP)), right, *best_wrong}, key=lambda c: (-said.score[c], c))
+    listed = sorted(
+        {*map(int, said.order(TOP)), right, *best_wrong}, key=lambda c: (-said.score[c], -said.probability[c], c)
+    )
     candidates = said.score[1:][~out[1:]]
     ranked = []
     for c in listed:

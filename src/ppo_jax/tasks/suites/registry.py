@@ -85,6 +85,8 @@ _OTHER_NAMES = (
     (r"(?-i:(Craftax-.+))", r"craftax/\1"),
     (r"(?-i:(Navix-.+))", r"navix/\1"),
     (r"(?-i:((BipedalWalker|Blackjack|CarRacing|CliffWalking|LunarLander|Taxi).*-v\d+))", r"gymnasium/\1"),
+    (r"(?-i:(?:gymnasium/)?(ALE/\w+-v\d+))", r"gymnasium/ale_py:\1"),
+    (r"(?-i:(\w+)NoFrameskip-v\d+)", r"gymnasium/ale_py:ALE/\1-v5"),
     (r"(?-i:((XLand-)?MiniGrid-.+?))(-v\d+)?", r"xminigrid/\1"),
 )
 
@@ -107,14 +109,17 @@ def make(env_id: str, **options: Any) -> SuiteEnvironment:
             refuses the arguments.
     """
     prefix, _, name = env_id.partition("/")
+    meant = f"did you mean {other_name(env_id)}?" if other_name(env_id) else ""
     if prefix not in SUITES:
+        if meant:
+            raise PPOJaxError(f"unknown env_id {env_id!r}; {meant}")
         raise PPOJaxError(f"unknown env_id {env_id!r}: there is no suite {prefix!r}; {nearest(prefix, SUITES)}")
     module = SUITES[prefix].module()
     imports, _, registered = name.rpartition(":")  # of Gymnasium, whose make imports the module first
     if registered in (left_out := getattr(module, "NOT_OFFERED", {})):
         raise PPOJaxError(f"env_id {env_id!r} {left_out[registered]} and is not offered")
     if name not in module.names() and not (imports and named_outside(env_id)):
-        raise PPOJaxError(f"unknown env_id {env_id!r}; {nearest(env_id, SUITES[prefix].ids())}")
+        raise PPOJaxError(f"unknown env_id {env_id!r}; {meant or nearest(env_id, SUITES[prefix].ids())}")
     try:
         # Concrete even when called under a trace: the instance outlives it, in the cache.
         with jax.ensure_compile_time_eval(), jax.numpy_rank_promotion("allow"):
@@ -132,5 +137,14 @@ def other_name(env_id: str) -> str | None:
     for pattern, meant in _OTHER_NAMES:
         if match := re.fullmatch(pattern, env_id, re.IGNORECASE):
             found = match.expand(meant)
-            return found.lower() if found.startswith("brax/") else found
+            return found.lower() if found.startswith("brax/") else _newest(found)
     return None
+
+
+def _newest(env_id: str) -> str:
+    """An id of Gymnasium in the version that there is: ``LunarLander-v2`` is now ``LunarLander-v3``."""
+    suite, (stem, version, _) = SUITES["gymnasium"], env_id.rpartition("-v")
+    if not (version and env_id.startswith("gymnasium/") and ":" not in env_id and suite.installed):
+        return env_id
+    known = [one for one in suite.ids() if one.rpartition("-v")[0] == stem]
+    return env_id if env_id in known or not known else max(known, key=lambda one: int(one.rpartition("-v")[2]))
