@@ -181,7 +181,7 @@ def test_ask_says_how_answers_are_ranked_and_where_none_has_a_proof(run, capsys)
     show_answers([one | {"answers": unproved, "rules_known": {"rules": 2325, "proofs": 96}}])
     text = " ".join(capsys.readouterr().out.split())
     assert "none of these has a proof within the depth limit and the beam" in text
-    assert "rules counts all 2,325 rules; proofs know 96, max_rules of a predicate" in text
+    assert "all 2,325 rules count; a proof may take 96, for a predicate the max_rules surest" in text
 
 
 def test_ask_takes_a_file_and_writes_csv(run, tmp_path):

@@ -164,6 +164,7 @@ def test_inequalities_are_kept(sign):
         ("g(X,Y) :- p(X,Z), !, p(Z,Y).", "cut"),
         ("g(X,Y) :- p(X,[Y|T]).", "list"),
         ("g(X,Y) :- p(f(X),Y).", "function symbol f"),
+        ("g(X,Y) :- p(X,Z, q(Z,Y).", "a bracket before q is not closed"),
         ("g(X,Y) :- p(X,Y), X < Y.", "arithmetic or comparison by '<'"),
         ("g(X,Y) :- p(X,Y), X>Y.", "arithmetic or comparison by '>'"),
         ("g(X,Y) :- p(X,Z), Y is Z+1.", "arithmetic"),

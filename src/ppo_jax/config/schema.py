@@ -194,7 +194,7 @@ class PPOConfig:
     bootstrap_truncation: bool = True
     """Add the value of the final observation where a time limit cut the episode."""
     normalize_observations: bool = False
-    """Standardise observations by their running mean and variance; whole numbers, images of uint8 among them, not."""
+    """Standardise observations by their running mean and variance. Whole numbers, such as images of uint8, stay."""
     normalize_rewards: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
     normalize_values: bool = False

@@ -89,7 +89,7 @@ def _notes(one: Json) -> list[str]:
     known, notes = one["rules_known"], [f"score: {sum_of(one['weights'])}; --proofs ranks by proofs"]
     if known["proofs"] < known["rules"]:
         all_rules, in_proofs = (f"{known[source]:,}" for source in ("rules", "proofs"))
-        notes.append(f"rules counts all {all_rules} rules; proofs know {in_proofs}, max_rules of a predicate")
+        notes.append(f"all {all_rules} rules count; a proof may take {in_proofs}, for a predicate the max_rules surest")
     return notes
 
 

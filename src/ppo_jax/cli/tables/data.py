@@ -125,10 +125,10 @@ def _leakage(found: Json) -> str:
     more = len(found["pairs"]) - len(worst)
     rest = f"; {more} more pairs of relations, --json has all" if more > 0 else ""
     by = f": {'; '.join(worst)}{rest}" if worst else ""
+    swapped = f"{found['reversed']:,} have their two constants there with head and tail swapped, under some relation"
     return (
-        f"{found['test_triples']:,} of {triples}{share} have their like in train, under a relation that says nearly "
-        f"the same, straight or reversed{by}; of {found['reversed']:,} train holds the same two constants with head "
-        "and tail swapped, under any relation"
+        f"{found['test_triples']:,} of {triples}{share} have their like in train: the same constants under a relation "
+        f"that says nearly the same{by}" + f"; {swapped}" * bool(found["reversed"])
     )
 
 

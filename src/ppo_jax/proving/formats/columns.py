@@ -202,7 +202,7 @@ def _labelled(rows: Sequence[tuple[int, list[str]]], file: str, notes: list[str]
                 number,
                 " ".join(row),
                 f" has four columns; the fourth may hold a weight or a label such as 1, and {row[3]!r} is neither, so "
-                "remove it",
+                "remove it; where a name holds a blank, separate the columns by tabs",
             )
         values.append(value)
     if set(values) <= {-1.0, 0.0, 1.0}:

@@ -535,6 +535,9 @@ class _Reader:
         while (more := self.scanner.peek()).kind == "name" and not (clause and more.first):
             words.append(self.scanner.take().text)
         if self.scanner.peek().text == "(" and not clause:
+            text = self._text()
+            if text.count("(") > text.count(")"):
+                raise complain(self.file, self.line, text, f": a bracket before {words[-1]} is not closed")
             raise self._refuse(
                 f"the function symbol {words[-1]}", "name the value by a constant, or put the whole name in quotes"
             )
