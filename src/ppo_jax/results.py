@@ -78,7 +78,7 @@ class Results(ABC):
 
     def verdict(self, test: Json, baselines: Json) -> str:
         """Which baselines the trained policy does not beat, in a sentence."""
-        unbeaten = []
+        beaten, unbeaten = [], []
         for label, path in self.compared.items():
             own = look_up(test, *path)
             others = {baseline_name(name): look_up(result, *path) for name, result in baselines.items()}
@@ -89,9 +89,12 @@ class Results(ABC):
             ]
             if better:
                 unbeaten.append(f"{label} {number(own, self.form)} ({', '.join(better)})")
+            elif own is not None:
+                beaten.append(label)
         if not unbeaten:
             return "Better than every baseline."
-        return f"Not better than without learning: {'; '.join(unbeaten)}."
+        said = f"better than without learning: {'; '.join(unbeaten)}."
+        return f"Better than every baseline by {', '.join(beaten)}; not {said}" if beaten else f"Not {said}"
 
     def rows(self, summary: Json) -> dict[str, Json]:
         """The results of a completed run that its table shows, by the name of their row."""

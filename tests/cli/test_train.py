@@ -93,7 +93,8 @@ def test_a_result_that_does_not_beat_a_baseline_says_so(places):
 
     assert "Better than every baseline." in verdict(greedy_mrr=0.6, marginal_mrr=0.6, marginal_auc_pr=0.6)
     assert (
-        "Not better than without learning: greedy MRR 0.500 (untrained 0.500, shortest proof 0.500); "
+        "Better than every baseline by marginal MRR; not better than without learning: "
+        "greedy MRR 0.500 (untrained 0.500, shortest proof 0.500); "
         "AUC-PR 0.400 (untrained 0.500, uniform policy 0.500)."
     ) in verdict(greedy_mrr=0.5, marginal_mrr=0.6, marginal_auc_pr=0.4)
 
