@@ -249,7 +249,8 @@ def test_runs_in_different_environments_are_named_in_one_line():
     settings = {"CartPole-v1": "a", "Acrobot-v1": "b"}
     runs = [run(name, settings={"env_id": env_id}) for env_id, name in settings.items()]
     assert different_queries(gather_run_sets(runs)) == (
-        "trained in different environments, so their scores do not compare: a in CartPole-v1, b in Acrobot-v1"
+        "trained in different environments, a in CartPole-v1 and b in Acrobot-v1: scores compare only where these are "
+        "the same task"
     )
 
 

@@ -15,13 +15,14 @@ Asked = set[tuple[str, str]] | int  # queries, each with its answer where that i
 
 
 def different_queries(run_sets: Sequence[RunSet]) -> str | None:
-    """A line that says which runs were judged elsewhere, or on other queries, than the first; None if none is known."""
+    """A line that names runs of another environment, or judged on other queries, than the first; None if none is."""
     every = [(log.name, log.settings.get("env_id")) for run_set in run_sets for log in run_set.logs]
     trained = [(name, env_id) for name, env_id in every if env_id]
     if other := next(((name, env_id) for name, env_id in trained if env_id != trained[0][1]), None):
         (first, theirs), (name, own) = trained[0], other
         return (
-            f"trained in different environments, so their scores do not compare: {first} in {theirs}, {name} in {own}"
+            f"trained in different environments, {first} in {theirs} and {name} in {own}: scores compare only where "
+            "these are the same task"
         )
     known = [(log.name, asked) for run_set in run_sets for log in run_set.logs if (asked := _asked(log))]
     others = [(name, asked) for name, asked in known[1:] if _differ(asked, known[0][1])]

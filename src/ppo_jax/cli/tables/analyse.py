@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["show_comparison", "show_diagnosis", "show_validation"]
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan", "PASS": "green", "FAIL": "bold red"}
+RULES_SHOWN = 6  # of those that were not judged for one reason
 LEVELS = {"good": "green", "fair": "yellow", "bad": "red"}
 
 
@@ -62,7 +63,12 @@ def show_diagnosis(name: str, diagnosis: Diagnosis) -> None:
         reasons.setdefault(one.why, []).append(one.id)
     if reasons:
         console.print("\nNot judged", style="bold")
-        console.print(make_pairs({", ".join(ids): why for why, ids in reasons.items()}, style=""))
+        console.print(make_pairs({_first_few(ids): why for why, ids in reasons.items()}, style=""))
+
+
+def _first_few(ids: Sequence[str]) -> str:
+    """Names in a column; of many only the first, for --json has all."""
+    return ", ".join(ids) if len(ids) <= RULES_SHOWN else f"{', '.join(ids[: RULES_SHOWN - 1])}, … ({len(ids)} rules)"
 
 
 def show_validation(runs: Sequence[str], checks: Sequence[Check]) -> None:
