@@ -29,9 +29,9 @@ def odd_facts(facts: Statements) -> list[str]:
             warnings.append(f"{place}, and a constant elsewhere: the columns may be in another order here")
         elif near := nearest(name, frequent, 0.8):
             warnings.append(f"{place}{near}")
-    told = warnings[:MOST] + [f"relations of one fact that may be slips: {len(warnings)} in all"] * (
-        len(warnings) > MOST
-    )
+    told = warnings[:MOST]
+    if len(warnings) > MOST:
+        told.append(f"relations of one fact that may be slips: {len(warnings)} in all")
     if repeated := len(facts.facts) - len(set(facts.facts)):
         told.append(f"{facts.file}: facts that repeat others: {repeated}, counted once")
     return told
@@ -49,7 +49,9 @@ def odd_queries(queries: Statements, predicates: Collection[str]) -> list[str]:
         f"{nearest(name, predicates)}"
         for name, line in sorted(first.items(), key=lambda one: one[1])[:MOST]
     ]
-    return told + [f"{queries.file}: relations in no fact and no rule: {len(first)} in all"] * (len(first) > MOST)
+    if len(first) > MOST:
+        told.append(f"{queries.file}: relations in no fact and no rule: {len(first)} in all")
+    return told
 
 
 def odd_rules(sources: Sequence[Statements], kb: KnowledgeBase, declared: Collection[str]) -> list[str]:

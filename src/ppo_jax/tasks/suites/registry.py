@@ -109,17 +109,17 @@ def make(env_id: str, **options: Any) -> SuiteEnvironment:
             refuses the arguments.
     """
     prefix, _, name = env_id.partition("/")
-    meant = f"did you mean {other_name(env_id)}?" if other_name(env_id) else ""
+    other = other_name(env_id)
     if prefix not in SUITES:
-        if meant:
-            raise PPOJaxError(f"unknown env_id {env_id!r}; {meant}")
-        raise PPOJaxError(f"unknown env_id {env_id!r}: there is no suite {prefix!r}; {nearest(prefix, SUITES)}")
+        hint = f"did you mean {other}?" if other else f"there is no suite {prefix!r}; {nearest(prefix, SUITES)}"
+        raise PPOJaxError(f"unknown env_id {env_id!r}{';' if other else ':'} {hint}")
     module = SUITES[prefix].module()
     imports, _, registered = name.rpartition(":")  # of Gymnasium, whose make imports the module first
     if registered in (left_out := getattr(module, "NOT_OFFERED", {})):
         raise PPOJaxError(f"env_id {env_id!r} {left_out[registered]} and is not offered")
     if name not in module.names() and not (imports and named_outside(env_id)):
-        raise PPOJaxError(f"unknown env_id {env_id!r}; {meant or nearest(env_id, SUITES[prefix].ids())}")
+        hint = f"did you mean {other}?" if other else nearest(env_id, SUITES[prefix].ids())
+        raise PPOJaxError(f"unknown env_id {env_id!r}; {hint}")
     try:
         # Concrete even when called under a trace: the instance outlives it, in the cache.
         with jax.ensure_compile_time_eval(), jax.numpy_rank_promotion("allow"):
